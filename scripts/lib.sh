@@ -1,0 +1,73 @@
+# Shared by the scripts: sourced, never run. What is missing is installed on Debian; elsewhere the exact command is printed.
+
+# Git sets these for hooks; here they would send git commands to the wrong repository.
+# shellcheck disable=SC2046
+unset $(git rev-parse --local-env-vars 2>/dev/null) 2>/dev/null || true
+
+say() { printf '%s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Whether the machine has a PostgreSQL server's binaries, where aam looks for them too.
+have_postgres() {
+  local bin
+  for bin in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || echo /nonexistent)"; do
+    [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && return 0
+  done
+  have initdb && have postgres
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install PACKAGE…: with apt-get where that is possible, and without starting any service.
+install_packages() {
+  local command="apt-get install -y --no-install-recommends $*" guard=/usr/sbin/policy-rc.d
+  if ! have apt-get; then
+    case "$*" in
+      *postgresql*) have brew && die "please run: brew install postgresql git" ;;
+    esac
+    have dnf && die "please run: sudo dnf install $(printf '%s' "$*" | sed 's/postgresql/postgresql-server/')"
+    have pacman && die "please run: sudo pacman -S $*"
+    die "please install with your system's package manager: $*"
+  fi
+  if [ "$(id -u)" != 0 ] && ! { have sudo && sudo -n true 2>/dev/null; } && ! { have sudo && [ -t 0 ]; }; then
+    die "please run as root: $command"
+  fi
+  say "installing: $*"
+  # In a shell of its own, so that the guard goes however this ends.
+  (
+    if [ ! -e "$guard" ]; then
+      trap 'as_root rm -f "$guard"' EXIT
+      trap 'exit 130' INT TERM
+      # Debian starts a cluster of its own on installation; aam brings a private one, so nothing may be started.
+      printf '#!/bin/sh\nexit 101\n' | as_root tee "$guard" >/dev/null
+      as_root chmod 755 "$guard"
+    fi
+    as_root apt-get update -qq >&2 || say "apt-get update failed; trying with what is known"
+    # shellcheck disable=SC2086
+    as_root env DEBIAN_FRONTEND=noninteractive $command -qq >&2
+  ) || die "that failed; please run as root: $command"
+}
+
+# Everything that building and running needs.
+need_everything() {
+  have git || install_packages git
+  have cc || install_packages gcc libc6-dev
+  have_postgres || install_packages postgresql
+  have cargo || die "cargo is missing: install Rust (rustup, or your system's packages), then run this again"
+  local wanted has
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  has=$(cargo --version | sed 's/^cargo \([0-9.]*\).*/\1/')
+  [ "$(printf '%s\n%s\n' "$wanted" "$has" | sort -V | head -n 1)" = "$wanted" ] ||
+    die "Rust $wanted or newer is needed, this is $has: rustup update"
+}
+
+# Builds the development profile: half the time of a release build, and quick enough for samples.
+build_aam() {
+  say "building aam (development profile; the first time takes some minutes)"
+  cargo build --quiet --locked --bin aam
+  AAM="$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/aam"
+  [ -x "$AAM" ] || die "the build left no $AAM"
+}

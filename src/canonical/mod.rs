@@ -1,0 +1,212 @@
+//! The canonical pipeline: landed rows become canonical events.
+//!
+//! A page of landing is read, mapped, compared with the last event of each of its records, and appended as one batch
+//! together with the landing cursor. Whatever happens in between, the next call begins at the stored cursor and makes the
+//! same events with the same positions and ids. Streams that are replaced at each sync are then compared with what the
+//! table still holds: a record that is gone there gets a delete.
+//!
+//! Runs under the connection's lease and while no job of the connection runs. A new mapping version applies to rows read
+//! from then on; replaying older rows is another matter.
+
+mod deletes;
+mod page;
+mod storable;
+
+use crate::mapping::CompiledMapping;
+use crate::model::{ConnectionRef, StreamName};
+use crate::ports::{Clock, EndpointHandle, EngineError, EventBatch, EventStore, Landing, Lease, RegistryError, Remedy};
+use crate::spec::MappingSpec;
+
+/// Rows per page: large enough that the four queries of a page do not show, small enough to stay within a few
+/// megabytes of memory.
+const PAGE: u32 = 5_000;
+
+/// What is to be done for a connection.
+#[derive(Debug)]
+pub struct Work<'a> {
+    /// The right to write for the connection.
+    pub lease: &'a Lease,
+    /// Its name now.
+    pub connection: &'a ConnectionRef,
+    /// Where its rows land.
+    pub destination: &'a EndpointHandle,
+    /// The catalog version in force.
+    pub catalog_version: u32,
+    /// The mapping in force.
+    pub mapping: &'a MappingSpec,
+    /// Its entries, with the streams they read. Always in the same order (that of the mapping's file), because positions
+    /// are given out in it.
+    pub streams: Vec<StreamWork<'a>>,
+}
+
+/// One stream that becomes one entity.
+#[derive(Debug)]
+pub struct StreamWork<'a> {
+    /// The stream's full name, as it landed.
+    pub stream: StreamName,
+    /// How it is mapped.
+    pub mapping: &'a CompiledMapping,
+    /// For a stream that is replaced at each sync and whose last sync succeeded: that sync's job. Records that are missing
+    /// from the table get a delete then. `None` derives no deletes.
+    pub replaced_by: Option<i64>,
+}
+
+/// How far a stream is; told after each page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// Which stream.
+    pub stream: &'a StreamName,
+    /// Which entity.
+    pub entity: &'a str,
+    /// What was done so far.
+    pub counts: Counts,
+}
+
+/// What became of landed rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows read.
+    pub rows: u64,
+    /// Events for new and changed records.
+    pub upserts: u64,
+    /// Events for records that are gone.
+    pub deletes: u64,
+    /// Rows that could not be mapped.
+    pub dead_letters: u64,
+}
+
+/// What a call did, by stream and entity in the order of the work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Stream, entity and counts.
+    pub streams: Vec<(StreamName, String, Counts)>,
+}
+
+impl Summary {
+    /// The sums over all streams.
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for (_, _, counts) in &self.streams {
+            total.add(*counts);
+        }
+        total
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: Counts) {
+        self.rows += other.rows;
+        self.upserts += other.upserts;
+        self.deletes += other.deletes;
+        self.dead_letters += other.dead_letters;
+    }
+}
+
+/// Why a call ended early. What was appended before stays, and the next call goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum CanonicalError {
+    /// Landing could not be read.
+    #[error("reading the landed rows of {stream}")]
+    Landing {
+        /// The stream.
+        stream: StreamName,
+        /// What the engine said.
+        #[source]
+        source: EngineError,
+    },
+    /// Events could not be read or appended.
+    #[error("storing the canonical events of {stream}")]
+    Store {
+        /// The stream.
+        stream: StreamName,
+        /// What the registry said.
+        #[source]
+        source: RegistryError,
+    },
+}
+
+impl CanonicalError {
+    /// Who can mend it.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Landing { source, .. } => source.remedy,
+            Self::Store { source, .. } => source.remedy(),
+        }
+    }
+}
+
+/// Brings the canonical events of every stream up to what has landed. Writes nothing when nothing has.
+pub async fn normalize(
+    landing: &dyn Landing,
+    store: &dyn EventStore,
+    clock: &dyn Clock,
+    work: &Work<'_>,
+    progress: &(dyn Fn(Progress<'_>) + Send + Sync),
+) -> Result<Summary, CanonicalError> {
+    let mut summary = Summary::default();
+    for stream in &work.streams {
+        let run = Run { landing, store, clock, work, stream };
+        let counts = run.normalize(progress).await?;
+        summary.streams.push((stream.stream.clone(), stream.mapping.entity().to_owned(), counts));
+    }
+    Ok(summary)
+}
+
+/// One stream of one call.
+struct Run<'a> {
+    landing: &'a dyn Landing,
+    store: &'a dyn EventStore,
+    clock: &'a dyn Clock,
+    work: &'a Work<'a>,
+    stream: &'a StreamWork<'a>,
+}
+
+impl Run<'_> {
+    async fn normalize(&self, progress: &(dyn Fn(Progress<'_>) + Send + Sync)) -> Result<Counts, CanonicalError> {
+        let (stream, entity) = (&self.stream.stream, self.stream.mapping.entity());
+        let mut counts = Counts::default();
+        let cursor = self.store.cursor(self.work.lease.connection, stream, entity).await;
+        let mut cursor = cursor.map_err(|e| self.stored(e))?;
+        loop {
+            let page = self.landing.read(self.work.destination, stream, cursor.as_ref(), PAGE).await;
+            let page = page.map_err(|e| self.landed(e))?;
+            if page.rows.is_empty() && cursor.as_ref() == Some(&page.next) {
+                break; // nothing new: nothing is written, not even the cursor
+            }
+            let (mut batch, page_counts) = self.map_page(&page.rows).await?;
+            batch.cursor = Some(page.next.clone());
+            self.append(&batch).await?;
+            counts.add(page_counts);
+            progress(Progress { stream, entity, counts });
+            cursor = Some(page.next);
+            if page.done {
+                break;
+            }
+        }
+        if let Some(job) = self.stream.replaced_by.filter(|_| !self.stream.mapping.key().is_empty()) {
+            counts.deletes += self.derive_deletes(job).await?;
+            progress(Progress { stream, entity, counts });
+        }
+        Ok(counts)
+    }
+
+    /// Appends a batch; its events' mapping is on record before.
+    async fn append(&self, batch: &EventBatch) -> Result<(), CanonicalError> {
+        let (work, stream) = (self.work, &self.stream.stream);
+        if !batch.events.is_empty() {
+            let spec = work.mapping;
+            let recorded = self.store.record_mapping(spec.path.as_str(), &spec.digest, &spec.text).await;
+            recorded.map_err(|e| self.stored(e))?;
+        }
+        let appended = self.store.append(work.lease, stream, self.stream.mapping.entity(), batch).await;
+        appended.map_err(|e| self.stored(e))
+    }
+
+    fn landed(&self, source: EngineError) -> CanonicalError {
+        CanonicalError::Landing { stream: self.stream.stream.clone(), source }
+    }
+
+    fn stored(&self, source: RegistryError) -> CanonicalError {
+        CanonicalError::Store { stream: self.stream.stream.clone(), source }
+    }
+}

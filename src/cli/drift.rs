@@ -1,0 +1,177 @@
+//! `aam drift`: list, show, approve, reject.
+
+use anyhow::{Context as _, bail};
+use chrono::SecondsFormat;
+use clap::{Args, Subcommand};
+
+use super::act::{self, Settle};
+use super::{Context, Exit};
+use crate::diag::{escape, escape_lines};
+use crate::model::CommitDraft;
+use crate::plan::DriftStatus;
+use crate::ports::{CommitOutcome, written};
+use crate::spec::Rejection;
+use crate::wiring::{self, App};
+
+/// List, show and decide drifts
+#[derive(Debug, Args)]
+pub struct Drift {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List open drifts, or all there ever were
+    List {
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show a connection's open drift: changes, impact, evidence, diff
+    Show {
+        /// The connection
+        connection: String,
+    },
+    /// Merge a connection's repair branch, with you as approver
+    ///
+    /// The same as `git merge` of the branch, with a trailer that names you; waits until the connection is healed.
+    Approve {
+        /// The connection
+        connection: String,
+    },
+    /// Reject what the source shows now
+    ///
+    /// Commits a line of drift/TENANT/CONNECTION/rejected.yaml, so that it is not asked again for this state of the source.
+    Reject {
+        /// The connection
+        connection: String,
+        /// Why: the next person reads it
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Runs `aam drift`.
+pub async fn run(args: &Drift, context: &Context) -> anyhow::Result<Exit> {
+    wiring::with_app(&context.root, context.config.as_deref(), async |app| match &args.command {
+        Command::List { all } => list(app, *all, context).await,
+        Command::Show { connection } => show(app, connection, context).await,
+        Command::Approve { connection } => approve(app, connection, context).await,
+        Command::Reject { connection, reason } => reject(app, connection, reason, context).await,
+    })
+    .await
+}
+
+async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
+    let rows = app.registry().connections().await?;
+    let drifts = app.registry().drifts(None, !all).await?;
+    let mut text = String::new();
+    for drift in &drifts {
+        let name = rows
+            .iter()
+            .find(|row| row.id == drift.connection)
+            .map_or_else(|| drift.connection.to_string(), |row| row.name.to_string());
+        let status = format!("{:?}", drift.status).to_lowercase();
+        let sign = if drift.status == DriftStatus::Pending { '!' } else { '=' };
+        let branch = drift.branch.as_ref().map(|b| format!(", branch {b}")).unwrap_or_default();
+        let opened = drift.opened_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        text.push_str(&format!(
+            "{sign} {name}  {} {status}, opened {opened}, {} changes, confidence {:.2}, automatic: {}{branch} ({})\n",
+            drift.target.short(),
+            drift.changes.len(),
+            drift.confidence,
+            escape(&drift.automatic),
+            escape(&drift.cause)
+        ));
+        for change in &drift.changes {
+            text.push_str(&format!("    {}\n", escape(&crate::drift::say(change))));
+        }
+    }
+    act::print(context, &drifts, &text)?;
+    let gathered = app.reconciler.gather(None).await?;
+    Ok(act::exit_of(&app.reconciler.report(&gathered).await?))
+}
+
+async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
+    let row = act::connection(app, name).await?;
+    let gathered = app.reconciler.gather(None).await?;
+    match gathered.drift_file(row.id) {
+        Some(file) => {
+            let drift = app.registry().drifts(Some(row.id), true).await?.into_iter().next();
+            act::print(context, &serde_json::json!({"drift": drift, "file": file}), &escape_lines(&file))?;
+            Ok(Exit::InSync)
+        }
+        None => {
+            context.out.say(&format!("connection {}: no open drift", row.name));
+            Ok(Exit::InSync)
+        }
+    }
+}
+
+async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
+    let row = act::connection(app, name).await?;
+    let branch = crate::repair::branch(&row.name);
+    let approver = app.repo().person().await?;
+    if !app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
+        bail!("connection {}: no open repair ({branch} does not exist); `aam drift list` shows what waits", row.name);
+    }
+    match written("approve", app.repo().approve(&branch, &approver)).await? {
+        CommitOutcome::Committed(commit) => {
+            context.out.say(&format!("merged {branch} as {} (approved by {})", commit.short(), escape(&approver)))
+        }
+        CommitOutcome::Moved => bail!("the tracked branch moved meanwhile; run the command again"),
+        CommitOutcome::Refused(why) => bail!("{branch} was not merged: {why}"),
+    }
+    finish(app, context).await
+}
+
+async fn reject(app: &App, name: &str, reason: &str, context: &Context) -> anyhow::Result<Exit> {
+    let row = act::connection(app, name).await?;
+    let gathered = app.reconciler.gather(None).await?;
+    let target = gathered
+        .drift_target(row.id)
+        .with_context(|| format!("connection {}: there is no drift to reject", row.name))?;
+    let rejection = Rejection {
+        fingerprint: target.clone(),
+        by: app.repo().person().await?,
+        at: app.reconciler.doors().clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        reason: reason.to_owned(),
+    };
+    let path = crate::repair::rejected_path(&row.name)?;
+    let committed = app.repo().committed().await?;
+    let existing = committed.files.get(&path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let edit = crate::repair::reject_edit(&row.name, existing.as_deref(), &rejection).map_err(anyhow::Error::msg)?;
+    if let Some(edit) = edit {
+        let draft = CommitDraft {
+            subject: format!("drift {}: reject {}", row.name, target.short()),
+            body: String::new(),
+            trailers: vec![
+                ("Aam-Connection".into(), row.name.to_string()),
+                ("Aam-Drift".into(), target.to_string()),
+                ("Aam-Rejected-By".into(), rejection.by.clone()),
+            ],
+            edits: vec![edit],
+        };
+        match written("commit_rejection", app.repo().commit(&draft)).await? {
+            CommitOutcome::Committed(commit) => {
+                context.out.say(&format!("rejected {} in {} ({path})", target.short(), commit.short()))
+            }
+            CommitOutcome::Moved => bail!("the tracked branch moved meanwhile; run the command again"),
+            CommitOutcome::Refused(why) => bail!("the rejection was not committed: {why}"),
+        }
+    } else {
+        context.out.say(&format!("{} is rejected already", target.short()));
+    }
+    finish(app, context).await
+}
+
+/// Lets the decision take effect and shows what happened.
+async fn finish(app: &App, context: &Context) -> anyhow::Result<Exit> {
+    let answer = act::settle(app, Settle::default(), context).await?;
+    match context.out.format {
+        super::Format::Json => context.out.data(&serde_json::to_string_pretty(&answer)?),
+        super::Format::Human => act::print_outcomes(&answer, context),
+    }
+    Ok(if answer.outcomes.iter().any(|o| o.outcome == "failed") { Exit::Failed } else { Exit::InSync })
+}

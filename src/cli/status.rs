@@ -1,0 +1,95 @@
+//! `aam status`: where everything stands.
+
+use clap::Args;
+
+use super::{Context, Exit, act};
+use crate::diag::escape;
+use crate::plan::{Job, Standing, needs_person};
+use crate::status::{ConnectionReport, Report};
+use crate::wiring;
+
+/// Show where every connection stands
+///
+/// Exit code 0: in sync, 1: something is invalid or failed, 2: changes pending, 3: a person must decide, 4: a source could
+/// not be looked at.
+#[derive(Debug, Args)]
+pub struct Status {}
+
+/// Runs `aam status`.
+pub async fn run(_: &Status, context: &Context) -> anyhow::Result<Exit> {
+    let report = wiring::with_app(&context.root, context.config.as_deref(), async |app| {
+        let gathered = app.reconciler.gather(None).await?;
+        Ok(app.reconciler.report(&gathered).await?)
+    });
+    let report = report.await?;
+    act::print(context, &report, &text(&report))?;
+    Ok(act::exit_of(&report))
+}
+
+fn text(report: &Report) -> String {
+    let commit = report.commit.as_ref().map_or("no commit yet", |commit| commit.short());
+    let mut out = format!("{} at {commit}\n", report.branch.as_deref().unwrap_or("folder"));
+    if let Some(why) = &report.blocked {
+        out.push_str(&format!("! aam cannot commit now: {}\n", escape(why)));
+    }
+    let width = report.connections.iter().map(|c| c.name.to_string().len()).max().unwrap_or(0);
+    for connection in &report.connections {
+        out.push_str(&line(connection, width));
+    }
+    if let Some(why) = &report.refused {
+        out.push_str(&format!("! {why}\n"));
+    }
+    for problem in &report.problems {
+        out.push_str(&format!("! {}\n", escape(problem)));
+    }
+    out
+}
+
+fn line(c: &ConnectionReport, width: usize) -> String {
+    let wrong = matches!(c.standing, Standing::Failed { .. } | Standing::Broken | Standing::Unseen { .. });
+    let sign = if wrong || needs_person(&c.standing) || c.sync_failed() || !c.held.is_empty() {
+        '!'
+    } else if c.pending.is_empty() {
+        '='
+    } else {
+        '~'
+    };
+    let status = c.status.map_or_else(|| "-".to_owned(), |status| format!("{status:?}").to_uppercase());
+    let catalog = c
+        .fingerprint
+        .as_ref()
+        .map_or_else(|| "no catalog".to_owned(), |f| format!("version {} ({})", c.version, f.short()));
+    let mut parts = vec![escape(&c.summary).into_owned()];
+    parts.extend(c.stale.then(|| "its spec is broken, the last good version is in force".to_owned()));
+    if let Some(at) = c.looked_at {
+        parts.push(format!("looked {}", at.format("%Y-%m-%d %H:%M:%S")));
+    }
+    parts.extend(c.job.as_ref().map(job_words));
+    if !c.held.is_empty() {
+        let held: Vec<String> = c.held.iter().map(|stream| escape(&stream.to_string()).into_owned()).collect();
+        parts.push(format!("held back from syncs: {}", held.join(", ")));
+    }
+    if c.dead_letters > 0 {
+        parts.push(format!("{} dead letters", c.dead_letters));
+    }
+    let mut out = format!("{sign} {:width$}  {status:8} {catalog}: {}\n", c.name.to_string(), parts.join(", "));
+    for step in &c.pending {
+        out.push_str(&format!("~ {:width$}  {step}\n", ""));
+    }
+    out
+}
+
+fn job_words(job: &Job) -> String {
+    let state = format!("{:?}", job.state).to_lowercase();
+    match &job.error {
+        Some(error) => format!("sync {} {state}: {}", job.id, escape(error)),
+        None => format!("sync {} {state} ({} rows)", job.id, job.rows),
+    }
+}
+
+/// Says on stderr what waits for a person, after a command that did something else.
+pub(super) fn say_attention(report: &Report, context: &Context) {
+    for connection in report.connections.iter().filter(|c| needs_person(&c.standing)) {
+        context.out.say(&format!("! {}: {}", connection.name, escape(&connection.summary)));
+    }
+}

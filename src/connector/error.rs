@@ -1,0 +1,37 @@
+//! Failures of connectors and of the databases behind them, as [`EngineError`]s: masked, on one line, with a remedy.
+
+use crate::ports::{EndpointHandle, EngineError, Remedy};
+
+/// The text with control characters escaped and cut at 2,000 characters: what came from outside is data.
+pub fn clean(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.trim().chars().take(2000) {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// A failure with the endpoint's secrets taken out of its text.
+pub fn failure(endpoint: &EndpointHandle, what: String, why: &str, remedy: Remedy) -> EngineError {
+    EngineError { what, why: clean(&endpoint.config.mask(why)), remedy }
+}
+
+/// A failure of a PostgreSQL connection. Time heals what the network, a restart or a full server caused.
+pub fn database_error(endpoint: &EndpointHandle, what: String, error: &sqlx::Error) -> EngineError {
+    let (why, remedy) = match error {
+        sqlx::Error::Database(e) => {
+            let code = e.code().unwrap_or_default().into_owned();
+            // 08 connection, 40 rollback, 53 resources, 55P03 lock, 57 operator, 58 system
+            let heals = ["08", "40", "53", "57", "58"].iter().any(|c| code.starts_with(c)) || code == "55P03";
+            let detail = e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|e| e.detail());
+            let why = match detail {
+                Some(detail) => format!("{} ({code}; {detail})", e.message()),
+                None => format!("{} ({code})", e.message()),
+            };
+            (why, if heals { Remedy::Retry } else { Remedy::Person })
+        }
+        sqlx::Error::Configuration(e) => (e.to_string(), Remedy::Person),
+        other => (other.to_string(), Remedy::Retry),
+    };
+    failure(endpoint, what, &why, remedy)
+}

@@ -1,0 +1,255 @@
+//! One turn after the other: gather, plan, start what is not busy; collect what ended; answer who asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::http::{Answer, Asked, OutcomeLine, Request};
+use crate::model::ConnectionRef;
+use crate::plan::Limits;
+use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, WorkItem, work_items};
+
+/// How many items run side by side; the rest waits for a place.
+const AT_ONCE: usize = 16;
+
+/// An ended item.
+pub(super) struct Finished {
+    connections: Vec<ConnectionRef>,
+    outcomes: Vec<Outcome>,
+}
+
+/// A command that waits until nothing is left to do.
+struct Waiter {
+    asked: Asked,
+    outcomes: Vec<OutcomeLine>,
+    confirm_removals: bool,
+    /// Connections that were not yet seen at rest since the ask; absent before the first turn. It only shrinks, so that
+    /// a busy neighbour never keeps a command waiting.
+    restless: Option<BTreeSet<ConnectionRef>>,
+}
+
+/// The daemon's state between turns. Nothing of it must survive a crash.
+pub(super) struct Loop {
+    reconciler: Arc<Reconciler>,
+    tasks: JoinSet<Finished>,
+    busy: BTreeSet<ConnectionRef>,
+    /// Until when a connection is left alone, and whether it rests because a step was skipped or failed.
+    resting: BTreeMap<ConnectionRef, (Instant, bool)>,
+    waiters: Vec<Waiter>,
+    last: Option<Arc<Gathered>>,
+    last_turn: Option<(Instant, Duration)>,
+    last_error: Option<String>,
+    shown_uncommitted: Vec<String>,
+}
+
+impl Loop {
+    pub(super) fn new(reconciler: Arc<Reconciler>) -> Self {
+        Self {
+            reconciler,
+            tasks: JoinSet::new(),
+            busy: BTreeSet::new(),
+            resting: BTreeMap::new(),
+            waiters: Vec::new(),
+            last: None,
+            last_turn: None,
+            last_error: None,
+            shown_uncommitted: Vec::new(),
+        }
+    }
+
+    /// The next ended item; pending for ever while none runs.
+    pub(super) async fn next_done(&mut self) -> Option<Finished> {
+        match self.tasks.join_next().await {
+            Some(Ok(done)) => Some(done),
+            Some(Err(error)) => {
+                // A panic in a step: its connection is unknown here, so every busy mark is dropped; leases keep two
+                // steps of one connection apart.
+                tracing::error!("a step ended in a panic: {error}");
+                self.busy.clear();
+                None
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn finished(&mut self, done: &Finished) {
+        let now = Instant::now();
+        for name in &done.connections {
+            self.busy.remove(name);
+            let worst = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind)).max();
+            match worst {
+                Some((rest, stuck)) if rest > Duration::ZERO => {
+                    self.resting.insert(name.clone(), (now + rest, stuck));
+                }
+                _ => {
+                    self.resting.remove(name);
+                }
+            }
+        }
+        for waiter in &mut self.waiters {
+            waiter
+                .outcomes
+                .extend(done.outcomes.iter().filter(|o| o.kind != OutcomeKind::Unchanged).map(OutcomeLine::from));
+        }
+    }
+
+    /// A tick: a turn only when it is cheap or something is due soon, so that a big idle set costs little.
+    pub(super) async fn tick(&mut self) {
+        let idle = self.waiters.is_empty() && self.busy.is_empty() && self.resting.is_empty();
+        let rested = self.last_turn.is_none_or(|(at, took)| at.elapsed() >= took * 20);
+        if !idle || rested {
+            self.turn().await;
+        }
+    }
+
+    /// Gathers, plans, starts. A registry or repository that does not answer is reported once and tried each tick.
+    pub(super) async fn turn(&mut self) {
+        let began = Instant::now();
+        let gathered = match self.reconciler.gather(self.limits().as_ref()).await {
+            Ok(gathered) => Arc::new(gathered),
+            Err(error) => {
+                let text = error.to_string();
+                if self.last_error.as_ref() != Some(&text) {
+                    tracing::error!("{text}; tried again each tick");
+                }
+                self.last_error = Some(text);
+                self.last_turn = Some((began, began.elapsed()));
+                return;
+            }
+        };
+        if self.last_error.take().is_some() {
+            tracing::info!("registry and repository answer again");
+        }
+        self.log_problems(&gathered);
+        self.resting.retain(|_, (until, _)| *until > began);
+        let mut paced: BTreeSet<ConnectionRef> = BTreeSet::new();
+        for item in work_items(&gathered, &gathered.plan()) {
+            let names = item.connections();
+            if names.iter().any(|name| self.busy.contains(name)) {
+                continue;
+            }
+            if names.iter().any(|name| self.resting.contains_key(name)) {
+                if names.iter().any(|name| self.resting.get(name).is_some_and(|(_, stuck)| !stuck)) {
+                    paced.extend(names);
+                }
+                continue;
+            }
+            if self.tasks.len() >= AT_ONCE {
+                paced.extend(names);
+                continue;
+            }
+            self.busy.extend(names.iter().cloned());
+            self.start(gathered.clone(), item);
+        }
+        self.last = Some(gathered.clone());
+        self.last_turn = Some((began, began.elapsed()));
+        self.answer_waiters(&gathered, &paced).await;
+    }
+
+    fn start(&mut self, gathered: Arc<Gathered>, item: WorkItem) {
+        let reconciler = self.reconciler.clone();
+        self.tasks.spawn(async move {
+            let outcomes = reconciler.execute(&gathered, &item).await;
+            Finished { connections: item.connections(), outcomes }
+        });
+    }
+
+    fn limits(&self) -> Option<Limits> {
+        let confirmed = self.waiters.iter().any(|waiter| waiter.confirm_removals);
+        confirmed.then(|| Limits { removals_confirmed: true, ..self.reconciler.limits() })
+    }
+
+    /// Takes a command's ask: answers at once, or when nothing is left to do.
+    pub(super) async fn asked(&mut self, asked: Asked) {
+        let Request::Settle { look, sync, digest, confirm_removals } = &asked.request else {
+            self.turn().await;
+            if let Some(gathered) = self.last.clone() {
+                self.reply(asked, &gathered, Vec::new(), None).await;
+            }
+            return;
+        };
+        let confirm_removals = *confirm_removals;
+        if let Some(expected) = digest {
+            let limits = Limits { removals_confirmed: confirm_removals, ..self.reconciler.limits() };
+            if let Ok(gathered) = self.reconciler.gather(Some(&limits)).await
+                && gathered.plan().digest() != *expected
+            {
+                let why = crate::plan::render(&gathered.plan());
+                self.reply(asked, &Arc::new(gathered), Vec::new(), Some(why)).await;
+                return;
+            }
+        }
+        look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
+        sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
+        self.resting.clear();
+        self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirm_removals, restless: None });
+        self.turn().await;
+    }
+
+    /// Answers who waited for nothing but connections that are at rest by now.
+    async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, paced: &BTreeSet<ConnectionRef>) {
+        let active: BTreeSet<ConnectionRef> = self.busy.union(paced).cloned().collect();
+        for mut waiter in std::mem::take(&mut self.waiters) {
+            let restless = waiter.restless.get_or_insert_with(|| active.clone());
+            restless.retain(|name| active.contains(name));
+            if restless.is_empty() {
+                self.reply(waiter.asked, gathered, waiter.outcomes, None).await;
+            } else {
+                self.waiters.push(waiter);
+            }
+        }
+    }
+
+    async fn reply(&self, asked: Asked, gathered: &Arc<Gathered>, outcomes: Vec<OutcomeLine>, refused: Option<String>) {
+        match self.reconciler.report(gathered).await {
+            // The command may have gone away meanwhile: nothing is lost by that.
+            Ok(report) => drop(asked.answer.send(Answer { report, outcomes, refused })),
+            Err(error) => tracing::error!("a command's ask could not be answered: {error}"),
+        }
+    }
+
+    /// Logs problems of the committed files when they change.
+    fn log_problems(&self, gathered: &Gathered) {
+        let before = self.last.as_ref().map(|last| last.diagnostics()).unwrap_or_default();
+        for problem in gathered.diagnostics().iter().filter(|problem| !before.contains(problem)) {
+            let place =
+                problem.place.as_ref().map(|p| format!("{}:{}:{}: ", p.file, p.line, p.column)).unwrap_or_default();
+            tracing::warn!("{place}{} {}", problem.code, problem.message);
+        }
+        if !before.is_empty() && gathered.diagnostics().is_empty() {
+            tracing::info!("every spec is valid again");
+        }
+    }
+
+    /// Logs check and plan of edits that are not committed: they act only once they are.
+    pub(super) async fn show_uncommitted(&mut self) {
+        let Some(gathered) = self.last.clone() else { return };
+        match self.reconciler.uncommitted(&gathered).await {
+            Ok(lines) => {
+                if lines != self.shown_uncommitted {
+                    lines.iter().for_each(|line| tracing::info!("not committed yet: {line}"));
+                }
+                self.shown_uncommitted = lines;
+            }
+            Err(error) => tracing::warn!("the work tree could not be read: {error}"),
+        }
+    }
+
+    /// Waits for running items; those who asked are told by the closed socket that the daemon stops.
+    pub(super) async fn drain(&mut self) {
+        self.waiters.clear();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// How long a connection is left alone after an outcome, and whether it is stuck rather than just paced.
+fn rest_after(kind: &OutcomeKind) -> (Duration, bool) {
+    match kind {
+        OutcomeKind::Applied => (Duration::ZERO, false),
+        OutcomeKind::Unchanged => (Duration::from_millis(300), false),
+        OutcomeKind::Busy | OutcomeKind::Skipped(_) => (Duration::from_secs(2), true),
+        OutcomeKind::Failed(_) => (Duration::from_secs(5), true),
+    }
+}

@@ -1,0 +1,422 @@
+//! Judges every change: which rule it falls under, how bad it is, whether it may be taken in without a person, and what it
+//! touches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::compare::renames_in;
+use super::impact::{self, Hit, Impact};
+use super::rules::{self, Rule, Severity};
+use super::{Change, Grade, rename};
+use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, SyncMode};
+use crate::spec::{Connection, EntitySpec, Selection, StreamMode};
+
+/// Whether a change may be taken in without a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Automatic {
+    /// It may.
+    Yes,
+    /// The gate that forbids it, in words: completes "a person decides, because …".
+    No(String),
+}
+
+/// A change with its judgement.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Assessed {
+    /// The change.
+    pub change: Change,
+    /// Its rule, `AAM-D006`.
+    pub rule: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether it may be taken in without a person.
+    pub automatic: Automatic,
+    /// Probability that a reviewer would take it as it is, 0 to 1.
+    pub confidence: f64,
+    /// What it touches.
+    pub impact: Vec<Impact>,
+}
+
+/// All changes of a drift, judged; in the order of [`super::compare`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Assessment {
+    /// The changes.
+    pub changes: Vec<Assessed>,
+}
+
+impl Assessment {
+    /// Confidence of the whole: that of its least certain change; 1 without changes.
+    pub fn confidence(&self) -> f64 {
+        self.changes.iter().map(|c| c.confidence).fold(1.0, f64::min)
+    }
+
+    /// The worst severity.
+    pub fn severity(&self) -> Severity {
+        self.changes.iter().map(|c| c.severity).max().unwrap_or(Severity::None)
+    }
+
+    /// Yes if every change is automatic, else the first gate that forbids one.
+    pub fn automatic(&self) -> Automatic {
+        let gate = self.changes.iter().find(|c| c.automatic != Automatic::Yes);
+        gate.map_or(Automatic::Yes, |c| c.automatic.clone())
+    }
+}
+
+/// What judging needs besides the changes.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene<'a> {
+    /// The approved catalog; places of fields are used where they are known.
+    pub lock: &'a Catalog,
+    /// What the source showed, as far as selected.
+    pub observed: &'a Catalog,
+    /// The connection with its mapping.
+    pub connection: &'a Connection,
+    /// Canonical entities: which fields are personal.
+    pub entities: &'a BTreeMap<String, Arc<EntitySpec>>,
+}
+
+/// Judges the changes of [`super::compare`].
+pub fn assess(changes: &[Change], scene: Scene<'_>) -> Assessment {
+    let judge = Judge { scene, changes };
+    Assessment { changes: changes.iter().map(|change| judge.assess(change)).collect() }
+}
+
+struct Judge<'a> {
+    scene: Scene<'a>,
+    changes: &'a [Change],
+}
+
+/// A verdict before impact and gates: the rule, the severity, and the rule's own gate, if it has one.
+type Verdict = (Rule, Severity, Option<&'static str>);
+
+impl Judge<'_> {
+    fn assess(&self, change: &Change) -> Assessed {
+        let impact = self.impact(change);
+        let (rule, severity, gate) = self.verdict(change, &impact);
+        let gate = gate.map(str::to_owned).or_else(|| self.gate(change, &impact));
+        let confidence = self.confidence(change).unwrap_or(rule.confidence);
+        let automatic = gate.map_or(Automatic::Yes, Automatic::No);
+        Assessed { change: change.clone(), rule: rule.code, severity, automatic, confidence, impact }
+    }
+
+    fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {
+        use Severity::{Additive, BreakingForMapping, BreakingForSync, None as Nothing};
+        let broken = match impact.iter().any(|i| matches!(i.hit, Hit::ChosenKey | Hit::ChosenCursor)) {
+            true => BreakingForSync,
+            false if impact.is_empty() => Nothing,
+            false => BreakingForMapping,
+        };
+        match change {
+            Change::StreamAdded { .. } => {
+                let listed = self.scene.connection.streams != Selection::All;
+                (rules::STREAM_ADDED, Additive, listed.then_some("the spec lists its streams one by one"))
+            }
+            Change::StreamRemoved { .. } => {
+                (rules::STREAM_REMOVED, BreakingForSync, Some("a stream that is gone may be out of sight only"))
+            }
+            Change::FieldAdded { after, .. } if after.ends_with('!') => (
+                rules::FIELD_ADDED_REQUIRED,
+                Additive,
+                Some("a field that is never null has no value in rows landed before"),
+            ),
+            Change::FieldAdded { .. } => (rules::FIELD_ADDED, Additive, None),
+            Change::FieldRemoved { .. } => {
+                (rules::FIELD_REMOVED, broken, Some("what went may live on under another name"))
+            }
+            Change::FieldRenamed { .. } => {
+                (rules::FIELD_RENAMED, broken, Some("only values joined by key could prove a rename"))
+            }
+            Change::FieldRetyped { before, after, grade, .. } => match grade {
+                Grade::Widened if is_plain_widening(before, after) => (rules::WIDENED, Additive, None),
+                Grade::Widened => (rules::WIDENED, Additive, Some("only a widened integer is taken in by itself")),
+                Grade::Narrowed => (rules::NARROWED, broken, Some("a narrowed type may not fit rows landed before")),
+                Grade::Reinterpreted => (rules::REINTERPRETED, broken, Some("values must be read in another way")),
+            },
+            Change::NullabilityChanged { nullable: true, .. } => {
+                (rules::NULLABLE, broken, Some("a mapping may now meet a record without a value"))
+            }
+            Change::NullabilityChanged { .. } => {
+                (rules::NOT_NULL, Nothing, Some("only additive changes are taken in by themselves"))
+            }
+            Change::KeyChanged { .. } => {
+                (rules::KEY_CHANGED, BreakingForSync, Some("records are told apart by the key"))
+            }
+            Change::CursorChanged { lost: true, .. } => {
+                (rules::CURSOR_LOST, BreakingForSync, Some("incremental reading stops working"))
+            }
+            Change::CursorChanged { .. } => {
+                (rules::CURSOR_CHANGED, Nothing, Some("a cursor decides which rows are read"))
+            }
+            Change::SyncModesChanged { before, after, .. } if before.is_subset(after) => {
+                (rules::MODE_ADDED, Additive, None)
+            }
+            Change::SyncModesChanged { stream, before, .. } => {
+                let severity = if self.reads_in(stream, before) { BreakingForSync } else { Nothing };
+                (rules::MODE_REMOVED, severity, Some("the stream may have to be read in another way"))
+            }
+        }
+    }
+
+    /// Gates that hold for every change of a field, whatever its rule.
+    fn gate(&self, change: &Change, impact: &[Impact]) -> Option<String> {
+        let field = change.field()?;
+        let renames = renames_in(self.changes, change.stream());
+        if let Some((_, to)) = renames.iter().find(|(_, to)| field.is_within(to)) {
+            return Some(format!("it lies inside {to}, whose rename a person decides"));
+        }
+        if matches!(change, Change::FieldAdded { .. }) {
+            return None;
+        }
+        let stream = self.scene.lock.streams.get(change.stream())?;
+        if names_field(stream, field) || impact.iter().any(|i| is_key_or_cursor(&i.hit)) {
+            return Some("it is part of a key or cursor".to_owned());
+        }
+        impact.iter().find_map(|i| match &i.hit {
+            Hit::Canonical { entity, target, .. } => self
+                .scene
+                .entities
+                .get(entity)
+                .and_then(|spec| spec.fields.get(target))
+                .filter(|field| field.pii)
+                .map(|_| format!("it feeds {entity}.{target}, which is personal")),
+            _ => None,
+        })
+    }
+
+    fn impact(&self, change: &Change) -> Vec<Impact> {
+        let connection = self.scene.connection;
+        let mut found = match change {
+            Change::StreamAdded { .. }
+            | Change::FieldAdded { .. }
+            | Change::NullabilityChanged { nullable: false, .. } => Vec::new(),
+            Change::StreamRemoved { stream } => impact::of_stream(connection, stream),
+            Change::KeyChanged { stream, .. } | Change::CursorChanged { stream, .. } => {
+                let fields = impact::choice(connection, stream);
+                let names = fields.is_some_and(|c| c.key.is_some() || c.cursor.is_some());
+                if names { impact::of_stream(connection, stream) } else { Vec::new() }
+            }
+            Change::SyncModesChanged { .. } => Vec::new(),
+            Change::FieldRemoved { stream, field, .. }
+            | Change::FieldRetyped { stream, field, .. }
+            | Change::NullabilityChanged { stream, field, .. }
+            | Change::FieldRenamed { stream, from: field, .. } => {
+                impact::of_field(connection, stream, &self.old_name(change, field))
+            }
+        };
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// The field's path before any rename around it.
+    fn old_name(&self, change: &Change, field: &FieldPath) -> FieldPath {
+        let mut renames = renames_in(self.changes, change.stream());
+        renames.reverse();
+        renames.iter().fold(field.clone(), |path, (from, to)| path.rebased(to, from).unwrap_or(path))
+    }
+
+    /// For a rename: the score of the pair.
+    fn confidence(&self, change: &Change) -> Option<f64> {
+        let Change::FieldRenamed { stream, from, to, before, after } = change else { return None };
+        let field = |catalog: &Catalog, path: &FieldPath, shape: &str| {
+            let known = catalog.streams.get(stream).and_then(|s| s.fields.get(path)).cloned();
+            known.or_else(|| Field::from_shape(shape).ok())
+        };
+        let was = field(self.scene.lock, &self.old_name(change, from), before)?;
+        let is = field(self.scene.observed, to, after)?;
+        Some(rename::score(from, &was, to, &is))
+    }
+
+    /// Whether the stream is, or may be, read in a mode that is gone.
+    fn reads_in(&self, stream: &crate::model::StreamName, before: &std::collections::BTreeSet<SyncMode>) -> bool {
+        let chosen = impact::choice(self.scene.connection, stream).and_then(|choice| choice.mode);
+        let after = self.scene.observed.streams.get(stream).map(|s| &s.modes);
+        let gone = |mode: SyncMode| before.contains(&mode) && !after.is_some_and(|modes| modes.contains(&mode));
+        match chosen {
+            Some(StreamMode::FullRefreshAppend | StreamMode::FullRefreshOverwrite) => gone(SyncMode::FullRefresh),
+            Some(StreamMode::IncrementalAppend | StreamMode::IncrementalAppendDedup) => gone(SyncMode::Incremental),
+            None => true,
+        }
+    }
+}
+
+/// The one change of type that is taken in by itself.
+fn is_plain_widening(before: &FieldType, after: &FieldType) -> bool {
+    *before == FieldType::Integer && matches!(after, FieldType::Number | FieldType::Decimal { .. })
+}
+
+fn names_field(stream: &Stream, field: &FieldPath) -> bool {
+    let cursor = super::compare::cursor_field(&stream.cursor);
+    stream.key.iter().chain(cursor).any(|path| path.is_within(field))
+}
+
+fn is_key_or_cursor(hit: &Hit) -> bool {
+    matches!(hit, Hit::ChosenKey | Hit::ChosenCursor | Hit::RecordKey { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drift::{compare, say};
+    use crate::repair::sample;
+    use crate::spec::{EntityField, StreamChoice};
+
+    const MAPPING: &str = "\
+entities:
+  account:
+    stream: public/accounts
+    key: id
+    fields:
+      name: name
+      mail: {from: email}
+      label: {expr: 'name ~ address.city'}
+    deleted_when: gone
+";
+
+    /// One entry for each change: what is said, and how it is judged.
+    fn judged(before: &Catalog, after: &Catalog, choose: fn(&mut Connection)) -> String {
+        let mut connection = sample::connection(before, sample::mapping(MAPPING));
+        choose(&mut connection);
+        let field = EntityField { ty: "string".into(), required: false, pii: true, description: None };
+        let path = crate::model::RepoPath::new("mappings/entities/account.yaml").unwrap();
+        let entity = EntitySpec { name: "account".into(), path, fields: [("mail".to_owned(), field)].into() };
+        let entities = [("account".to_owned(), Arc::new(entity))].into();
+        let scene = Scene { lock: before, observed: after, connection: &connection, entities: &entities };
+        let mut out = String::new();
+        for one in assess(&compare(before, after), scene).changes {
+            let gate = match &one.automatic {
+                Automatic::Yes => "automatic".to_owned(),
+                Automatic::No(gate) => format!("a person: {gate}"),
+            };
+            out.push_str(&format!(
+                "{}\n    {} {:?} {:.2} {gate}\n",
+                say(&one.change),
+                one.rule,
+                one.severity,
+                one.confidence
+            ));
+            for impact in &one.impact {
+                out.push_str(&format!("    {}:{} {}\n", impact.file, impact.line, impact.hit.words()));
+            }
+        }
+        out
+    }
+
+    fn fields(before: &str, after: &str) -> String {
+        judged(&sample::catalog(before), &sample::catalog(after), |_| {})
+    }
+
+    #[test]
+    fn fields_that_come_and_go() {
+        let (before, after) =
+            ("id integer!, name string, fax string", "id integer!, name string, rating integer, region date!");
+        insta::assert_snapshot!(fields(before, after), @r"
+        - public/accounts.fax: string
+            AAM-D005 None 0.60 a person: what went may live on under another name
+        + public/accounts.rating: integer
+            AAM-D003 Additive 0.98 automatic
+        + public/accounts.region: date!
+            AAM-D004 Additive 0.93 a person: a field that is never null has no value in rows landed before
+        ");
+    }
+
+    #[test]
+    fn only_an_integer_that_feeds_nothing_personal_is_widened_by_itself() {
+        let before = "id integer!, a integer, b decimal(4,2), c number, d string, email integer, name string";
+        let after = "id number!, a number, b decimal(8,2), c integer, d timestamp_tz, email number, name string!";
+        insta::assert_snapshot!(fields(before, after), @r"
+        ~ public/accounts.a: integer -> number (widened: every integer is a number)
+            AAM-D007 Additive 0.97 automatic
+        ~ public/accounts.b: decimal(4,2) -> decimal(8,2) (widened: the new decimal has at least as many digits on both sides of the point)
+            AAM-D007 Additive 0.97 a person: only a widened integer is taken in by itself
+        ~ public/accounts.c: number -> integer (narrowed: only some of the old values are values of the new type)
+            AAM-D008 None 0.75 a person: a narrowed type may not fit rows landed before
+        ~ public/accounts.d: string -> timestamp_tz (values must be read in another way)
+            AAM-D009 None 0.70 a person: values must be read in another way
+        ~ public/accounts.email: integer -> number (widened: every integer is a number)
+            AAM-D007 Additive 0.97 a person: it feeds account.mail, which is personal
+            mappings/crm.yaml:7 canonical field account.mail reads email
+        ~ public/accounts.id: integer -> number (widened: every integer is a number)
+            AAM-D007 Additive 0.97 a person: it is part of a key or cursor
+            mappings/crm.yaml:4 it is part of the record key of account
+        ~ public/accounts.name: never null now
+            AAM-D011 None 0.95 a person: only additive changes are taken in by themselves
+        ");
+    }
+
+    #[test]
+    fn a_renamed_object_takes_what_lies_in_it_along() {
+        let before = "id integer!, address object, address.city string, address.zip string";
+        let after =
+            "id integer!, addresses object, addresses.city string!, addresses.zip string, addresses.street string";
+        insta::assert_snapshot!(fields(before, after), @r"
+        ~ public/accounts.address -> addresses: object
+            AAM-D006 BreakingForMapping 0.94 a person: only values joined by key could prove a rename
+            mappings/crm.yaml:8 canonical field account.label reads address.city
+        ~ public/accounts.addresses.city: never null now
+            AAM-D011 None 0.95 a person: only additive changes are taken in by themselves
+        + public/accounts.addresses.street: string
+            AAM-D003 Additive 0.98 a person: it lies inside addresses, whose rename a person decides
+        ");
+    }
+
+    #[test]
+    fn what_the_spec_chose_counts() {
+        let (before, after) =
+            ("id integer!, changed timestamp, ssn string", "id integer!, changed_at timestamp, name string");
+        insta::assert_snapshot!(judged(&sample::catalog(before), &sample::catalog(after), |connection| {
+            let choice = StreamChoice { cursor: Some(FieldPath::top("changed")), ..StreamChoice::default() };
+            connection.streams = Selection::Listed([("accounts".parse().unwrap(), choice)].into());
+        }), @r"
+        ~ public/accounts.changed -> changed_at: timestamp
+            AAM-D006 BreakingForSync 0.92 a person: only values joined by key could prove a rename
+            connectors.d/crm.yaml:0 it is the cursor that the spec chose
+        + public/accounts.name: string
+            AAM-D003 Additive 0.98 automatic
+        - public/accounts.ssn: string
+            AAM-D005 None 0.60 a person: what went may live on under another name
+        ");
+    }
+
+    #[test]
+    fn keys_cursors_modes_and_streams() {
+        let body = |text: &str| Catalog::from_body(&serde_json::from_str(text).unwrap()).unwrap();
+        let before = body(
+            r#"{"a": {"key": ["id"], "cursor": "any(at)", "modes": ["full_refresh"], "fields": {"id": "integer!", "at": "timestamp"}},
+                "b": {"cursor": "any(x)", "modes": ["full_refresh", "incremental"], "fields": {"x": "string", "y": "date"}},
+                "public/accounts": {"modes": ["full_refresh"], "fields": {}}}"#,
+        );
+        let after = body(
+            r#"{"a": {"key": ["id", "at"], "modes": ["full_refresh", "incremental"], "fields": {"id": "integer!", "at": "timestamp"}},
+                "b": {"cursor": "any(y)", "modes": ["full_refresh"], "fields": {"x": "string", "y": "date"}},
+                "c": {"modes": ["full_refresh"], "fields": {"x": "string"}}}"#,
+        );
+        insta::assert_snapshot!(judged(&before, &after, |_| {}), @r"
+        ~ a  key: [id] -> [id, at]
+            AAM-D012 BreakingForSync 0.50 a person: records are told apart by the key
+        ! a  cursor: any(at) -> none
+            AAM-D014 BreakingForSync 0.50 a person: incremental reading stops working
+        + a  modes: full_refresh -> full_refresh, incremental
+            AAM-D015 Additive 0.97 automatic
+        ~ b  cursor: any(x) -> any(y)
+            AAM-D013 None 0.70 a person: a cursor decides which rows are read
+        ! b  modes: full_refresh, incremental -> full_refresh
+            AAM-D016 BreakingForSync 0.50 a person: the stream may have to be read in another way
+        + c  stream with 1 field
+            AAM-D001 Additive 0.95 automatic
+        - public/accounts  stream
+            AAM-D002 BreakingForSync 0.60 a person: a stream that is gone may be out of sight only
+            mappings/crm.yaml:3 account is read from this stream
+        ");
+    }
+
+    #[test]
+    fn every_rule_is_explained() {
+        for (code, title, text) in crate::drift::CODES {
+            assert!(code.starts_with("AAM-D0") && !title.is_empty() && text.contains("Example: "), "{code}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Laws of [`super::compare`] and [`super::apply`] over random catalogs, whole and broken ones.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::compare::cursor_field;
+use super::grade::permits;
+use super::{Change, apply, compare};
+use crate::model::{Catalog, Cursor, Field, FieldPath, FieldType, Segment, Stream, StreamName, SyncMode};
+
+fn segment() -> impl Strategy<Value = Segment> {
+    let names = select(vec!["id", "name", "full_name", "fullName", "addr", "address", "a.b", "x y", "qty", "Qty"]);
+    prop_oneof![8 => names.prop_map(|n| Segment::Name(n.to_owned())), 1 => Just(Segment::Items), 1 => Just(Segment::Values)]
+}
+
+fn path() -> impl Strategy<Value = FieldPath> {
+    prop::collection::vec(segment(), 1..4).prop_filter_map("begins with a name", FieldPath::from_segments)
+}
+
+fn ty() -> impl Strategy<Value = FieldType> {
+    let types = ["integer", "number", "string", "string<uuid>", "object", "array", "map", "any", "object|string"];
+    select(types.to_vec()).prop_map(|t| t.parse().unwrap())
+}
+
+/// Any fields at all, also `a.b` without `a`.
+fn stream() -> impl Strategy<Value = Stream> {
+    let fields = prop::collection::btree_map(path(), (ty(), any::<bool>()), 0..9);
+    (fields, any::<[Index; 3]>(), any::<[bool; 4]>()).prop_map(|(fields, at, flags)| {
+        let fields: BTreeMap<FieldPath, Field> =
+            fields.into_iter().map(|(path, (ty, nullable))| (path, Field::new(ty, nullable))).collect();
+        let paths: Vec<FieldPath> = fields.keys().cloned().collect();
+        let pick = |at: Index| (!paths.is_empty()).then(|| at.get(&paths).clone());
+        let cursor = match (flags[0], flags[1]) {
+            (true, true) => Cursor::Any(pick(at[0])),
+            (true, false) => Cursor::SourceDefined(pick(at[0])),
+            _ => Cursor::None,
+        };
+        let key = if flags[2] { [pick(at[1]), pick(at[2])].into_iter().flatten().collect() } else { Vec::new() };
+        let modes = if flags[3] { [SyncMode::FullRefresh].into() } else { [SyncMode::Incremental].into() };
+        Stream { key, cursor, modes, fields }
+    })
+}
+
+/// With every parent there and of a type that can hold what lies in it.
+fn whole(mut stream: Stream) -> Stream {
+    for path in stream.fields.keys().cloned().collect::<Vec<_>>() {
+        let mut inner = path;
+        while let Some(parent) = inner.parent() {
+            let segment = inner.segments().last().unwrap().clone();
+            let field = stream.fields.entry(parent.clone()).or_insert(Field::new(FieldType::Any, true));
+            if !permits(&field.ty, &segment) {
+                field.ty = FieldType::Any;
+            }
+            inner = parent;
+        }
+    }
+    stream
+}
+
+fn catalog(stream: impl Strategy<Value = Stream>) -> impl Strategy<Value = Catalog> {
+    prop::collection::btree_map(select(vec!["a", "b"]).prop_map(StreamName::bare), stream, 0..3)
+        .prop_map(|streams| Catalog { streams })
+}
+
+fn holds_together(catalog: &Catalog) -> Result<(), String> {
+    for stream in catalog.streams.values() {
+        for path in stream.fields.keys() {
+            let Some(parent) = path.parent() else { continue };
+            let segment = path.segments().last().unwrap();
+            match stream.fields.get(&parent) {
+                None => return Err(format!("{path} lies in a field that is not there")),
+                Some(field) if !permits(&field.ty, segment) => return Err(format!("{path} lies in a {}", field.ty)),
+                Some(_) => {}
+            }
+        }
+        let named = cursor_field(&stream.cursor);
+        if let Some(path) = stream.key.iter().chain(named).find(|path| !stream.fields.contains_key(path)) {
+            return Err(format!("key or cursor {path} is no field"));
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn all_changes_lead_to_what_was_observed(a in catalog(stream()), b in catalog(stream())) {
+        let changes = compare(&a, &b);
+        prop_assert_eq!(apply(&a, &changes, &b).fingerprint(), b.fingerprint(), "{:#?}", changes);
+        prop_assert_eq!(changes.is_empty(), a.fingerprint() == b.fingerprint());
+        let reversed: Vec<Change> = changes.into_iter().rev().collect();
+        prop_assert_eq!(apply(&a, &reversed, &b).fingerprint(), b.fingerprint());
+    }
+
+    #[test]
+    fn some_changes_lead_to_a_catalog_that_holds_together(
+        a in catalog(stream().prop_map(whole)), b in catalog(stream().prop_map(whole)), mask in any::<u64>()
+    ) {
+        let mut changes = compare(&a, &b);
+        let mut at = 0;
+        changes.retain(|_| { at += 1; mask >> (at % 64) & 1 == 1 });
+        let some = apply(&a, &changes, &b);
+        prop_assert_eq!(holds_together(&some), Ok(()), "{:#?}", changes);
+        // What was left out is still to be done, and then it is done.
+        let rest = compare(&some, &b);
+        prop_assert_eq!(apply(&some, &rest, &b).fingerprint(), b.fingerprint());
+    }
+
+    #[test]
+    fn comparing_with_itself_gives_nothing(a in catalog(stream())) {
+        prop_assert_eq!(compare(&a, &a), vec![]);
+    }
+}

@@ -1,0 +1,32 @@
+//! Drift: every difference between an approved catalog and what the source shows now, classified and scored. Pure.
+//!
+//! [`compare`] lists the changes, [`assess`] judges each (rule, severity, gate, confidence, what it breaks), [`apply`]
+//! carries all or some of them out on the approved catalog, so that a repair can take the automatic ones alone.
+
+mod apply;
+mod assess;
+mod change;
+mod compare;
+mod diff;
+mod expr;
+mod grade;
+mod impact;
+#[cfg(test)]
+mod laws;
+mod rename;
+mod rules;
+mod say;
+mod tree;
+
+pub use apply::apply;
+pub use assess::{Assessed, Assessment, Automatic, Scene, assess};
+pub use change::*;
+pub use compare::compare;
+pub(crate) use compare::{renamed, renames_in};
+pub use diff::render_diff;
+pub(crate) use expr::{Use, is_identifier, uses, variables};
+pub use grade::{Graded, grade};
+pub(crate) use impact::is_stream;
+pub use impact::{Hit, Impact};
+pub use rules::{CODES, Severity};
+pub use say::say;

@@ -1,0 +1,56 @@
+//! One line of words for each change: the same in drift files, commit messages and terminals.
+
+use super::{Change, Grade};
+use crate::model::{FieldPath, StreamName, SyncMode};
+
+/// A sign (`+` more, `-` gone, `~` different, `!` incremental reading stops) and the change in words, without markup.
+/// Names from outside are quoted by the rules of paths, so the line holds no control characters.
+pub fn say(change: &Change) -> String {
+    match change {
+        Change::StreamAdded { stream, fields } => {
+            format!("+ {stream}  stream with {fields} field{}", if *fields == 1 { "" } else { "s" })
+        }
+        Change::StreamRemoved { stream } => format!("- {stream}  stream"),
+        Change::FieldAdded { stream, field, after } => format!("+ {}: {after}", at(stream, field)),
+        Change::FieldRemoved { stream, field, before } => format!("- {}: {before}", at(stream, field)),
+        Change::FieldRenamed { stream, from, to, before, after } if before == after => {
+            format!("~ {} -> {to}: {after}", at(stream, from))
+        }
+        Change::FieldRenamed { stream, from, to, before, after } => {
+            format!("~ {} -> {to}: {before} -> {after}", at(stream, from))
+        }
+        Change::FieldRetyped { stream, field, before, after, grade } => {
+            let reason = super::grade(before, after).reason;
+            let why = match grade {
+                Grade::Widened => format!("widened: {reason}"),
+                Grade::Narrowed => format!("narrowed: {reason}"),
+                Grade::Reinterpreted => reason.to_owned(),
+            };
+            format!("~ {}: {before} -> {after} ({why})", at(stream, field))
+        }
+        Change::NullabilityChanged { stream, field, nullable } => {
+            format!("~ {}: {}", at(stream, field), if *nullable { "may be null now" } else { "never null now" })
+        }
+        Change::KeyChanged { stream, before, after } => {
+            format!("~ {stream}  key: [{}] -> [{}]", paths(before), paths(after))
+        }
+        Change::CursorChanged { stream, before, after, lost } => {
+            format!("{} {stream}  cursor: {before} -> {after}", if *lost { '!' } else { '~' })
+        }
+        Change::SyncModesChanged { stream, before, after } => {
+            let sign = if before.is_subset(after) { '+' } else { '!' };
+            let words = |modes: &std::collections::BTreeSet<SyncMode>| {
+                modes.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(", ")
+            };
+            format!("{sign} {stream}  modes: {} -> {}", words(before), words(after))
+        }
+    }
+}
+
+fn at(stream: &StreamName, field: &FieldPath) -> String {
+    format!("{stream}.{field}")
+}
+
+fn paths(paths: &[FieldPath]) -> String {
+    paths.iter().map(FieldPath::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,3 @@
+//! Execution planes: what moves rows from sources into landing.
+
+pub mod embedded;

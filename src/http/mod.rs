@@ -1,0 +1,76 @@
+//! The daemon's control socket: a unix socket below the state folder, mode 0600, that commands speak to.
+//!
+//! Who can reach it is who may start the daemon; there is no TCP port. `server` answers from the daemon's loop, `client`
+//! is what the commands use.
+
+mod client;
+mod server;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::{ClientError, Control};
+pub use server::{Asked, serve};
+
+use crate::model::ConnectionRef;
+use crate::reconcile::{Outcome, OutcomeKind};
+use crate::status::Report;
+
+/// What a command asks a running daemon for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// The report of where everything stands.
+    Status,
+    /// Read everything anew, now.
+    Wake,
+    /// Carry out what is planned and answer when nothing but waiting is left.
+    Settle {
+        /// Look at the sources of these connections first.
+        look: Vec<ConnectionRef>,
+        /// Sync these connections.
+        sync: Vec<ConnectionRef>,
+        /// Carry out only if the plan's digest is still this.
+        digest: Option<String>,
+        /// Removals beyond the change budget are confirmed.
+        confirm_removals: bool,
+    },
+}
+
+/// The daemon's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Where everything stands now.
+    pub report: Report,
+    /// What was carried out meanwhile, one line each: connection, step, outcome.
+    pub outcomes: Vec<OutcomeLine>,
+    /// Why nothing was carried out, if so: the plan moved.
+    pub refused: Option<String>,
+}
+
+/// One outcome as a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeLine {
+    /// Whose.
+    pub connection: ConnectionRef,
+    /// What was to be done.
+    pub step: String,
+    /// `applied`, `unchanged`, `skipped` or `failed`.
+    pub outcome: String,
+    /// Why, if skipped or failed.
+    pub reason: Option<String>,
+}
+
+impl From<&Outcome> for OutcomeLine {
+    fn from(outcome: &Outcome) -> Self {
+        let (word, reason) = match &outcome.kind {
+            OutcomeKind::Applied => ("applied", None),
+            OutcomeKind::Unchanged => ("unchanged", None),
+            OutcomeKind::Busy => {
+                ("skipped", Some("another process works on this connection; it is tried again".to_owned()))
+            }
+            OutcomeKind::Skipped(why) => ("skipped", Some(why.clone())),
+            OutcomeKind::Failed(why) => ("failed", Some(why.clone())),
+        };
+        Self { connection: outcome.connection.clone(), step: outcome.step.clone(), outcome: word.into(), reason }
+    }
+}

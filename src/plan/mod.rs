@@ -1,0 +1,19 @@
+//! The plan: what would be done for each connection and why, as a value. Pure: facts come in as arguments.
+//!
+//! A plan is complete (it fixes every choice, down to the bytes of a commit), printable and comparable: `aam apply` makes
+//! it anew and refuses if its digest moved. It knows nothing of engines, databases or git; [`crate::reconcile`] carries
+//! its steps out.
+
+mod planner;
+mod render;
+mod row;
+pub mod schedule;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use planner::{Facts, Limits, RepairFacts, World, attempt, plan};
+pub use render::{describe, needs_person, render};
+pub use row::*;
+pub use step::{ConnectionPlan, Plan, Standing, Step};

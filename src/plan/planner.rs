@@ -1,0 +1,441 @@
+//! Works out the steps of every connection from what is desired and what is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::schedule::next_after;
+use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, ObjectKind, Plan, Standing, Step};
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
+use crate::spec::names::spec_path;
+use crate::spec::{Connection, Desired, Mode, OnDelete};
+
+/// Everything a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct World<'a> {
+    /// The committed state.
+    pub commit: Option<&'a CommitId>,
+    /// Checked and resolved.
+    pub desired: &'a Desired,
+    /// What the registry remembers.
+    pub rows: &'a [ConnectionRow],
+    /// Open drifts.
+    pub drifts: &'a [DriftRow],
+    /// What was worked out for each connection that has a row.
+    pub facts: &'a BTreeMap<ConnectionId, Facts>,
+    /// What is allowed.
+    pub limits: &'a Limits,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// What the settings allow.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// At most so many repairs are open at once.
+    pub max_open: usize,
+    /// So many connections may always go at once …
+    pub budget_min: usize,
+    /// … or this share of all, whichever is more. In percent.
+    pub budget_percent: usize,
+    /// A person confirmed the removals.
+    pub removals_confirmed: bool,
+}
+
+/// What was worked out for one connection beyond its row.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Keyed fingerprint of source and destination settings, or why a secret is missing.
+    pub secrets: Option<Result<String, String>>,
+    /// The lock to be committed and why: it is missing, lags behind, or a spec edit extends it.
+    pub lock: Option<(String, CommitDraft)>,
+    /// A choice of the spec that the lock cannot serve.
+    pub blocked: Option<String>,
+    /// What answers the difference between lock and source, if there is one.
+    pub repair: Option<RepairFacts>,
+    /// The repair branch that exists, if any, and whether a person added commits.
+    pub branch: Option<(String, bool)>,
+    /// A person asked for a look.
+    pub look_asked: bool,
+    /// A person asked for a sync.
+    pub sync_asked: bool,
+    /// A sync is under way.
+    pub syncing: bool,
+    /// A crash left intents of other effects, whose outcome is to be looked up.
+    pub unsettled: bool,
+    /// The last finished job, if its rows are not normalized yet.
+    pub unnormalized: Option<i64>,
+    /// What its last good spec said about removal; for connections without a spec.
+    pub on_delete: Option<OnDelete>,
+}
+
+/// The answer to a difference between lock and source.
+#[derive(Debug, Clone)]
+pub struct RepairFacts {
+    /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
+    pub automatic: Option<(Fingerprint, String, CommitDraft)>,
+    /// What a person decides: the lock's fingerprint after it, and the commit.
+    pub proposed: Option<(Fingerprint, CommitDraft)>,
+    /// The repair branch's name.
+    pub branch: String,
+    /// Whether the branch carries exactly the proposal already.
+    pub branch_current: bool,
+    /// Whether syncs break without it.
+    pub breaking: bool,
+}
+
+/// Plans everything. The result of carrying a plan out plans to nothing.
+pub fn plan(world: &World<'_>) -> Plan {
+    let by_id: BTreeMap<ConnectionId, &ConnectionRow> = world.rows.iter().map(|row| (row.id, row)).collect();
+    let by_name = rows_without_lock(world);
+    let mut connections = Vec::new();
+    let mut taken = BTreeSet::new();
+    let mut open = OpenRepairs::count(world);
+    for connection in world.desired.connections.values() {
+        let row = match &connection.lock {
+            Some(lock) => by_id.get(&lock.id).copied(),
+            None => by_name.get(&connection.name).copied(),
+        };
+        taken.extend(row.map(|r| r.id));
+        connections.push(plan_declared(world, connection, row, &mut open));
+    }
+    let gone: Vec<&ConnectionRow> = world
+        .rows
+        .iter()
+        .filter(|row| !taken.contains(&row.id) && !is_unknown(world.desired, &row.name))
+        .filter(|row| row.status != ConnectionStatus::Retired)
+        .collect();
+    let refused = refuse_removals(world, gone.len());
+    for row in world.rows.iter().filter(|row| !taken.contains(&row.id)) {
+        let mut plan =
+            ConnectionPlan { name: row.name.clone(), id: Some(row.id), standing: Standing::Retired, steps: Vec::new() };
+        if is_unknown(world.desired, &row.name) {
+            plan.standing = Standing::Broken;
+        } else if row.status != ConnectionStatus::Retired {
+            match &refused {
+                Some(why) => plan.standing = Standing::Blocked { reason: why.clone() },
+                None => {
+                    let on_delete = world.facts.get(&row.id).and_then(|f| f.on_delete).unwrap_or(OnDelete::Pause);
+                    plan.standing = Standing::Changing;
+                    plan.steps.push(Step::Retire { on_delete });
+                }
+            }
+        }
+        connections.push(plan);
+    }
+    for name in world.desired.broken.iter().filter(|name| !world.rows.iter().any(|row| row.name == **name)) {
+        connections.push(ConnectionPlan {
+            name: name.clone(),
+            id: None,
+            standing: Standing::Broken,
+            steps: Vec::new(),
+        });
+    }
+    connections.sort_by(|a, b| a.name.cmp(&b.name));
+    Plan { commit: world.commit.cloned(), connections, refused }
+}
+
+/// The rows that a spec without a lock may go on with: never one whose lock has moved on under another name, and of those
+/// with one name the one that runs.
+fn rows_without_lock<'a>(world: &World<'a>) -> BTreeMap<&'a ConnectionRef, &'a ConnectionRow> {
+    let locked: BTreeSet<ConnectionId> =
+        world.desired.connections.values().filter_map(|c| c.lock.as_ref().map(|lock| lock.id)).collect();
+    let mut free: Vec<&ConnectionRow> = world.rows.iter().filter(|row| !locked.contains(&row.id)).collect();
+    free.sort_by_key(|row| (row.status != ConnectionStatus::Retired, row.created_at));
+    free.into_iter().map(|row| (&row.name, row)).collect()
+}
+
+/// Whether a name without a usable spec may still have one: the file is broken, or a folder on its way could not be read.
+fn is_unknown(desired: &Desired, name: &ConnectionRef) -> bool {
+    let path = spec_path(name);
+    let covers = |unread: &String| {
+        path.as_str().strip_prefix(unread.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    desired.broken.contains(name) || desired.unread.iter().any(covers)
+}
+
+/// Rule 5 of the design: a set that shrinks by more than the change budget, or to nothing, waits for a person.
+fn refuse_removals(world: &World<'_>, gone: usize) -> Option<String> {
+    let live = world.rows.iter().filter(|row| row.status != ConnectionStatus::Retired).count();
+    let budget = world.limits.budget_min.max(live * world.limits.budget_percent / 100);
+    let emptied = gone > 0 && gone == live && world.desired.connections.is_empty();
+    if gone == 0 || world.limits.removals_confirmed || (gone <= budget && !emptied) {
+        return None;
+    }
+    let which = if emptied { "every spec is gone".to_owned() } else { format!("{gone} of {live} specs are gone") };
+    Some(format!("{which}, the change budget is {budget}: nothing is removed until `aam apply --confirm-removals`"))
+}
+
+/// Which connections hold one of the `max_open` places: those with a branch first, the rest by severity.
+struct OpenRepairs {
+    allowed: BTreeSet<ConnectionId>,
+}
+
+impl OpenRepairs {
+    fn count(world: &World<'_>) -> Self {
+        let opened_at: BTreeMap<_, _> = world
+            .drifts
+            .iter()
+            .filter(|drift| drift.status == DriftStatus::Pending)
+            .map(|drift| (drift.connection, drift.opened_at))
+            .collect();
+        // In `observe` a drift is reported and takes no place.
+        let only_observed: BTreeSet<ConnectionId> = world
+            .rows
+            .iter()
+            .filter(|row| world.desired.connections.get(&row.name).is_some_and(|c| c.mode == Mode::Observe))
+            .map(|row| row.id)
+            .collect();
+        let mut wanting: Vec<_> = world
+            .facts
+            .iter()
+            .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
+            .filter(|(id, _, repair)| {
+                repair.proposed.as_ref().is_some_and(|(target, _)| !is_rejected(world, **id, target))
+            })
+            .filter(|(id, ..)| !only_observed.contains(*id))
+            .map(|(id, facts, repair)| {
+                // Of equal severity the oldest goes first; what was not noted yet is the newest.
+                let opened_at = opened_at.get(id).map_or(world.now, |at| *at);
+                (facts.branch.is_none(), !repair.breaking, opened_at, *id)
+            })
+            .collect();
+        wanting.sort();
+        Self { allowed: wanting.into_iter().take(world.limits.max_open).map(|(.., id)| id).collect() }
+    }
+}
+
+fn is_rejected(world: &World<'_>, id: ConnectionId, target: &Fingerprint) -> bool {
+    let name = world.rows.iter().find(|row| row.id == id).map(|row| &row.name);
+    name.and_then(|name| world.desired.rejected.get(name))
+        .is_some_and(|list| list.iter().any(|rejection| rejection.fingerprint == *target))
+}
+
+fn plan_declared(
+    world: &World<'_>,
+    connection: &Connection,
+    row: Option<&ConnectionRow>,
+    open: &mut OpenRepairs,
+) -> ConnectionPlan {
+    let mut plan = ConnectionPlan {
+        name: connection.name.clone(),
+        id: row.map(|r| r.id).or(connection.lock.as_ref().map(|l| l.id)),
+        standing: Standing::InSync,
+        steps: Vec::new(),
+    };
+    let nothing = Facts::default();
+    let facts = row.and_then(|r| world.facts.get(&r.id)).unwrap_or(&nothing);
+    let manage = connection.mode == Mode::Manage;
+    if let Some(row) = row
+        && let Some(standing) = still_failed(world, connection, row, facts)
+    {
+        plan.standing = standing;
+        return plan;
+    }
+    let Some(row) = row.filter(|row| is_onboarded(row)) else {
+        if manage {
+            plan.standing = Standing::Changing;
+            plan.steps.push(Step::Onboard { lock: connection.lock.as_ref().map(|lock| lock.id) });
+        } else {
+            plan.standing = Standing::NeedsManage { what: "it does not exist in the engine yet".into() };
+        }
+        return plan;
+    };
+    if facts.unsettled && manage {
+        plan.steps.push(Step::Settle);
+    }
+    if row.name != connection.name {
+        plan.steps.push(Step::Rename { from: row.name.clone() });
+    }
+    if facts.look_asked || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row) {
+        plan.steps.push(Step::Look);
+    }
+    plan_lifecycle(connection, row, facts, manage, &mut plan);
+    if plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. })) || plan.standing != Standing::InSync {
+        if matches!(plan.standing, Standing::InSync) {
+            plan.standing = Standing::Changing;
+        }
+        return plan;
+    }
+    plan_drift(world, connection, row, facts, open, &mut plan);
+    if manage {
+        plan_sync(world, connection, row, facts, &mut plan);
+    }
+    if plan.standing == Standing::InSync && plan.steps.iter().any(|step| !step.is_routine()) {
+        plan.standing = Standing::Changing;
+    }
+    plan
+}
+
+/// Whether onboarding came to its end: the engine has all of its objects and a catalog of it.
+fn is_onboarded(row: &ConnectionRow) -> bool {
+    row.status != ConnectionStatus::Pending && row.version > 0 && row.objects.contains_key(&ObjectKind::Connection)
+}
+
+/// What a try with a connection is made from: while it is the same, trying again before the time gives the same failure.
+pub fn attempt(connection: &Connection, secrets: Option<&str>) -> String {
+    let lock = connection.lock.as_ref().map_or("-", |lock| lock.fingerprint.as_str());
+    format!("{} {} {lock}", connection.digest, secrets.unwrap_or("-"))
+}
+
+/// A failed connection rests until its retry time, or until its spec, its lock or a secret changed.
+fn still_failed(world: &World<'_>, connection: &Connection, row: &ConnectionRow, facts: &Facts) -> Option<Standing> {
+    let retry = row.retry_at.is_some_and(|at| at <= world.now);
+    let secrets = facts.secrets.as_ref().and_then(|secrets| secrets.as_deref().ok());
+    let changed = row.tried.as_ref() != Some(&attempt(connection, secrets));
+    (row.status == ConnectionStatus::Failed && !retry && !changed).then(|| Standing::Failed {
+        reason: row.reason.clone().unwrap_or_default(),
+        retry_at: row.retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+    })
+}
+
+/// Approved catalog, settings, pause and lock file.
+fn plan_lifecycle(
+    connection: &Connection,
+    row: &ConnectionRow,
+    facts: &Facts,
+    manage: bool,
+    plan: &mut ConnectionPlan,
+) {
+    if let Some(Err(why)) = &facts.secrets {
+        plan.standing = Standing::Blocked { reason: why.clone() };
+        return;
+    }
+    if let Some(why) = &facts.blocked {
+        plan.standing = Standing::Blocked { reason: why.clone() };
+        return;
+    }
+    let mut steps = Vec::new();
+    if row.status == ConnectionStatus::Retired || row.paused {
+        steps.push(Step::Resume);
+    }
+    if let Some(lock) = &connection.lock {
+        let approved = row.fingerprint.as_ref() == Some(&lock.fingerprint);
+        // A heal that was cut off, or failed and was taken back since: what the engine carries is uncertain.
+        if !approved || row.status == ConnectionStatus::Healing {
+            let version = if approved { row.version } else { row.version + 1 };
+            steps.push(Step::Heal { from: row.fingerprint.clone(), to: lock.fingerprint.clone(), version });
+        }
+    }
+    // Whatever else was mended, a connection that failed or was cut off while it healed runs again only by this step.
+    let stuck = steps.is_empty() && !matches!(row.status, ConnectionStatus::Active);
+    // Without a lock there is nothing to apply them with: it is written first.
+    if connection.lock.is_some()
+        && let Some(Ok(secrets)) = &facts.secrets
+        && (stuck || row.applied_digest.as_ref() != Some(&connection.digest) || row.secrets.as_ref() != Some(secrets))
+    {
+        steps.push(Step::ApplySettings { digest: connection.digest.clone(), secrets: secrets.clone() });
+    }
+    if let Some((why, draft)) = &facts.lock {
+        steps.push(Step::CommitLock { why: why.clone(), draft: draft.clone() });
+    }
+    if facts.syncing && manage && !steps.is_empty() {
+        // The engine's connection is not changed under a running sync.
+        plan.standing = Standing::Changing;
+        plan.steps.push(Step::FollowSync);
+    } else if manage {
+        plan.steps.extend(steps);
+    } else if let Some(step) = steps.first() {
+        plan.standing = Standing::NeedsManage { what: step.describe() };
+    }
+}
+
+/// What to do about the difference between lock and source.
+fn plan_drift(
+    world: &World<'_>,
+    connection: &Connection,
+    row: &ConnectionRow,
+    facts: &Facts,
+    open: &mut OpenRepairs,
+    plan: &mut ConnectionPlan,
+) {
+    let pending = world.drifts.iter().find(|d| d.connection == row.id && d.status == DriftStatus::Pending);
+    let noted = |target: &Fingerprint| world.drifts.iter().any(|d| d.connection == row.id && d.target == *target);
+    // A branch that a person works on is theirs; in `observe` no branch is touched at all.
+    let our_branch = facts.branch.as_ref().filter(|(_, edited)| !edited && connection.mode >= Mode::Propose);
+    let our_branch = our_branch.map(|(name, _)| name.clone());
+    let Some(repair) = &facts.repair else {
+        let unseen = row.look.as_ref().and_then(|look| look.seen.as_ref().err());
+        if let Some(reason) = unseen {
+            plan.standing = Standing::Unseen { reason: reason.clone() };
+        } else if row.look.is_some() && (pending.is_some() || our_branch.is_some()) {
+            plan.steps.push(Step::CloseDrift {
+                drift: pending.map(|d| d.id),
+                branch: our_branch,
+                why: "the source and the lock agree".into(),
+            });
+        }
+        return;
+    };
+    if connection.mode == Mode::Manage
+        && let Some((automatic, rule, commit)) = &repair.automatic
+    {
+        plan.steps.push(Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() });
+        return;
+    }
+    let Some((target, draft)) = &repair.proposed else { return };
+    let branch = &repair.branch;
+    if let Some(rejection) =
+        world.desired.rejected.get(&connection.name).and_then(|l| l.iter().find(|r| r.fingerprint == *target))
+    {
+        plan.standing =
+            Standing::Rejected { target: target.clone(), by: rejection.by.clone(), reason: rejection.reason.clone() };
+        if pending.is_some() || our_branch.is_some() {
+            plan.steps.push(Step::CloseDrift {
+                drift: pending.map(|d| d.id),
+                branch: our_branch,
+                why: format!("rejected by {}: {}", rejection.by, rejection.reason),
+            });
+        }
+        return;
+    }
+    if connection.mode == Mode::Observe {
+        plan.standing = Standing::Drifted { target: target.clone() };
+        if !noted(target) {
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "observed".into() });
+        }
+        return;
+    }
+    let edited = facts.branch.as_ref().is_some_and(|(_, edited)| *edited);
+    if !open.allowed.contains(&row.id) {
+        plan.standing = Standing::Waiting { target: target.clone() };
+        if !noted(target) {
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "waiting".into() });
+        }
+        return;
+    }
+    plan.standing = Standing::AwaitingReview { branch: branch.clone(), target: target.clone(), edited };
+    let opened = pending.is_some_and(|d| d.target == *target && d.branch.as_deref() == Some(branch));
+    if (!repair.branch_current && !edited) || !opened {
+        plan.steps.push(Step::Propose { target: target.clone(), branch: branch.clone(), draft: draft.clone() });
+    }
+}
+
+fn plan_sync(
+    world: &World<'_>,
+    connection: &Connection,
+    row: &ConnectionRow,
+    facts: &Facts,
+    plan: &mut ConnectionPlan,
+) {
+    if facts.syncing {
+        plan.steps.push(Step::FollowSync);
+    } else if let Some(job) = facts.unnormalized {
+        plan.steps.push(Step::Normalize { job });
+    } else if plan.steps.iter().all(Step::is_routine)
+        && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))
+    {
+        plan.steps.push(Step::Sync);
+    }
+}
+
+/// Whether a schedule's next time after `last` has come; what never ran is due at once.
+fn due(schedule: &crate::spec::Schedule, last: Option<DateTime<Utc>>, now: DateTime<Utc>, row: &ConnectionRow) -> bool {
+    match (schedule, last) {
+        (crate::spec::Schedule::Manual | crate::spec::Schedule::Quartz(_), _) => false,
+        (_, None) => true,
+        (schedule, Some(last)) => {
+            next_after(schedule, Some(last), now, &row.id.to_string()).is_some_and(|at| at <= now)
+        }
+    }
+}

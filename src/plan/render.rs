@@ -1,0 +1,86 @@
+//! Prints a plan: a sign, the connection, what would happen; ends with a count.
+
+use super::{Plan, Standing, Step};
+
+/// The text of `aam plan`. The same plan gives the same bytes.
+pub fn render(plan: &Plan) -> String {
+    let width = plan.connections.iter().map(|c| c.name.to_string().len()).max().unwrap_or(0);
+    let mut out = String::new();
+    let (mut create, mut update, mut remove, mut person, mut unchanged) = (0, 0, 0, 0, 0);
+    for connection in &plan.connections {
+        let changes = connection.steps.iter().filter(|step| !step.is_routine()).count();
+        let sign = match connection.steps.iter().find(|step| !step.is_routine()) {
+            Some(Step::Onboard { .. }) => {
+                create += 1;
+                '+'
+            }
+            Some(Step::Retire { .. }) => {
+                remove += 1;
+                '-'
+            }
+            Some(_) => {
+                update += 1;
+                '~'
+            }
+            None if needs_person(&connection.standing) => {
+                person += 1;
+                '!'
+            }
+            None => {
+                unchanged += 1;
+                '='
+            }
+        };
+        let name = connection.name.to_string();
+        if changes == 0 || needs_person(&connection.standing) {
+            out.push_str(&format!("{sign} {name:width$}  {}\n", describe(&connection.standing)));
+        }
+        for step in &connection.steps {
+            let sign = if step.is_routine() { '.' } else { sign };
+            out.push_str(&format!("{sign} {name:width$}  {}\n", step.describe()));
+        }
+    }
+    if let Some(why) = &plan.refused {
+        out.push_str(&format!("! {why}\n"));
+    }
+    out.push_str(&format!(
+        "Plan: {create} to create, {update} to update, {remove} to remove, {person} waiting for a person, {unchanged} unchanged\n"
+    ));
+    out
+}
+
+/// Whether a person must decide before anything more happens.
+pub fn needs_person(standing: &Standing) -> bool {
+    matches!(
+        standing,
+        Standing::AwaitingReview { .. }
+            | Standing::Waiting { .. }
+            | Standing::Drifted { .. }
+            | Standing::Blocked { .. }
+            | Standing::NeedsManage { .. }
+    )
+}
+
+/// Where it stands, for people.
+pub fn describe(standing: &Standing) -> String {
+    match standing {
+        Standing::InSync => "in sync".into(),
+        Standing::Changing => "changing".into(),
+        Standing::AwaitingReview { branch, target, edited } => {
+            let edited = if *edited { ", edited by a person" } else { "" };
+            format!("drift {} awaits review on {branch}{edited}", target.short())
+        }
+        Standing::Waiting { target } => {
+            format!("drift {} waits: as many repairs as `max_open` allows are open", target.short())
+        }
+        Standing::Rejected { target, by, reason } => format!("drift {} rejected by {by}: {reason}", target.short()),
+        Standing::Drifted { target } => format!("drift {} (mode observe: reported only)", target.short()),
+        Standing::NeedsManage { what } => format!("needs mode: manage: {what}"),
+        Standing::Blocked { reason } => format!("blocked: {reason}"),
+        Standing::Unseen { reason } => format!("could not look: {reason}"),
+        Standing::Failed { reason, retry_at: Some(at) } => format!("failed: {reason} (again at {at})"),
+        Standing::Failed { reason, retry_at: None } => format!("failed: {reason}"),
+        Standing::Retired => "retired: its spec is gone".into(),
+        Standing::Broken => "its spec is broken: see `aam check`".into(),
+    }
+}

@@ -1,0 +1,244 @@
+//! The words of a plan.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
+use crate::spec::OnDelete;
+
+/// Everything that would be done, connection by connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The committed state it was made from.
+    pub commit: Option<CommitId>,
+    /// By name.
+    pub connections: Vec<ConnectionPlan>,
+    /// Why removals are withheld, if they are: the spec set shrank by more than the change budget.
+    pub refused: Option<String>,
+}
+
+/// What would be done for one connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionPlan {
+    /// Its name.
+    pub name: ConnectionRef,
+    /// Its identity, unless it has none yet.
+    pub id: Option<ConnectionId>,
+    /// Where it stands before the steps.
+    pub standing: Standing,
+    /// In order. A step that changes the committed state is the last: what follows from it is planned anew.
+    pub steps: Vec<Step>,
+}
+
+/// Where a connection stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "standing", rename_all = "snake_case")]
+pub enum Standing {
+    /// Lock, source and engine agree.
+    InSync,
+    /// The steps bring it where it should be.
+    Changing,
+    /// A repair is open for review.
+    AwaitingReview {
+        /// The branch to merge.
+        branch: String,
+        /// What the source shows, short.
+        target: Fingerprint,
+        /// Whether a person added commits of their own to the branch.
+        edited: bool,
+    },
+    /// A drift waits because so many repairs are open already.
+    Waiting {
+        /// What the source shows.
+        target: Fingerprint,
+    },
+    /// A person rejected what the source shows now.
+    Rejected {
+        /// What the source shows.
+        target: Fingerprint,
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Drift that may only be reported (`mode: observe`).
+    Drifted {
+        /// What the source shows.
+        target: Fingerprint,
+    },
+    /// Something must be written, and the connection's mode forbids it.
+    NeedsManage {
+        /// What.
+        what: String,
+    },
+    /// A person must act first.
+    Blocked {
+        /// On what.
+        reason: String,
+    },
+    /// The source could not be looked at: says nothing about it.
+    Unseen {
+        /// Why.
+        reason: String,
+    },
+    /// Stopped by an error; tried again at `retry_at`.
+    Failed {
+        /// Which.
+        reason: String,
+        /// RFC 3339; absent: when a person changed something.
+        retry_at: Option<String>,
+    },
+    /// Its spec is gone.
+    Retired,
+    /// Its spec's file is there but cannot be used, and no earlier version is known.
+    Broken,
+}
+
+/// One effect, or a few that only make sense together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Check, create source and destination, discover, create the connection, record version 1, commit the lock. Goes on
+    /// where a crash cut it off. With a lock at hand (a rebuilt registry) the lock decides instead of the source.
+    Onboard {
+        /// The identity in the lock, if there is one.
+        lock: Option<ConnectionId>,
+    },
+    /// The spec was moved with its lock.
+    Rename {
+        /// The old name.
+        from: ConnectionRef,
+    },
+    /// A crash left effects without a known outcome: look them up and note what became of them.
+    Settle,
+    /// Its spec came back.
+    Resume,
+    /// Bring the approved catalog to the engine and record it as the next version.
+    Heal {
+        /// What the engine runs.
+        from: Option<Fingerprint>,
+        /// What was approved.
+        to: Fingerprint,
+        /// The version it becomes.
+        version: u32,
+    },
+    /// The spec's settings differ from what the engine has.
+    ApplySettings {
+        /// [`crate::spec::Connection::digest`].
+        digest: String,
+        /// Keyed fingerprint of the settings with secrets.
+        secrets: String,
+    },
+    /// Write the lock: it is missing, was extended by a spec edit, or its version lags behind.
+    CommitLock {
+        /// Why.
+        why: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Commit a repair that is automatic.
+    CommitRepair {
+        /// What the lock becomes.
+        target: Fingerprint,
+        /// The rule that allows it.
+        rule: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Open a repair branch, or bring it up to date.
+    Propose {
+        /// What the lock would become.
+        target: Fingerprint,
+        /// The branch.
+        branch: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Note a drift without a branch: `mode: observe`, waiting for a place, or rejected.
+    NoteDrift {
+        /// What the lock would become.
+        target: Fingerprint,
+        /// `observed`, `waiting` or `rejected: …`.
+        why: String,
+    },
+    /// The drift is over: delete its branch and close it.
+    CloseDrift {
+        /// The drift, if the registry has one open.
+        drift: Option<Uuid>,
+        /// The branch, if it is there.
+        branch: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// Discover the source and compare.
+    Look,
+    /// See how a running sync is doing.
+    FollowSync,
+    /// Start a sync.
+    Sync,
+    /// Turn landed rows into canonical events.
+    Normalize {
+        /// Up to this job.
+        job: i64,
+    },
+    /// The spec is gone.
+    Retire {
+        /// What the spec said about that.
+        on_delete: OnDelete,
+    },
+}
+
+impl Step {
+    /// Whether it only keeps watch (looks, syncs, normalization): due by time, never a pending change.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Self::Settle | Self::Look | Self::FollowSync | Self::Sync | Self::Normalize { .. } | Self::NoteDrift { .. }
+        )
+    }
+
+    /// What it does, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Onboard { lock: None } => "onboard: check, create, discover, write its lock".into(),
+            Self::Onboard { lock: Some(_) } => "onboard from its lock: check, create".into(),
+            Self::Rename { from } => format!("take the new name (was {from})"),
+            Self::Settle => "look up what became of interrupted effects".into(),
+            Self::Resume => "resume: its spec is back".into(),
+            Self::Heal { to, version, .. } => format!("update catalog to version {version} ({})", to.short()),
+            Self::ApplySettings { .. } => "update settings from its spec".into(),
+            Self::CommitLock { why, .. } => format!("commit lock: {why}"),
+            Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
+            Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
+            Self::NoteDrift { target, why } => format!("note drift {} ({why})", target.short()),
+            Self::CloseDrift { why, .. } => format!("close drift: {why}"),
+            Self::Look => "look at the source".into(),
+            Self::FollowSync => "follow the running sync".into(),
+            Self::Sync => "sync".into(),
+            Self::Normalize { job } => format!("normalize rows of job {job}"),
+            Self::Retire { on_delete: OnDelete::Pause } => "pause: its spec is gone".into(),
+            Self::Retire { on_delete: OnDelete::Delete } => "delete from the engine: its spec is gone".into(),
+        }
+    }
+}
+
+impl Plan {
+    /// SHA-256 (hex) over the plan without what only time changes: two plans with the same digest do the same.
+    pub fn digest(&self) -> String {
+        let mut timeless = self.clone();
+        for connection in &mut timeless.connections {
+            connection.steps.retain(|step| !step.is_routine());
+            if let Standing::Failed { retry_at, .. } = &mut connection.standing {
+                *retry_at = None;
+            }
+        }
+        let json = serde_json::to_vec(&timeless).expect("a plan is plain data");
+        hex::encode(Sha256::digest(&json))
+    }
+
+    /// Whether no step would be done at all.
+    pub fn is_empty(&self) -> bool {
+        self.connections.iter().all(|c| c.steps.is_empty())
+    }
+}

@@ -1,0 +1,515 @@
+//! What is planned, case by case: specs and locks as text, what the registry remembers, and the plan as it is printed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::*;
+use crate::model::{Catalog, CommitDraft, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
+use crate::spec::{Desired, Input, Lock, Mode, OnDelete, Rejection, Schedule, lock, resolve};
+
+/// Connections that stand as their specs and locks say; a test changes one thing and looks at the plan.
+struct Case {
+    desired: Desired,
+    rows: Vec<ConnectionRow>,
+    drifts: Vec<DriftRow>,
+    facts: BTreeMap<ConnectionId, Facts>,
+    limits: Limits,
+}
+
+fn now() -> DateTime<Utc> {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+fn id(n: u128) -> ConnectionId {
+    ConnectionId(Uuid::from_u128(n))
+}
+
+/// A fingerprint that begins with this digit.
+fn shows(digit: char) -> Fingerprint {
+    format!("s1:{}", digit.to_string().repeat(64)).parse().unwrap()
+}
+
+fn draft(subject: &str) -> CommitDraft {
+    CommitDraft { subject: subject.into(), body: String::new(), trailers: Vec::new(), edits: Vec::new() }
+}
+
+fn proposed(digit: char) -> RepairFacts {
+    RepairFacts {
+        automatic: None,
+        proposed: Some((shows(digit), draft("repair"))),
+        branch: "aam/drift/x".into(),
+        branch_current: false,
+        breaking: false,
+    }
+}
+
+fn drift(connection: ConnectionId, digit: char, branch: Option<&str>) -> DriftRow {
+    DriftRow {
+        id: Uuid::from_u128(77),
+        connection,
+        base: shows('0'),
+        target: shows(digit),
+        status: DriftStatus::Pending,
+        changes: Vec::new(),
+        confidence: 0.5,
+        automatic: "no".into(),
+        branch: branch.map(str::to_owned),
+        opened_at: now(),
+        changed_at: now(),
+        cause: "seen".into(),
+    }
+}
+
+impl Case {
+    /// Connections with these lines at the end of their specs; in sync. Numbered from 1 in this order.
+    fn of(connections: &[(&str, &str)]) -> Self {
+        let mut files = BTreeMap::new();
+        let mut write = |path: String, text: String| {
+            files.insert(RepoPath::new(&path).unwrap(), Arc::from(text.into_bytes()));
+        };
+        write(
+            "connectors.d/w.yaml".into(),
+            "kind: destination\ntype: postgres\nconfig: {host: h, database: d, username: u}\n".into(),
+        );
+        for (n, (name, more)) in connections.iter().enumerate() {
+            let body = serde_json::json!({"t": {"modes": ["full_refresh"], "fields": {"id": "integer!"}}});
+            let catalog = Catalog::from_body(&body).unwrap();
+            let fingerprint = catalog.fingerprint();
+            let lock = Lock { id: id(n as u128 + 1), version: 1, fingerprint, catalog };
+            write(
+                format!("connectors.d/{name}.yaml"),
+                format!(
+                    "kind: connection\nsource: {{type: file, config: {{path: /x}}}}\ndestination: w\n\
+                     schedule: manual\ndrift: {{check: manual}}\n{more}"
+                ),
+            );
+            write(format!("connectors.d/{name}.lock.yaml"), lock::render(&lock, name));
+        }
+        let resolution = resolve(&Input {
+            files: &files,
+            unreadable: &BTreeMap::new(),
+            last_good: &BTreeMap::new(),
+            mode_cap: Mode::Manage,
+            look: Schedule::Every(Duration::from_secs(900)),
+        });
+        let mut case = Self {
+            desired: resolution.desired,
+            rows: Vec::new(),
+            drifts: Vec::new(),
+            facts: BTreeMap::new(),
+            limits: Limits { max_open: 5, budget_min: 3, budget_percent: 10, removals_confirmed: false },
+        };
+        assert_eq!(case.desired.connections.len(), connections.len(), "{:?}", resolution.diagnostics);
+        for connection in case.desired.connections.values() {
+            let lock = connection.lock.as_ref().unwrap();
+            case.facts.insert(lock.id, Facts { secrets: Some(Ok("s".into())), ..Facts::default() });
+            case.rows.push(ConnectionRow {
+                id: lock.id,
+                name: connection.name.clone(),
+                status: ConnectionStatus::Active,
+                reason: None,
+                retry_at: None,
+                failures: 0,
+                objects: BTreeMap::from([(ObjectKind::Connection, EngineId("c".into()))]),
+                version: 1,
+                fingerprint: Some(lock.fingerprint.clone()),
+                applied_digest: Some(connection.digest.clone()),
+                tried: None,
+                secrets: Some("s".into()),
+                look: Some(Look { at: now(), seen: Ok(lock.fingerprint.clone()) }),
+                last_sync_at: Some(now()),
+                last_ended_job: None,
+                normalized_job: None,
+                created_at: now(),
+                paused: false,
+            });
+        }
+        case
+    }
+
+    /// One connection, `crm`.
+    fn crm(more: &str) -> Self {
+        Self::of(&[("crm", more)])
+    }
+
+    fn row(&mut self) -> &mut ConnectionRow {
+        &mut self.rows[0]
+    }
+
+    fn facts(&mut self) -> &mut Facts {
+        self.facts.get_mut(&id(1)).unwrap()
+    }
+
+    fn plan(&self) -> Plan {
+        plan(&World {
+            commit: None,
+            desired: &self.desired,
+            rows: &self.rows,
+            drifts: &self.drifts,
+            facts: &self.facts,
+            limits: &self.limits,
+            now: now(),
+        })
+    }
+
+    /// The plan without its last line, which counts.
+    fn text(&self) -> String {
+        let text = render(&self.plan());
+        text.lines().filter(|line| !line.starts_with("Plan:")).map(|line| format!("{line}\n")).collect()
+    }
+
+    fn after(mut self, change: impl FnOnce(&mut Self)) -> String {
+        change(&mut self);
+        self.text()
+    }
+}
+
+#[test]
+fn what_agrees_plans_to_nothing() {
+    let case = Case::crm("");
+    assert!(case.plan().is_empty());
+    insta::assert_snapshot!(render(&case.plan()), @r"
+    = crm  in sync
+    Plan: 0 to create, 0 to update, 0 to remove, 0 waiting for a person, 1 unchanged
+    ");
+}
+
+#[test]
+fn a_new_connection_is_onboarded_if_its_mode_allows() {
+    insta::assert_snapshot!(Case::crm("").after(|c| c.rows.clear()), @"+ crm  onboard from its lock: check, create");
+    let unlocked = |c: &mut Case| {
+        c.rows.clear();
+        c.desired.connections.values_mut().for_each(|c| c.lock = None);
+    };
+    insta::assert_snapshot!(Case::crm("").after(unlocked), @"+ crm  onboard: check, create, discover, write its lock");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(unlocked), @"! crm  needs mode: manage: it does not exist in the engine yet");
+    // half-way: what is missing is made
+    insta::assert_snapshot!(Case::crm("").after(|c| c.row().objects.clear()), @"+ crm  onboard from its lock: check, create");
+}
+
+#[test]
+fn the_engine_follows_lock_and_spec() {
+    let all = |c: &mut Case| {
+        c.row().name = "old".parse().unwrap();
+        c.row().paused = true;
+        c.row().fingerprint = Some(shows('0'));
+        c.row().applied_digest = Some("other".into());
+        c.facts().lock = Some(("its version lags behind".into(), draft("lock")));
+    };
+    insta::assert_snapshot!(Case::crm("").after(all), @r"
+    ~ crm  take the new name (was old)
+    ~ crm  resume: its spec is back
+    ~ crm  update catalog to version 2 (279ce447)
+    ~ crm  update settings from its spec
+    ~ crm  commit lock: its version lags behind
+    ");
+    let secret = |c: &mut Case| c.row().secrets = Some("old".into());
+    insta::assert_snapshot!(Case::crm("").after(secret), @"~ crm  update settings from its spec");
+    let approved = |c: &mut Case| c.row().fingerprint = Some(shows('0'));
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(approved), @"! crm  needs mode: manage: update catalog to version 2 (279ce447)");
+    let syncing = |c: &mut Case| {
+        c.row().fingerprint = Some(shows('0'));
+        c.facts().syncing = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(syncing), @r"
+    = crm  changing
+    . crm  follow the running sync
+    ");
+}
+
+#[test]
+fn a_person_must_act_first() {
+    let secret = |c: &mut Case| c.facts().secrets = Some(Err("secret ${env:P}: not set".into()));
+    insta::assert_snapshot!(Case::crm("").after(secret), @"! crm  blocked: secret ${env:P}: not set");
+    let choice = |c: &mut Case| c.facts().blocked = Some("no stream `x`".into());
+    insta::assert_snapshot!(Case::crm("").after(choice), @"! crm  blocked: no stream `x`");
+}
+
+#[test]
+fn a_failed_connection_rests_until_its_time_or_a_change() {
+    let failed = |retry: i64| {
+        move |c: &mut Case| {
+            c.row().status = ConnectionStatus::Failed;
+            c.row().reason = Some("refused".into());
+            c.row().retry_at = Some(now() + TimeDelta::seconds(retry));
+            let tried = attempt(c.desired.connections.values().next().unwrap(), Some("s"));
+            c.row().tried = Some(tried);
+        }
+    };
+    insta::assert_snapshot!(Case::crm("").after(failed(5)), @"= crm  failed: refused (again at 2026-01-01T12:00:05Z)");
+    insta::assert_snapshot!(Case::crm("").after(failed(0)), @"~ crm  update settings from its spec");
+    let mended = |c: &mut Case| {
+        failed(5)(c);
+        c.facts().secrets = Some(Ok("new".into()));
+    };
+    insta::assert_snapshot!(Case::crm("").after(mended), @"~ crm  update settings from its spec");
+}
+
+#[test]
+fn looks_and_syncs_follow_schedules_and_asks() {
+    let asked = |c: &mut Case| {
+        c.facts().look_asked = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(asked), @r"
+    = crm  in sync
+    . crm  look at the source
+    . crm  sync
+    ");
+    let running = |c: &mut Case| c.facts().syncing = true;
+    insta::assert_snapshot!(Case::crm("").after(running), @r"
+    = crm  in sync
+    . crm  follow the running sync
+    ");
+    let landed = |c: &mut Case| c.facts().unnormalized = Some(7);
+    insta::assert_snapshot!(Case::crm("").after(landed), @r"
+    = crm  in sync
+    . crm  normalize rows of job 7
+    ");
+    // In `observe` nothing but looks is done.
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(asked), @r"
+    = crm  in sync
+    . crm  look at the source
+    ");
+    let unseen = |c: &mut Case| c.row().look = Some(Look { at: now(), seen: Err("refused".into()) });
+    insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
+}
+
+#[test]
+fn drift_is_committed_proposed_or_only_noted() {
+    let automatic = |c: &mut Case| {
+        let automatic = Some((shows('a'), "additive".into(), draft("repair")));
+        c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
+    };
+    insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
+    let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
+    insta::assert_snapshot!(Case::crm("").after(open), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    ");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(automatic), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    ");
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(open), @r"
+    ! crm  drift bbbbbbbb (mode observe: reported only)
+    . crm  note drift bbbbbbbb (observed)
+    ");
+    let opened = |c: &mut Case| {
+        c.facts().repair = Some(RepairFacts { branch_current: true, ..proposed('b') });
+        c.facts().branch = Some(("aam/drift/x".into(), false));
+        c.drifts.push(drift(id(1), 'b', Some("aam/drift/x")));
+    };
+    insta::assert_snapshot!(Case::crm("").after(opened), @"! crm  drift bbbbbbbb awaits review on aam/drift/x");
+    let edited = |c: &mut Case| {
+        opened(c);
+        c.facts().branch = Some(("aam/drift/x".into(), true));
+    };
+    insta::assert_snapshot!(Case::crm("").after(edited), @"! crm  drift bbbbbbbb awaits review on aam/drift/x, edited by a person");
+    let moved_on = |c: &mut Case| {
+        opened(c);
+        c.facts().repair = Some(proposed('d'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(moved_on), @r"
+    ~ crm  drift dddddddd awaits review on aam/drift/x
+    ~ crm  open repair dddddddd on aam/drift/x
+    ");
+}
+
+#[test]
+fn drift_that_is_over_is_closed() {
+    let back = |c: &mut Case| {
+        c.facts().branch = Some(("aam/drift/x".into(), false));
+        c.drifts.push(drift(id(1), 'b', Some("aam/drift/x")));
+    };
+    insta::assert_snapshot!(Case::crm("").after(back), @"~ crm  close drift: the source and the lock agree");
+    let unseen = |c: &mut Case| {
+        back(c);
+        c.row().look = Some(Look { at: now(), seen: Err("refused".into()) });
+    };
+    insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
+    let rejected = |c: &mut Case| {
+        back(c);
+        c.facts().repair = Some(proposed('b'));
+        let rejection = Rejection { fingerprint: shows('b'), by: "Pat".into(), at: String::new(), reason: "no".into() };
+        c.desired.rejected.insert("crm".parse().unwrap(), vec![rejection]);
+    };
+    insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
+    let remembered = |c: &mut Case| {
+        rejected(c);
+        c.facts().branch = None;
+        c.drifts.clear();
+    };
+    insta::assert_snapshot!(Case::crm("").after(remembered), @"= crm  drift bbbbbbbb rejected by Pat: no");
+}
+
+#[test]
+fn only_so_many_repairs_are_open_and_the_worst_go_first() {
+    let mut case = Case::of(&[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("e", "")]);
+    case.limits.max_open = 3;
+    for n in 1..=5 {
+        case.facts.get_mut(&id(n)).unwrap().repair = Some(proposed('b'));
+    }
+    // c is open already, e breaks syncs, d waits since yesterday; a and b are new
+    case.facts.get_mut(&id(3)).unwrap().branch = Some(("aam/drift/x".into(), false));
+    case.facts.get_mut(&id(5)).unwrap().repair.as_mut().unwrap().breaking = true;
+    let yesterday = now() - TimeDelta::days(1);
+    case.drifts.push(DriftRow { opened_at: yesterday, ..drift(id(4), 'b', None) });
+    insta::assert_snapshot!(case.text(), @r"
+    ! a  drift bbbbbbbb waits: as many repairs as `max_open` allows are open
+    . a  note drift bbbbbbbb (waiting)
+    ! b  drift bbbbbbbb waits: as many repairs as `max_open` allows are open
+    . b  note drift bbbbbbbb (waiting)
+    ~ c  drift bbbbbbbb awaits review on aam/drift/x
+    ~ c  open repair bbbbbbbb on aam/drift/x
+    ~ d  drift bbbbbbbb awaits review on aam/drift/x
+    ~ d  open repair bbbbbbbb on aam/drift/x
+    ~ e  drift bbbbbbbb awaits review on aam/drift/x
+    ~ e  open repair bbbbbbbb on aam/drift/x
+    ");
+}
+
+#[test]
+fn what_is_gone_is_retired_within_the_change_budget() {
+    let gone = |names: &[&str], change: fn(&mut Case)| {
+        let all: Vec<(String, &str)> = (1..=8).map(|n| (format!("c{n}"), "")).collect();
+        let all: Vec<(&str, &str)> = all.iter().map(|(name, more)| (name.as_str(), *more)).collect();
+        let mut case = Case::of(&all);
+        for name in names {
+            case.desired.connections.remove(&name.parse::<ConnectionRef>().unwrap());
+        }
+        change(&mut case);
+        case.text().lines().filter(|line| !line.starts_with("= ")).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(gone(&["c1", "c2", "c3"], |c| c.facts().on_delete = Some(OnDelete::Delete)), @r"
+    - c1  delete from the engine: its spec is gone
+    - c2  pause: its spec is gone
+    - c3  pause: its spec is gone
+    ");
+    let four = &["c1", "c2", "c3", "c4"];
+    insta::assert_snapshot!(gone(four, |_| ()), @r"
+    ! c1  blocked: 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ! c2  blocked: 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ! c3  blocked: 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ! c4  blocked: 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ! 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ");
+    assert_eq!(gone(four, |c| c.limits.removals_confirmed = true).lines().filter(|l| l.starts_with('-')).count(), 4);
+    assert_eq!(gone(four, |c| c.limits.budget_percent = 50).lines().filter(|l| l.starts_with('-')).count(), 4);
+    // Even within the budget, all at once is never taken for a wish.
+    insta::assert_snapshot!(Case::crm("").after(|c| c.desired.connections.clear()), @r"
+    ! crm  blocked: every spec is gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ! every spec is gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
+    ");
+    let over = |c: &mut Case| {
+        c.desired.connections.clear();
+        c.row().status = ConnectionStatus::Retired;
+    };
+    insta::assert_snapshot!(Case::crm("").after(over), @"= crm  retired: its spec is gone");
+    let broken = |c: &mut Case| {
+        c.desired.connections.clear();
+        c.desired.broken.insert("crm".parse().unwrap());
+        c.desired.broken.insert("new".parse().unwrap());
+    };
+    insta::assert_snapshot!(Case::crm("").after(broken), @r"
+    = crm  its spec is broken: see `aam check`
+    = new  its spec is broken: see `aam check`
+    ");
+    // A folder that could not be read says nothing about what lies below it.
+    let unread = |c: &mut Case| {
+        c.desired.connections.clear();
+        c.row().name = "acme/crm".parse().unwrap();
+        c.desired.unread.insert("connectors.d/acme".into());
+    };
+    insta::assert_snapshot!(Case::crm("").after(unread), @"= acme/crm  its spec is broken: see `aam check`");
+}
+
+/// Carries a plan out on the rows as the loop would, as far as that needs no engine and no repository.
+fn carry_out(case: &mut Case, plan: &Plan) {
+    for planned in &plan.connections {
+        let connection = case.desired.connections.values().find(|c| c.name == planned.name).cloned();
+        let row = case.rows.iter_mut().find(|row| Some(row.id) == planned.id).unwrap();
+        let facts = case.facts.get_mut(&row.id).unwrap();
+        for step in &planned.steps {
+            match step {
+                Step::Rename { .. } => row.name = planned.name.clone(),
+                Step::Settle => facts.unsettled = false,
+                Step::Resume => (row.paused, row.status) = (false, ConnectionStatus::Active),
+                Step::Heal { to, version, .. } => (row.fingerprint, row.version) = (Some(to.clone()), *version),
+                Step::ApplySettings { digest, secrets } => {
+                    (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
+                }
+                Step::CommitLock { .. } => facts.lock = None,
+                Step::CommitRepair { .. } => facts.repair = None,
+                Step::Propose { branch, target, .. } => {
+                    facts.branch = Some((branch.clone(), false));
+                    facts.repair.as_mut().unwrap().branch_current = true;
+                    let row = DriftRow { target: target.clone(), ..drift(row.id, 'b', Some(branch)) };
+                    case.drifts.retain(|d| d.connection != row.connection);
+                    case.drifts.push(row);
+                }
+                Step::NoteDrift { target, .. } => {
+                    case.drifts.push(DriftRow { target: target.clone(), ..drift(row.id, 'b', None) });
+                }
+                Step::CloseDrift { drift, .. } => {
+                    facts.branch = None;
+                    case.drifts.retain(|d| Some(d.id) != *drift);
+                }
+                Step::Retire { .. } => row.status = ConnectionStatus::Retired,
+                Step::Look => (facts.look_asked, row.look.as_mut().unwrap().at) = (false, now()),
+                Step::Sync => facts.sync_asked = false,
+                Step::FollowSync => facts.syncing = false,
+                Step::Normalize { .. } => facts.unnormalized = None,
+                Step::Onboard { .. } => unreachable!("no case below begins without a row: {connection:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn carrying_a_plan_out_ends_in_an_empty_plan() {
+    let mut case =
+        Case::of(&[("a", ""), ("b", ""), ("c", "mode: observe\n"), ("d", ""), ("e", ""), ("f", ""), ("g", "")]);
+    let at = |case: &mut Case, n: u128| case.rows.iter().position(|row| row.id == id(n)).unwrap();
+    let row = at(&mut case, 1);
+    case.rows[row].paused = true;
+    case.rows[row].name = "before".parse().unwrap();
+    case.rows[row].fingerprint = Some(shows('0'));
+    case.rows[row].applied_digest = None;
+    case.facts.get_mut(&id(2)).unwrap().repair = Some(proposed('b'));
+    case.facts.get_mut(&id(3)).unwrap().repair = Some(proposed('b'));
+    case.facts.get_mut(&id(4)).unwrap().repair = Some(proposed('b'));
+    case.limits.max_open = 1;
+    case.facts.get_mut(&id(5)).unwrap().branch = Some(("aam/drift/x".into(), false));
+    case.facts.get_mut(&id(6)).unwrap().look_asked = true;
+    case.facts.get_mut(&id(6)).unwrap().sync_asked = true;
+    case.desired.connections.remove(&"g".parse::<ConnectionRef>().unwrap());
+    let first = case.plan();
+    assert!(!first.is_empty());
+    assert_eq!(first, case.plan(), "the same world gives the same plan");
+    for _ in 0..3 {
+        let plan = case.plan();
+        carry_out(&mut case, &plan);
+    }
+    let last = case.plan();
+    assert!(last.is_empty(), "{}", render(&last));
+    assert_ne!(first.digest(), last.digest());
+}
+
+#[test]
+fn a_plan_goes_through_json_and_time_alone_does_not_move_its_digest() {
+    let mut case = Case::crm("");
+    case.facts().repair = Some(proposed('b'));
+    let plan = case.plan();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    let digest = plan.digest();
+    case.facts().look_asked = true;
+    assert_eq!(case.plan().digest(), digest);
+    case.facts().repair = Some(proposed('d'));
+    assert_ne!(case.plan().digest(), digest);
+}

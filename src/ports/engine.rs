@@ -1,0 +1,158 @@
+//! The execution plane. Airbyte and the embedded engine are both behind these two doors.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Remedy, ResolvedConfig};
+use crate::model::{Catalog, ConnectionId, FieldPath, Stream, StreamName};
+pub use crate::plan::{EngineId, Job, JobState, ObjectKind};
+use crate::spec::StreamMode;
+
+/// A failure of the engine, a connector, or what lies behind it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct EngineError {
+    /// What was tried, for example `discovering source crm`.
+    pub what: String,
+    /// What came back, secrets masked, control characters escaped.
+    pub why: String,
+    /// Who can mend it.
+    pub remedy: Remedy,
+}
+
+/// A source or destination as the engine needs it.
+#[derive(Debug, Clone)]
+pub struct EndpointHandle {
+    /// The engine's id, once created.
+    pub id: Option<EngineId>,
+    /// `acme/crm`: for messages and object names.
+    pub name: String,
+    /// The connector.
+    pub connector: String,
+    /// Settings with secrets.
+    pub config: ResolvedConfig,
+}
+
+/// What a source showed.
+#[derive(Debug, Clone)]
+pub struct Discovered {
+    /// In our words.
+    pub catalog: Catalog,
+    /// As the connector said it (an Airbyte protocol catalog), kept in the registry.
+    pub raw: serde_json::Value,
+}
+
+/// Marks an object as ours: at most one object of a kind per owner key. Found again after an unknown outcome.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OwnerKey(pub String);
+
+/// One configured stream: what a sync carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfiguredStream {
+    /// Its name at the source.
+    pub name: StreamName,
+    /// How it is read and written.
+    pub mode: StreamMode,
+    /// The cursor in use.
+    pub cursor: Option<FieldPath>,
+    /// The key in use; empty if none.
+    pub key: Vec<FieldPath>,
+    /// Facts from the lock, with only the carried fields.
+    pub schema: Stream,
+}
+
+/// A connection as it should be in the engine.
+#[derive(Debug, Clone)]
+pub struct ConnectionDraft {
+    /// Display name.
+    pub name: String,
+    /// The engine's source.
+    pub source: EngineId,
+    /// The engine's destination.
+    pub destination: EngineId,
+    /// What it carries.
+    pub streams: Vec<ConfiguredStream>,
+    /// Whether it may run.
+    pub enabled: bool,
+}
+
+/// A connection as it is in the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineConnection {
+    /// Its id.
+    pub id: EngineId,
+    /// What it carries, in the engine's order.
+    pub streams: Vec<ConfiguredStream>,
+    /// Whether it may run.
+    pub enabled: bool,
+}
+
+/// Everything a sync needs. Airbyte takes only the ids; the embedded engine does the work with the rest.
+#[derive(Debug, Clone)]
+pub struct SyncOrder {
+    /// Whose sync.
+    pub connection: ConnectionId,
+    /// The engine's connection.
+    pub engine_id: EngineId,
+    /// Where rows come from.
+    pub source: EndpointHandle,
+    /// Where they land.
+    pub destination: EndpointHandle,
+    /// Streams left out of this run because a breaking drift waits.
+    pub held: BTreeSet<StreamName>,
+    /// Whether a carried field that the source no longer has is read as null (`when_breaking: continue`) rather than
+    /// failing its stream.
+    pub missing_as_null: bool,
+    /// The ask's own id: the same ask sent twice is one job.
+    pub request: uuid::Uuid,
+}
+
+/// Looking at the execution plane; changes nothing.
+#[async_trait]
+pub trait EngineRead: Send + Sync {
+    /// Tries the source's credentials and reachability.
+    async fn check(&self, source: &EndpointHandle) -> Result<(), EngineError>;
+    /// Tries the destination's credentials, reachability and right to create tables.
+    async fn check_destination(&self, destination: &EndpointHandle) -> Result<(), EngineError>;
+    /// Reads the source's catalog, never from a cache.
+    async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError>;
+    /// All objects of that kind with that owner key: after an unknown outcome, look first.
+    async fn find(&self, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<EngineId>, EngineError>;
+    /// The connection as it is; `None` only if the engine says that it does not exist.
+    async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError>;
+    /// The newest jobs first.
+    async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError>;
+}
+
+/// Changing the execution plane.
+#[async_trait]
+pub trait EngineWrite: EngineRead {
+    /// Creates a source or destination under the owner key.
+    async fn create_endpoint(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        handle: &EndpointHandle,
+    ) -> Result<EngineId, EngineError>;
+    /// Replaces the settings of a source or destination.
+    async fn update_endpoint(
+        &self,
+        kind: ObjectKind,
+        id: &EngineId,
+        handle: &EndpointHandle,
+    ) -> Result<(), EngineError>;
+    /// Creates a connection under the owner key.
+    async fn create_connection(&self, owner: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError>;
+    /// Replaces streams, name and enabled; never clears data.
+    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError>;
+    /// Deletes an object; landed rows stay. Deleting what is gone already is no error.
+    async fn delete(&self, kind: ObjectKind, id: &EngineId) -> Result<(), EngineError>;
+    /// Starts a sync, or goes on with the job of the same request, and returns at once with its job.
+    /// A connection has at most one running job.
+    async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError>;
+    /// Stops a running job at its next commit; no error if it has ended.
+    async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError>;
+}

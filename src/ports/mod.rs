@@ -1,0 +1,90 @@
+//! The doors to the world, as traits. Planning holds readers only; doing holds writers too.
+
+mod canonical;
+mod engine;
+pub mod failpoint;
+mod registry;
+mod repo;
+
+use chrono::{DateTime, Utc};
+
+pub use canonical::*;
+pub use engine::*;
+pub use failpoint::{applied, point, recorded, sent, written};
+pub use registry::*;
+pub use repo::*;
+
+use crate::spec::Config;
+
+/// The wall clock, handed in so that tests can turn it.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// Resolves references to secrets.
+pub trait Secrets: Send + Sync {
+    /// Fills every `${…}` of a configuration. Errors name the reference, never a value.
+    fn resolve(&self, config: &Config) -> Result<ResolvedConfig, SecretError>;
+}
+
+/// A configuration with its secrets in place. Has no `Debug`, `Display` or `Serialize` that would show them.
+#[derive(Clone)]
+pub struct ResolvedConfig {
+    value: serde_json::Value,
+    secrets: Vec<secrecy::SecretString>,
+    fingerprint: String,
+}
+
+impl ResolvedConfig {
+    /// Joins the filled-in value with the secrets that went into it and their keyed fingerprint
+    /// (HMAC-SHA-256 in hex; changed, same or unknown is all it tells).
+    pub fn new(value: serde_json::Value, secrets: Vec<secrecy::SecretString>, fingerprint: String) -> Self {
+        Self { value, secrets, fingerprint }
+    }
+
+    /// The value with secrets. Only connectors and engines call this, at the moment of use.
+    pub fn expose(&self) -> &serde_json::Value {
+        &self.value
+    }
+
+    /// The keyed fingerprint of the whole configuration.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Replaces every secret that occurs in `text` by `***`: for error texts from outside.
+    pub fn mask(&self, text: &str) -> String {
+        use secrecy::ExposeSecret;
+        let mut secrets: Vec<&str> =
+            self.secrets.iter().map(ExposeSecret::expose_secret).filter(|s| s.len() >= 3).collect();
+        // The longest first: of two secrets one may begin with the other.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+impl std::fmt::Debug for ResolvedConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ResolvedConfig(***)")
+    }
+}
+
+/// A secret that could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("secret {reference}: {why}")]
+pub struct SecretError {
+    /// As written in the spec, `${env:CRM_PASSWORD}`.
+    pub reference: String,
+    /// What went wrong, and how to mend it.
+    pub why: String,
+}
+
+/// What a caller may do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Time may heal it: try again later.
+    Retry,
+    /// A person must act first.
+    Person,
+}

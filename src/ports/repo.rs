@@ -1,0 +1,121 @@
+//! The configuration repository: a git repository, or a plain folder.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use crate::model::{CommitDraft, FileEdit, Unreadable};
+use crate::model::{CommitId, RepoPath};
+
+/// All spec, lock, mapping and drift files of one state.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The commit; for a plain folder the hash over all contents.
+    pub commit: Option<CommitId>,
+    /// Contents by path. Only files below `connectors.d`, `mappings` and `drift`.
+    pub files: BTreeMap<RepoPath, Arc<[u8]>>,
+    /// Files that exist but could not or may not be read. Never the same as absent.
+    pub unreadable: BTreeMap<String, Unreadable>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// The tracked branch is now at this commit, which is ours.
+    Committed(CommitId),
+    /// The branch moved on meanwhile and now differs in our paths: read again and plan again.
+    Moved,
+    /// Nothing moved: the work tree or the repository does not allow it now. A repair branch is offered instead.
+    Refused(String),
+}
+
+/// Where the tracked branch stands in the person's work trees; shown by `aam doctor` and `aam status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoInfo {
+    /// `git` or `folder`.
+    pub kind: String,
+    /// The tracked branch.
+    pub branch: Option<String>,
+    /// Its tip.
+    pub head: Option<CommitId>,
+    /// A state that keeps bot commits out (merge in progress, detached head, …), in words.
+    pub blocked: Option<String>,
+}
+
+/// A repair branch as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepairBranch {
+    /// Short name, `aam/drift/default/crm`.
+    pub name: String,
+    /// Its tip.
+    pub tip: CommitId,
+    /// Whether its whole change is in the tracked branch (merged, squashed or equal).
+    pub merged: bool,
+    /// Whether a person added commits of their own.
+    pub edited: bool,
+}
+
+/// One commit that touched a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// Its id.
+    pub commit: CommitId,
+    /// Committer as `Name <mail>`.
+    pub by: String,
+    /// When it was committed.
+    pub at: DateTime<Utc>,
+    /// Its subject.
+    pub subject: String,
+    /// Value of an `Aam-Approved-By` trailer, if any.
+    pub approved_by: Option<String>,
+    /// Who moved the tracked branch to this commit, where the repository still knows (git's reflog): after a fast-forward
+    /// the only trace of the person who merged.
+    pub moved_by: Option<String>,
+}
+
+/// A failure of git or the file system.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct RepoError {
+    /// What was tried.
+    pub what: String,
+    /// What came back, escaped.
+    pub why: String,
+    /// Who can mend it.
+    pub remedy: super::Remedy,
+}
+
+/// The configuration repository.
+#[async_trait]
+pub trait Repo: Send + Sync {
+    /// Kind, branch, tip and what blocks commits. Cheap: called each second.
+    async fn info(&self) -> Result<RepoInfo, RepoError>;
+    /// The committed state of the tracked branch: what acts.
+    async fn committed(&self) -> Result<Snapshot, RepoError>;
+    /// The files as they lie in the work tree, edited or not: what is checked and shown. Equals `committed` for a folder.
+    async fn worktree(&self) -> Result<Snapshot, RepoError>;
+    /// Commits on the tracked branch, or says why not. Never touches a person's uncommitted work.
+    async fn commit(&self, draft: &CommitDraft) -> Result<CommitOutcome, RepoError>;
+    /// Makes the repair branch one commit on top of the tracked branch's tip, with these edits. Writes nothing if it is
+    /// that already. A branch with a person's own commits is left alone and returned as `edited`.
+    /// For a folder: a patch file below the state directory.
+    async fn propose(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError>;
+    /// Removes a repair branch (or patch) of ours; no error if it is gone.
+    async fn withdraw(&self, branch: &str) -> Result<(), RepoError>;
+    /// All branches below `aam/drift/`.
+    async fn repair_branches(&self) -> Result<Vec<RepairBranch>, RepoError>;
+    /// Merges a repair branch into the tracked branch with an `Aam-Approved-By` trailer: `aam drift approve`.
+    async fn approve(&self, branch: &str, approver: &str) -> Result<CommitOutcome, RepoError>;
+    /// The unified diff of a repair branch against the tracked branch.
+    async fn branch_diff(&self, branch: &str) -> Result<String, RepoError>;
+    /// Commits of the tracked branch that touched the path, newest first.
+    async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError>;
+    /// A file as it was at a commit.
+    async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError>;
+    /// Who works here, for approvals and rejections from the command line: `Name <mail>` from git's settings, else the
+    /// system user.
+    async fn person(&self) -> Result<String, RepoError>;
+}

@@ -1,0 +1,107 @@
+//! The drift of one connection, worked out from its lock and the source's catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::text_of;
+use crate::drift::{Automatic, Change, Severity};
+use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
+use crate::repair::{self, Input, Part, Repair};
+use crate::spec::{self, Connection, Desired, Lock, Mode};
+
+/// The rule that commits what is automatic, as audit and catalog versions name it.
+const RULE: &str = "additive";
+
+/// A difference between lock and source, with its repair.
+pub(super) struct Drifted {
+    repair: Repair,
+    /// The lock's fingerprint.
+    pub(super) base: Fingerprint,
+}
+
+impl Drifted {
+    /// `None` if lock and source agree as far as the connection selects. `ask_for_all`: nothing may be committed now.
+    pub(super) fn work_out(
+        connection: &Connection,
+        lock: &Lock,
+        whole: &Catalog,
+        files: &BTreeMap<RepoPath, Arc<[u8]>>,
+        desired: &Desired,
+        ask_for_all: bool,
+    ) -> Option<Self> {
+        let observed = spec::select_present(whole, &connection.streams);
+        if observed.fingerprint() == lock.fingerprint {
+            return None;
+        }
+        let (lock_text, spec_text) = (text_of(files, &connection.lock_path)?, text_of(files, &connection.path)?);
+        let input = Input {
+            desired,
+            connection,
+            lock,
+            lock_text: &lock_text,
+            spec_text: &spec_text,
+            files,
+            observed: &observed,
+            ask_for_all: ask_for_all || connection.mode < Mode::Manage,
+        };
+        let repair = repair::draft(input).expect("names of a resolved connection make a path");
+        Some(Self { repair, base: lock.fingerprint.clone() })
+    }
+
+    /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
+    pub(super) fn automatic(&self) -> Option<(Fingerprint, String, CommitDraft)> {
+        self.repair.automatic.as_ref().map(|part| (part.lock.fingerprint.clone(), RULE.to_owned(), part.commit.clone()))
+    }
+
+    /// What a person decides.
+    pub(super) fn proposed(&self) -> Option<(Fingerprint, CommitDraft)> {
+        self.repair.proposed.as_ref().map(|part| (part.lock.fingerprint.clone(), part.commit.clone()))
+    }
+
+    /// The part that leads to this fingerprint.
+    fn part(&self, target: &Fingerprint) -> Option<&Part> {
+        [&self.repair.automatic, &self.repair.proposed]
+            .into_iter()
+            .flatten()
+            .find(|part| part.lock.fingerprint == *target)
+    }
+
+    /// The changes of the part with that target.
+    pub(super) fn changes(&self, target: &Fingerprint) -> Vec<Change> {
+        self.part(target)
+            .map(|part| part.assessment.changes.iter().map(|c| c.change.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    /// Probability that a reviewer would take the part as it is.
+    pub(super) fn confidence(&self, target: &Fingerprint) -> f64 {
+        self.part(target).map_or(0.0, |part| part.assessment.confidence())
+    }
+
+    /// `yes`, or the gate that forbids an automatic repair.
+    pub(super) fn gate(&self, target: &Fingerprint) -> String {
+        match self.part(target).map(|part| part.assessment.automatic()) {
+            Some(Automatic::No(gate)) => gate,
+            _ if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
+            _ => "the connection's policy asks for everything".into(),
+        }
+    }
+
+    /// The drift file of what waits for a person, or else of what is automatic.
+    pub(super) fn file(&self) -> Option<&str> {
+        let part = self.repair.proposed.as_ref().or(self.repair.automatic.as_ref())?;
+        part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
+    }
+
+    /// Streams with a change that breaks their mapping or their sync.
+    pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
+        let breaking = |severity| matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync);
+        self.repair
+            .assessment
+            .changes
+            .iter()
+            .filter(|c| breaking(c.severity))
+            .map(|c| c.change.stream().clone())
+            .collect()
+    }
+}

@@ -1,0 +1,356 @@
+//! Dispatches the steps of a plan, one connection at a time under its lease, and keeps what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{Gathered, Reconciler, StepError, TurnError, by_aam};
+use crate::model::{ConnectionId, ConnectionRef};
+use crate::plan::{ConnectionPlan, Plan, Step};
+use crate::ports::{ConnectionRow, ConnectionStatus, Lease, RegistryError};
+use crate::spec::Connection;
+
+/// Beyond its end, a dead process' lease is waited for this long.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Whose.
+    pub connection: ConnectionRef,
+    /// What was to be done.
+    pub step: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: OutcomeKind,
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", content = "reason", rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// It changed something.
+    Applied,
+    /// It was so already.
+    Unchanged,
+    /// Another process works on the connection; it is tried again.
+    Busy,
+    /// It was left for later, and why.
+    Skipped(String),
+    /// It failed, and why.
+    Failed(String),
+}
+
+/// A piece of a plan that runs by itself: one connection, or one source that several connections look at.
+#[derive(Debug, Clone)]
+pub enum WorkItem {
+    /// Discover one source for these connections.
+    Look(Vec<ConnectionRef>),
+    /// The other steps of one connection.
+    Connection(ConnectionPlan),
+}
+
+impl WorkItem {
+    /// Connections that are busy while it runs.
+    pub fn connections(&self) -> Vec<ConnectionRef> {
+        match self {
+            Self::Look(names) => names.clone(),
+            Self::Connection(plan) => vec![plan.name.clone()],
+        }
+    }
+}
+
+/// Splits a plan into items that may run side by side. Looks come first: what they find is planned anew.
+pub fn work_items(gathered: &Gathered, plan: &Plan) -> Vec<WorkItem> {
+    let mut looks: BTreeMap<&ConnectionRef, BTreeSet<ConnectionRef>> = BTreeMap::new();
+    let mut items = Vec::new();
+    let mut looking = BTreeSet::new();
+    for connection_plan in &plan.connections {
+        let Some(connection) = gathered.desired().connections.get(&connection_plan.name) else { continue };
+        if connection_plan.steps.contains(&Step::Look) && connection_plan.steps.iter().all(Step::is_routine) {
+            looks.entry(&connection.source.name).or_default().insert(connection.name.clone());
+        }
+    }
+    for connection in gathered.desired().connections.values() {
+        // Whoever shares the source is looked at with it, due or not.
+        if let Some(names) = looks.get_mut(&connection.source.name)
+            && gathered.row_of(connection).is_some_and(|row| row.version > 0)
+        {
+            names.insert(connection.name.clone());
+        }
+    }
+    for names in looks.into_values() {
+        looking.extend(names.iter().cloned());
+        items.push(WorkItem::Look(names.into_iter().collect()));
+    }
+    for connection_plan in &plan.connections {
+        let steps: Vec<Step> = connection_plan.steps.iter().filter(|step| **step != Step::Look).cloned().collect();
+        if !steps.is_empty() && !looking.contains(&connection_plan.name) {
+            items.push(WorkItem::Connection(ConnectionPlan { steps, ..connection_plan.clone() }));
+        }
+    }
+    items
+}
+
+impl Reconciler {
+    /// Carries one item out. Failures become outcomes and the connection's status; other items go on.
+    pub async fn execute(&self, gathered: &Arc<Gathered>, item: &WorkItem) -> Vec<Outcome> {
+        match item {
+            WorkItem::Look(names) => self.look(gathered, names).await,
+            WorkItem::Connection(plan) => self.execute_connection(gathered, plan).await,
+        }
+    }
+
+    async fn execute_connection(&self, gathered: &Arc<Gathered>, plan: &ConnectionPlan) -> Vec<Outcome> {
+        let outcome = |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind };
+        let (lease, naming) = match self.take_leases(gathered, plan).await {
+            Ok(Some(leases)) => leases,
+            Ok(None) => return plan.steps.first().map(|step| outcome(step, OutcomeKind::Busy)).into_iter().collect(),
+            Err(error) => {
+                return plan
+                    .steps
+                    .first()
+                    .map(|s| outcome(s, OutcomeKind::Failed(error.to_string())))
+                    .into_iter()
+                    .collect();
+            }
+        };
+        let work = async {
+            let mut outcomes = Vec::new();
+            for step in &plan.steps {
+                match self.execute_step(gathered, plan, step, &lease).await {
+                    Ok(kind) => {
+                        let skipped = matches!(kind, OutcomeKind::Skipped(_));
+                        outcomes.push(outcome(step, kind));
+                        if skipped {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        self.note_failure(gathered, plan, step, &lease, &error).await;
+                        outcomes.push(outcome(step, OutcomeKind::Failed(error.to_string())));
+                        break;
+                    }
+                }
+            }
+            outcomes
+        };
+        let leases: Vec<Lease> = std::iter::once(lease.clone()).chain(naming).collect();
+        let outcomes = self.with_renewal(&leases, work).await;
+        for lease in &leases {
+            if let Err(error) = self.doors.registry.release(lease).await {
+                tracing::warn!(connection.name = %plan.name, "connection {}: giving its lease back: {error}", plan.name);
+            }
+        }
+        outcomes
+    }
+
+    /// The lease of a connection; of a new one also the lease of its name, which stands for it until its row is there:
+    /// two processes must not give one new connection two identities.
+    async fn take_leases(
+        &self,
+        gathered: &Gathered,
+        plan: &ConnectionPlan,
+    ) -> Result<Option<(Lease, Option<Lease>)>, RegistryError> {
+        if let Some(id) = plan.id {
+            return Ok(self.take_lease(&plan.name, id).await?.map(|lease| (lease, None)));
+        }
+        let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, plan.name.to_string().as_bytes());
+        let Some(naming) = self.take_lease(&plan.name, ConnectionId(name)).await? else { return Ok(None) };
+        let planned_with = |id| gathered.rows.iter().any(|row| row.id == id);
+        let rows = self.doors.registry.connections().await?;
+        let lease = match rows.iter().any(|row| row.name == plan.name && !planned_with(row.id)) {
+            true => None,
+            false => self.take_lease(&plan.name, ConnectionId(uuid::Uuid::now_v7())).await?,
+        };
+        match lease {
+            Some(lease) => Ok(Some((lease, Some(naming)))),
+            None => self.doors.registry.release(&naming).await.map(|()| None),
+        }
+    }
+
+    async fn execute_step(
+        &self,
+        gathered: &Arc<Gathered>,
+        plan: &ConnectionPlan,
+        step: &Step,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let row = self.fresh_row(lease.connection).await?;
+        if let Step::Retire { on_delete } = step {
+            let row = row.ok_or_else(|| StepError::Spec(format!("connection {} is not in the registry", plan.name)))?;
+            return self.retire(&row, *on_delete, lease).await;
+        }
+        let connection = gathered
+            .desired()
+            .connections
+            .get(&plan.name)
+            .ok_or_else(|| StepError::Spec(format!("connection {} is declared no more", plan.name)))?;
+        if let Step::Onboard { .. } = step {
+            return self.onboard(connection, row.as_ref(), lease).await;
+        }
+        let row = row.ok_or_else(|| StepError::Spec(format!("connection {} is not in the registry", plan.name)))?;
+        match step {
+            Step::Onboard { .. } | Step::Retire { .. } => unreachable!("answered above"),
+            Step::Look => Ok(OutcomeKind::Unchanged),
+            Step::Rename { from } => {
+                self.leave_branch(from).await?;
+                let cause =
+                    by_aam(format!("connection {from} is now called {}", connection.name), json!({"from": from}));
+                self.doors.registry.declare(lease, &connection.name, &cause).await?;
+                Ok(OutcomeKind::Applied)
+            }
+            Step::Settle => self.settle_left_over(connection, &row, lease).await,
+            Step::Resume => self.resume(connection, &row, lease).await,
+            Step::Heal { to, .. } => self.heal(connection, &row, to, lease).await,
+            Step::ApplySettings { digest, secrets } => {
+                self.apply_settings(connection, &row, digest, secrets, lease).await
+            }
+            Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
+            Step::CommitRepair { target, rule, draft } => {
+                self.commit_repair(gathered, connection, target, rule, draft, lease).await
+            }
+            Step::Propose { target, branch, draft } => {
+                self.propose(gathered, connection, target, branch, draft, lease).await
+            }
+            Step::NoteDrift { target, why } => self.note_drift(gathered, connection, target, why, lease).await,
+            Step::CloseDrift { drift, branch, why } => {
+                self.close_drift(&connection.name, *drift, branch.as_deref(), why, lease).await
+            }
+            Step::FollowSync => self.follow_sync(gathered, connection, &row, lease).await,
+            Step::Sync => self.start_sync(gathered, connection, &row, lease).await,
+            Step::Normalize { job } => self.normalize(gathered, connection, &row, *job, lease).await,
+        }
+    }
+
+    /// Writes a failure into the connection's status where the step is one that the connection cannot do without.
+    async fn note_failure(
+        &self,
+        gathered: &Gathered,
+        plan: &ConnectionPlan,
+        step: &Step,
+        lease: &Lease,
+        error: &StepError,
+    ) {
+        tracing::warn!(connection.name = %plan.name, "connection {}: {}: {error}", plan.name, step.describe());
+        let vital = matches!(
+            step,
+            Step::Onboard { .. } | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
+        );
+        if !vital || matches!(error, StepError::Registry(_)) {
+            return;
+        }
+        let Ok(Some(row)) = self.fresh_row(lease.connection).await else { return };
+        let reason = error.to_string();
+        let retry_at = error.retry_at(self.doors.clock.now(), row.failures);
+        let cause = by_aam(format!("{}: {reason}", step.describe()), json!({"step": step.describe()}));
+        let tried = gathered.desired().connections.get(&plan.name).map(|connection| {
+            let secrets = self.secrets_of(connection).ok();
+            crate::plan::attempt(connection, secrets.as_deref())
+        });
+        let write = async {
+            let registry = &self.doors.registry;
+            registry
+                .set_status(lease, ConnectionStatus::Failed, Some(&reason), Some(retry_at), row.paused, &cause)
+                .await?;
+            match &tried {
+                Some(tried) => registry.set_tried(lease, tried).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = write.await {
+            tracing::error!(connection.name = %plan.name, "connection {}: recording its failure: {error}", plan.name);
+        }
+    }
+
+    pub(super) async fn take_lease(
+        &self,
+        name: &ConnectionRef,
+        id: ConnectionId,
+    ) -> Result<Option<Lease>, RegistryError> {
+        self.doors.registry.lease(&name.tenant, id, &self.holder, self.policy().lease_ttl).await
+    }
+
+    /// Renews leases at a third of their life while the work goes on; a lost lease shows at the work's next write.
+    pub(super) async fn with_renewal<T>(&self, leases: &[Lease], work: impl Future<Output = T>) -> T {
+        let ttl = self.policy().lease_ttl;
+        let done = CancellationToken::new();
+        // Never cut off in the midst of a renewal: that could leave a pooled connection inside a transaction.
+        let renew = async {
+            while tokio::time::timeout(ttl / 3, done.cancelled()).await.is_err() {
+                for lease in leases {
+                    if let Err(error) =
+                        self.doors.registry.lease(&lease.tenant, lease.connection, &lease.holder, ttl).await
+                    {
+                        tracing::warn!(connection.id = %lease.connection, "connection {}: renewing its lease: {error}", lease.connection);
+                    }
+                }
+            }
+        };
+        let work = async {
+            let result = work.await;
+            done.cancel();
+            result
+        };
+        tokio::join!(work, renew).0
+    }
+
+    pub(super) async fn fresh_row(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
+        Ok(self.doors.registry.connections().await?.into_iter().find(|row| row.id == id))
+    }
+
+    /// Plans and carries out until nothing but waiting is left: what commands do without a daemon. A connection with a
+    /// failed or skipped step rests; a running sync is followed to its end. A lease in the way is waited for as long as
+    /// that of a killed process may last. `report` hears of each outcome as it comes.
+    pub async fn settle(
+        &self,
+        limits: Option<&crate::plan::Limits>,
+        mut report: impl FnMut(&Outcome),
+    ) -> Result<(Arc<Gathered>, Vec<Outcome>), TurnError> {
+        let mut all = Vec::new();
+        let mut resting: BTreeSet<ConnectionRef> = BTreeSet::new();
+        let patience = Instant::now() + self.policy().lease_ttl + GRACE;
+        // Onboard, look, repair, heal, sync, normalize: no connection needs more rounds that change something.
+        let mut rounds = 20;
+        while rounds > 0 {
+            let gathered = Arc::new(self.gather(limits).await?);
+            let items: Vec<WorkItem> = work_items(&gathered, &gathered.plan())
+                .into_iter()
+                .filter(|item| !item.connections().iter().all(|name| resting.contains(name)))
+                .collect();
+            if items.is_empty() {
+                return Ok((gathered, all));
+            }
+            let mut changed = false;
+            for item in &items {
+                for outcome in self.execute(&gathered, item).await {
+                    match &outcome.kind {
+                        OutcomeKind::Busy if Instant::now() < patience => continue,
+                        OutcomeKind::Busy | OutcomeKind::Failed(_) | OutcomeKind::Skipped(_) => {
+                            resting.insert(outcome.connection.clone());
+                        }
+                        OutcomeKind::Applied => changed = true,
+                        OutcomeKind::Unchanged => {}
+                    }
+                    report(&outcome);
+                    all.push(outcome);
+                }
+            }
+            if changed {
+                rounds -= 1;
+            } else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        Ok((Arc::new(self.gather(limits).await?), all))
+    }
+}
+
+/// The engine's object names and owner marks for a connection.
+pub(super) fn owner_of_connection(connection: &Connection, id: ConnectionId) -> String {
+    format!("connection:{}:{id}", connection.name.tenant)
+}

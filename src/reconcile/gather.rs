@@ -1,0 +1,431 @@
+//! Gathers everything a plan is made from: the committed state, the registry, branches, and what follows from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::drifted::Drifted;
+use super::onboard::{join_secrets, lock_draft};
+use super::{Ask, Policy, Reconciler, TurnError, text_of};
+use crate::diag::Diagnostic;
+use crate::model::{CommitId, ConnectionId, Fingerprint, RepoPath};
+use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
+use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, Intent, RepairBranch, RepoInfo, Snapshot};
+use crate::spec::{self, Connection, Desired, Lock, WhenBreaking};
+
+/// A committed state, checked and resolved.
+pub(super) struct Resolved {
+    pub(super) commit: Option<CommitId>,
+    pub(super) mode_cap: spec::Mode,
+    pub(super) files: BTreeMap<RepoPath, Arc<[u8]>>,
+    pub(super) desired: Arc<Desired>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// Everything a plan is made from, at one moment.
+pub struct Gathered {
+    pub(super) resolved: Arc<Resolved>,
+    /// Branch, tip and what blocks commits.
+    pub info: RepoInfo,
+    /// What the registry remembers.
+    pub rows: Vec<ConnectionRow>,
+    /// Open drifts.
+    pub drifts: Vec<DriftRow>,
+    facts: BTreeMap<ConnectionId, Facts>,
+    drifted: BTreeMap<ConnectionId, Arc<Drifted>>,
+    limits: Limits,
+    /// When it was gathered.
+    pub now: DateTime<Utc>,
+}
+
+impl Gathered {
+    /// The committed state, resolved.
+    pub fn desired(&self) -> &Desired {
+        &self.resolved.desired
+    }
+
+    /// Problems of the committed files.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.resolved.diagnostics
+    }
+
+    /// The plan that follows.
+    pub fn plan(&self) -> Plan {
+        self.plan_with(&self.resolved)
+    }
+
+    /// The plan that would follow if the work tree were committed.
+    pub(super) fn plan_with(&self, resolved: &Resolved) -> Plan {
+        crate::plan::plan(&World {
+            commit: resolved.commit.as_ref(),
+            desired: &resolved.desired,
+            rows: &self.rows,
+            drifts: &self.drifts,
+            facts: &self.facts,
+            limits: &self.limits,
+            now: self.now,
+        })
+    }
+
+    /// The row of a declared connection, by its lock's id or else by name, as the plan sees it.
+    pub fn row_of(&self, connection: &Connection) -> Option<&ConnectionRow> {
+        if let Some(lock) = &connection.lock {
+            return self.rows.iter().find(|row| row.id == lock.id);
+        }
+        let locked = |id| self.desired().connections.values().any(|c| c.lock.as_ref().is_some_and(|l| l.id == id));
+        let free = self.rows.iter().filter(|row| row.name == connection.name && !locked(row.id));
+        free.max_by_key(|row| (row.status != ConnectionStatus::Retired, row.created_at))
+    }
+
+    /// Whether a sync is under way.
+    pub fn is_syncing(&self, id: ConnectionId) -> bool {
+        self.facts.get(&id).is_some_and(|facts| facts.syncing)
+    }
+
+    /// The drift file of a connection's open drift.
+    pub fn drift_file(&self, id: ConnectionId) -> Option<String> {
+        self.drifted.get(&id).and_then(|drifted| drifted.file().map(str::to_owned))
+    }
+
+    /// What the lock would become if the open drift were approved: what a rejection is about.
+    pub fn drift_target(&self, id: ConnectionId) -> Option<Fingerprint> {
+        self.drifted.get(&id).and_then(|drifted| drifted.proposed()).map(|(target, _)| target)
+    }
+
+    pub(super) fn drifted(&self, id: ConnectionId) -> Option<Arc<Drifted>> {
+        self.drifted.get(&id).cloned()
+    }
+
+    /// Streams that a breaking drift holds.
+    pub(super) fn held(&self, connection: &Connection) -> BTreeSet<crate::model::StreamName> {
+        if connection.drift.when_breaking == WhenBreaking::Continue {
+            return BTreeSet::new();
+        }
+        self.row_of(connection)
+            .and_then(|row| self.drifted.get(&row.id))
+            .map(|drifted| drifted.breaking_streams())
+            .unwrap_or_default()
+    }
+}
+
+impl Reconciler {
+    /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside but
+    /// the registry's last good specs, when they changed.
+    pub async fn gather(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
+        let policy = self.policy();
+        let info = self.doors.repo.info().await?;
+        let rows = self.doors.registry.connections().await?;
+        let resolved = self.resolve_committed(&info, &policy, &rows).await?;
+        let drifts = self.doors.registry.drifts(None, true).await?;
+        let intents = self.doors.registry.intents(None).await?;
+        let branches = if rows.is_empty() { Vec::new() } else { self.doors.repo.repair_branches().await? };
+        let mut gathered = Gathered {
+            resolved,
+            info,
+            rows,
+            drifts,
+            facts: BTreeMap::new(),
+            drifted: BTreeMap::new(),
+            limits: limits.cloned().unwrap_or(policy.limits),
+            now: self.doors.clock.now(),
+        };
+        let by_id: BTreeMap<ConnectionId, &Connection> = {
+            let desired = gathered.resolved.desired.clone();
+            let mut map = BTreeMap::new();
+            for name in desired.connections.keys() {
+                let connection = &gathered.resolved.desired.connections[name];
+                if let Some(row) = gathered.row_of(connection) {
+                    map.insert(row.id, name.clone());
+                }
+            }
+            map.into_iter().map(|(id, name)| (id, &gathered.resolved.desired.connections[&name])).collect()
+        };
+        let mut facts = BTreeMap::new();
+        let mut drifted = BTreeMap::new();
+        for row in &gathered.rows {
+            let known = match by_id.get(&row.id) {
+                Some(connection) => {
+                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &intents).await?;
+                    drifted.extend(repair.map(|repair| (row.id, repair)));
+                    known
+                }
+                None => Facts { on_delete: self.on_delete(row), ..Facts::default() },
+            };
+            facts.insert(row.id, known);
+        }
+        drop(by_id);
+        gathered.facts = facts;
+        gathered.drifted = drifted;
+        Ok(gathered)
+    }
+
+    async fn resolve_committed(
+        &self,
+        info: &RepoInfo,
+        policy: &Policy,
+        rows: &[ConnectionRow],
+    ) -> Result<Arc<Resolved>, TurnError> {
+        let cached = self.cache.lock().expect("no panic while held").resolution.clone();
+        if let Some(cached) =
+            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.mode_cap == policy.mode_cap)
+        {
+            return Ok(cached);
+        }
+        let snapshot = self.doors.repo.committed().await?;
+        let known = self.cache.lock().expect("no panic while held").last_good.clone();
+        let last_good = match known {
+            Some(known) => known,
+            None => self.doors.registry.last_good().await?,
+        };
+        let (resolved, mut good) = resolve(snapshot, &last_good, policy);
+        // What a removed spec said about its removal is needed until that is done.
+        for row in rows.iter().filter(|row| row.status != ConnectionStatus::Retired) {
+            let path = spec::names::spec_path(&row.name);
+            if let Some(text) = last_good.get(path.as_str()) {
+                good.entry(path.to_string()).or_insert_with(|| text.clone());
+            }
+        }
+        if good != last_good {
+            self.doors.registry.set_last_good(&good).await?;
+        }
+        let resolved = Arc::new(resolved);
+        let mut cache = self.cache.lock().expect("no panic while held");
+        cache.last_good = Some(good);
+        cache.resolution = Some(resolved.clone());
+        Ok(resolved)
+    }
+
+    /// What a connection's source showed at its last look, as far as the connection selects it.
+    pub async fn seen(
+        &self,
+        gathered: &Gathered,
+        id: ConnectionId,
+    ) -> Result<Option<crate::model::Catalog>, TurnError> {
+        let Some(row) = gathered.rows.iter().find(|row| row.id == id) else { return Ok(None) };
+        let whole = self.look_catalog(row).await?;
+        let selection = gathered
+            .desired()
+            .connections
+            .values()
+            .find(|c| gathered.row_of(c).is_some_and(|r| r.id == id))
+            .map(|c| &c.streams);
+        Ok(whole.map(|whole| {
+            selection.map_or_else(|| (*whole).clone(), |selection| spec::select_present(&whole, selection))
+        }))
+    }
+
+    /// What a removed connection's last good spec said about removal.
+    fn on_delete(&self, row: &ConnectionRow) -> Option<spec::OnDelete> {
+        let cache = self.cache.lock().expect("no panic while held");
+        let path = spec::names::spec_path(&row.name);
+        let text = cache.last_good.as_ref()?.get(path.as_str())?;
+        spec::on_delete_of(&path, text)
+    }
+
+    async fn facts(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+        branches: &[RepairBranch],
+        intents: &[Intent],
+    ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
+        let branch_name = crate::repair::branch(&connection.name);
+        let branch = branches.iter().find(|branch| branch.name == branch_name);
+        let syncing = intents.iter().any(|intent| intent.connection == row.id && intent.effect == "sync");
+        let ended = row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job));
+        let mut facts = Facts {
+            secrets: Some(self.secrets_of(connection)),
+            branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
+            look_asked: self.is_asked(Ask::Look, &connection.name),
+            sync_asked: self.is_asked(Ask::Sync, &connection.name),
+            syncing,
+            unsettled: intents.iter().any(|intent| intent.connection == row.id && intent.effect != "sync"),
+            unnormalized: ended.filter(|_| connection.mapping.is_some()),
+            ..Facts::default()
+        };
+        let whole = self.look_catalog(row).await?;
+        facts.lock = match self.lock_to_commit(gathered, connection, row, whole.as_deref()).await? {
+            Ok(lock) => lock,
+            Err(why) => {
+                facts.blocked = Some(why);
+                None
+            }
+        };
+        if facts.lock.is_some() {
+            facts.blocked = self.refusal(row.id);
+        }
+        let Some(lock) = connection.lock.as_ref().filter(|_| facts.lock.is_none() && facts.blocked.is_none()) else {
+            return Ok((facts, None));
+        };
+        if let Err(problems) = spec::configure(connection, &lock.catalog) {
+            facts.blocked = Some(spec::describe_problems(&problems));
+            return Ok((facts, None));
+        }
+        let Some(drifted) = whole.and_then(|whole| self.work_out(gathered, connection, row, lock, &whole)) else {
+            return Ok((facts, None));
+        };
+        let proposed = drifted.proposed();
+        let branch_current = match (branch, &proposed) {
+            (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
+            _ => false,
+        };
+        facts.repair = Some(RepairFacts {
+            automatic: drifted.automatic(),
+            proposed,
+            branch: branch_name,
+            branch_current,
+            breaking: !drifted.breaking_streams().is_empty(),
+        });
+        Ok((facts, Some(drifted)))
+    }
+
+    /// Whether the branch holds exactly these edits.
+    pub(super) async fn carries(
+        &self,
+        branch: &RepairBranch,
+        draft: &crate::model::CommitDraft,
+    ) -> Result<bool, TurnError> {
+        for edit in &draft.edits {
+            if branch.edited || self.doors.repo.file_at(&branch.tip, &edit.path).await? != edit.after {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn secrets_of(&self, connection: &Connection) -> Result<String, String> {
+        let source = self.handle(&connection.source).map_err(|e| e.to_string())?;
+        let destination = self.handle(&connection.destination).map_err(|e| e.to_string())?;
+        Ok(join_secrets(&source, &destination))
+    }
+
+    /// Why the last commit for this connection was refused, while it rests.
+    fn refusal(&self, id: ConnectionId) -> Option<String> {
+        let cache = self.cache.lock().expect("no panic while held");
+        cache.refused.get(&id).filter(|(until, _)| *until > self.doors.clock.now()).map(|(_, why)| why.clone())
+    }
+
+    /// The source's whole catalog as last seen; `None` if it could not be seen.
+    pub(super) async fn look_catalog(
+        &self,
+        row: &ConnectionRow,
+    ) -> Result<Option<Arc<crate::model::Catalog>>, TurnError> {
+        let Some(Ok(fingerprint)) = row.look.as_ref().map(|look| &look.seen) else { return Ok(None) };
+        let cached = self.cache.lock().expect("no panic while held").observed.get(&row.id).cloned();
+        if let Some((_, catalog)) = cached.filter(|(known, _)| known == fingerprint) {
+            return Ok(Some(catalog));
+        }
+        let Some(catalog) = self.doors.registry.observed(row.id, fingerprint).await? else { return Ok(None) };
+        let catalog = Arc::new(catalog);
+        self.cache.lock().expect("no panic while held").observed.insert(row.id, (fingerprint.clone(), catalog.clone()));
+        Ok(Some(catalog))
+    }
+
+    /// A lock that must be written, and why: it is missing, a spec edit changes what it holds, or its version lags.
+    /// The inner error: the spec names something that neither lock nor source has.
+    async fn lock_to_commit(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+        whole: Option<&crate::model::Catalog>,
+    ) -> Result<Result<Option<(String, crate::model::CommitDraft)>, String>, TurnError> {
+        if row.version == 0 {
+            return Ok(Ok(None));
+        }
+        let files = &gathered.resolved.files;
+        let draft = |lock: Lock, why: &str| {
+            let lock = spec::lock::sealed(lock);
+            (why.to_owned(), lock_draft(connection, text_of(files, &connection.lock_path), &lock, why))
+        };
+        let Some(lock) = &connection.lock else {
+            if files.contains_key(&connection.lock_path) {
+                return Ok(Err(format!(
+                    "{} is broken: mend it, or delete it to have it written anew",
+                    connection.lock_path
+                )));
+            }
+            let Some(last) = self.doors.registry.versions(row.id).await?.pop() else { return Ok(Ok(None)) };
+            let Ok(catalog) = crate::model::Catalog::from_body(&last.body) else { return Ok(Ok(None)) };
+            return Ok(Ok(Some(draft(
+                Lock { id: row.id, version: row.version, fingerprint: last.fingerprint, catalog },
+                "it is missing",
+            ))));
+        };
+        match spec::reselect(&lock.catalog, whole, &connection.streams) {
+            Err(problems) => return Ok(Err(spec::describe_problems(&problems))),
+            Ok(Some(catalog)) => {
+                return Ok(Ok(Some(draft(
+                    Lock { version: row.version + 1, catalog, ..lock.clone() },
+                    "extended for a spec edit",
+                ))));
+            }
+            Ok(None) => {}
+        }
+        let lags = row.fingerprint.as_ref() == Some(&lock.fingerprint) && lock.version != row.version;
+        Ok(Ok(
+            lags.then(|| draft(Lock { version: row.version, ..lock.clone() }, "its version lags behind the registry"))
+        ))
+    }
+
+    /// The drift of a connection, from the cache where the committed state and the look are as they were. The repair holds
+    /// the files it edits as they stand in that state, entities and earlier drift files included.
+    fn work_out(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+        lock: &Lock,
+        whole: &crate::model::Catalog,
+    ) -> Option<Arc<Drifted>> {
+        let look = row.look.as_ref()?.seen.as_ref().ok()?;
+        let ask_for_all = self.refusal(row.id).is_some();
+        let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask_for_all };
+        let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
+        if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
+            return drifted;
+        }
+        let (files, desired) = (&gathered.resolved.files, &gathered.resolved.desired);
+        let drifted = Drifted::work_out(connection, lock, whole, files, desired, ask_for_all).map(Arc::new);
+        self.cache.lock().expect("no panic while held").repairs.insert(row.id, (from, drifted.clone()));
+        drifted
+    }
+}
+
+/// What a drift was worked out from.
+#[derive(Clone)]
+pub(super) struct WorkedFrom {
+    resolved: Arc<Resolved>,
+    look: Fingerprint,
+    ask_for_all: bool,
+}
+
+impl WorkedFrom {
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.resolved, &other.resolved) && self.look == other.look && self.ask_for_all == other.ask_for_all
+    }
+}
+
+pub(super) fn resolve(
+    snapshot: Snapshot,
+    last_good: &BTreeMap<String, String>,
+    policy: &Policy,
+) -> (Resolved, BTreeMap<String, String>) {
+    let input = spec::Input {
+        files: &snapshot.files,
+        unreadable: &snapshot.unreadable,
+        last_good,
+        mode_cap: policy.mode_cap,
+        look: policy.look.clone(),
+    };
+    let resolution = spec::resolve(&input);
+    let mut diagnostics = resolution.diagnostics;
+    diagnostics.extend(crate::mapping::check(&resolution.desired));
+    diagnostics.sort();
+    let desired = Arc::new(resolution.desired);
+    let resolved =
+        Resolved { commit: snapshot.commit, mode_cap: policy.mode_cap, files: snapshot.files, desired, diagnostics };
+    (resolved, resolution.good)
+}

@@ -1,0 +1,204 @@
+//! Healing: an approved catalog is brought to the engine, read back, and recorded as the next version.
+
+use serde_json::json;
+
+use super::onboard::join_secrets;
+use super::{OutcomeKind, Reconciler, StepError, by_aam};
+use crate::model::{Catalog, CommitId, Fingerprint};
+use crate::ports::{
+    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, ObjectKind,
+    recorded, sent,
+};
+use crate::spec::{Connection, Lock};
+
+impl Reconciler {
+    /// `HEALING` → update the engine → read back → version n+1 → `ACTIVE`. Each part may have happened already.
+    pub(super) async fn heal(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        to: &Fingerprint,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let registry = &self.doors.registry;
+        let Some(lock) = connection.lock.as_ref().filter(|lock| lock.fingerprint == *to) else {
+            return Ok(OutcomeKind::Skipped("the lock moved on meanwhile".into()));
+        };
+        self.finish_rule_commit(connection, to, lease).await?;
+        let (commit, by) = self.approval(connection, lock).await?;
+        let drifts = registry.drifts(Some(row.id), true).await?;
+        let drift = drifts.into_iter().find(|drift| drift.target == *to);
+        // What a rule committed was approved by the rule, whoever pushed or moved the branch.
+        let rule =
+            drift.as_ref().filter(|drift| drift.status == DriftStatus::Approved).map(|drift| drift.cause.clone());
+        let approver = rule.filter(|cause| cause.starts_with("rule:")).unwrap_or(by);
+        if let Some(drift) = drift.as_ref().filter(|d| d.status == DriftStatus::Pending) {
+            let mut approved = drift.clone();
+            approved.status = DriftStatus::Approved;
+            approved.changed_at = self.doors.clock.now();
+            approved.cause = format!("merged by {approver}");
+            let cause = Cause {
+                actor: approver.clone(),
+                summary: format!("connection {}: drift {} approved", connection.name, to.short()),
+                detail: json!({"drift": drift.id, "commit": commit, "fingerprint": to}),
+            };
+            registry.put_drift(lease, &approved, &cause).await?;
+        }
+        let cause = by_aam(
+            format!("connection {} is healing to {}", connection.name, to.short()),
+            json!({"to": to, "commit": commit}),
+        );
+        registry.set_status(lease, ConnectionStatus::Healing, None, None, false, &cause).await?;
+
+        let (source, destination) = self.handles(connection, row)?;
+        let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, true)?;
+        self.update_and_read_back(row, &draft, lease).await?;
+
+        if row.fingerprint.as_ref() == Some(to) {
+            return self.activate(connection, row.version, lease).await;
+        }
+        let version = CatalogVersion {
+            version: row.version + 1,
+            fingerprint: to.clone(),
+            body: lock.catalog.body(),
+            at: self.doors.clock.now(),
+            commit,
+            approved_by: approver.clone(),
+            drift: drift.map(|d| d.id),
+        };
+        let cause = Cause {
+            actor: approver,
+            summary: format!(
+                "connection {}: catalog version {} ({}) in force",
+                connection.name,
+                version.version,
+                to.short()
+            ),
+            detail: json!({"version": version.version, "fingerprint": to}),
+        };
+        registry.record_version(lease, &version, &cause).await?;
+        self.activate(connection, version.version, lease).await
+    }
+
+    async fn activate(&self, connection: &Connection, version: u32, lease: &Lease) -> Result<OutcomeKind, StepError> {
+        let cause = by_aam(format!("connection {} is active on catalog version {version}", connection.name), json!({}));
+        self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Settings of source, destination and streams, from the spec.
+    pub(super) async fn apply_settings(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        digest: &str,
+        secrets: &str,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let (source, destination) = self.handles(connection, row)?;
+        if join_secrets(&source, &destination) != secrets {
+            return Ok(OutcomeKind::Skipped("a secret changed meanwhile".into()));
+        }
+        let Some(lock) = &connection.lock else {
+            return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
+        };
+        self.doors.engine.check(&source).await?;
+        self.doors.engine.check_destination(&destination).await?;
+        for (kind, handle) in [(ObjectKind::Source, &source), (ObjectKind::Destination, &destination)] {
+            if let Some(id) = &handle.id {
+                let effect = format!("update_{}", format!("{kind:?}").to_lowercase());
+                sent(&effect, self.doors.engine.update_endpoint(kind, id, handle)).await?;
+                recorded(&effect);
+            }
+        }
+        let catalog = served_catalog(lock, connection);
+        let draft = self.connection_draft(connection, &source, &destination, &catalog, true)?;
+        self.update_and_read_back(row, &draft, lease).await?;
+        let cause = by_aam(
+            format!("connection {}: settings from {} applied", connection.name, connection.path),
+            json!({"digest": digest}),
+        );
+        self.doors.registry.set_applied(lease, digest, secrets, &cause).await?;
+        if row.status != ConnectionStatus::Active {
+            let cause = by_aam(format!("connection {} is active again", connection.name), json!({}));
+            self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
+        }
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// A paused or retired connection whose spec is back.
+    pub(super) async fn resume(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let (source, destination) = self.handles(connection, row)?;
+        // A lock that went with the spec is written again from the version in force.
+        let catalog = match &connection.lock {
+            Some(lock) => Some(lock.catalog.clone()),
+            None => self.recorded_catalog(row).await?,
+        };
+        if let Some(catalog) = catalog {
+            let draft = self.connection_draft(connection, &source, &destination, &catalog, true)?;
+            self.update_and_read_back(row, &draft, lease).await?;
+        }
+        let cause = by_aam(format!("connection {} resumed: its spec is back", connection.name), json!({}));
+        self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Updates the engine's connection under an intent and compares what it shows afterwards. Sending the same update
+    /// twice is harmless, so a crash between needs no more than the next turn.
+    pub(super) async fn update_and_read_back(
+        &self,
+        row: &ConnectionRow,
+        draft: &ConnectionDraft,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let Some(id) = row.objects.get(&ObjectKind::Connection) else {
+            return Err(StepError::Spec(format!("connection {} is not in the engine yet", row.name)));
+        };
+        if !self.shows(id, draft).await? {
+            let intent = self.begin(lease, "update_connection", &id.0, json!({"streams": draft.streams.len()})).await?;
+            sent("update_connection", self.doors.engine.update_connection(id, draft)).await?;
+            if !self.shows(id, draft).await? {
+                return Err(StepError::ReadBack(draft.name.clone()));
+            }
+            self.doors.registry.settle(lease, intent).await?;
+            recorded("update_connection");
+        }
+        for intent in self.doors.registry.intents(Some(row.id)).await? {
+            if intent.effect == "update_connection" || intent.effect.starts_with("create_") {
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn shows(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<bool, StepError> {
+        let live = self.doors.engine.connection(id).await?;
+        Ok(live.is_some_and(|live| live.enabled == draft.enabled && live.streams == draft.streams))
+    }
+
+    /// The commit that brought this fingerprint onto the tracked branch, and who approved it.
+    async fn approval(&self, connection: &Connection, lock: &Lock) -> Result<(Option<CommitId>, String), StepError> {
+        let mut found = (None, "unknown".to_owned());
+        for entry in self.doors.repo.log(&connection.lock_path, 20).await? {
+            let text = self.doors.repo.file_at(&entry.commit, &connection.lock_path).await?;
+            let same = text
+                .and_then(|text| crate::spec::lock::read(connection.lock_path.as_str(), &text).ok())
+                .is_some_and(|l| l.fingerprint == lock.fingerprint);
+            if !same {
+                break;
+            }
+            found = (Some(entry.commit), entry.approved_by.or(entry.moved_by).unwrap_or(entry.by));
+        }
+        Ok(found)
+    }
+}
+
+/// The catalog that the engine should carry: the lock's, as far as the spec still selects it.
+fn served_catalog(lock: &Lock, connection: &Connection) -> Catalog {
+    crate::spec::select(&lock.catalog, &connection.streams).unwrap_or_else(|_| lock.catalog.clone())
+}

@@ -1,0 +1,98 @@
+//! Looks: one discover per source, noted for every connection that reads from it.
+
+use std::sync::Arc;
+
+use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
+use crate::model::ConnectionRef;
+use crate::plan::Step;
+use crate::ports::{Discovered, Lease, Look, ObjectKind, recorded, sent};
+use crate::spec::Connection;
+
+impl Reconciler {
+    /// Discovers the source that these connections share. A failure is noted as "could not look", which is neither
+    /// "nothing changed" nor a failure of the connection.
+    pub(super) async fn look(&self, gathered: &Arc<Gathered>, names: &[ConnectionRef]) -> Vec<Outcome> {
+        let connections: Vec<&Connection> =
+            names.iter().filter_map(|name| gathered.desired().connections.get(name)).collect();
+        let Some(first) = connections.first() else { return Vec::new() };
+        let outcome = |connection: &Connection, kind| Outcome {
+            connection: connection.name.clone(),
+            step: Step::Look.describe(),
+            kind,
+        };
+        let mut outcomes = Vec::new();
+        let mut leased: Vec<(&Connection, Option<&Look>)> = Vec::new();
+        let mut leases = Vec::new();
+        for connection in &connections {
+            let Some(row) = gathered.row_of(connection) else {
+                outcomes.push(outcome(connection, OutcomeKind::Skipped("not onboarded".into())));
+                continue;
+            };
+            match self.take_lease(&connection.name, row.id).await {
+                Ok(Some(lease)) => {
+                    leased.push((connection, row.look.as_ref()));
+                    leases.push(lease);
+                }
+                Ok(None) => outcomes.push(outcome(connection, OutcomeKind::Busy)),
+                Err(error) => outcomes.push(outcome(connection, OutcomeKind::Failed(error.to_string()))),
+            }
+        }
+        if leases.is_empty() {
+            return outcomes; // whoever works on them sees the source meanwhile
+        }
+        let discovered = self.with_renewal(&leases, sent("discover", self.discover(gathered, first))).await;
+        for ((connection, last), lease) in leased.into_iter().zip(&leases) {
+            self.answered(Ask::Look, &connection.name);
+            let kind = match self.note_look(last, &discovered, lease).await {
+                Ok(kind) => kind,
+                Err(error) => OutcomeKind::Failed(error.to_string()),
+            };
+            if let Err(why) = &discovered {
+                tracing::warn!(connection.name = %connection.name, "connection {}: could not look: {why}", connection.name);
+            }
+            outcomes.push(outcome(connection, kind));
+        }
+        outcomes
+    }
+
+    async fn discover(&self, gathered: &Arc<Gathered>, connection: &Connection) -> Result<Discovered, String> {
+        let discover = async {
+            let mut source = self.handle(&connection.source)?;
+            source.id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
+            Ok::<_, StepError>(self.doors.engine.discover(&source).await?)
+        };
+        discover.await.map_err(|error| error.to_string())
+    }
+
+    async fn note_look(
+        &self,
+        last: Option<&Look>,
+        discovered: &Result<Discovered, String>,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let noted = self.write_look(last, discovered, lease).await;
+        self.doors.registry.release(lease).await?;
+        noted
+    }
+
+    async fn write_look(
+        &self,
+        last: Option<&Look>,
+        discovered: &Result<Discovered, String>,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let look = Look {
+            at: self.doors.clock.now(),
+            seen: discovered.as_ref().map(|d| d.catalog.fingerprint()).map_err(Clone::clone),
+        };
+        let catalog = discovered.as_ref().ok().map(|d| (&d.catalog, &d.raw));
+        self.doors.registry.record_look(lease, &look, catalog).await?;
+        recorded("discover");
+        let same = last.is_some_and(|last| last.seen == look.seen);
+        Ok(match &look.seen {
+            Err(why) => OutcomeKind::Skipped(format!("could not look: {why}")),
+            Ok(_) if same => OutcomeKind::Unchanged,
+            Ok(_) => OutcomeKind::Applied,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! The loop's doing: gather what is desired and observed, plan, carry out, again. Effects only through doors.
+//!
+//! Level-triggered: [`Reconciler::gather`] reads everything afresh, and running a turn twice is harmless. Every outside
+//! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
+//!
+//! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
+//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off).
+
+mod drifted;
+mod error;
+mod execute;
+mod gather;
+mod heal;
+mod leftover;
+mod look;
+mod onboard;
+mod publish;
+mod relock;
+mod report;
+mod retire;
+mod sync;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+pub use error::{StepError, TurnError};
+pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
+pub use gather::Gathered;
+pub use relock::Relock;
+
+use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
+use crate::plan::Limits;
+use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
+use crate::spec::{Mode, Schedule};
+
+/// The doors that the loop works through.
+#[derive(Clone)]
+pub struct Doors {
+    /// The execution plane.
+    pub engine: Arc<dyn EngineWrite>,
+    /// Landed rows.
+    pub landing: Arc<dyn Landing>,
+    /// Everything that is not in git.
+    pub registry: Arc<dyn Registry>,
+    /// Canonical events.
+    pub events: Arc<dyn EventStore>,
+    /// The configuration repository.
+    pub repo: Arc<dyn Repo>,
+    /// Secrets.
+    pub secrets: Arc<dyn Secrets>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What the settings say about the loop.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Caps the mode of every connection.
+    pub mode_cap: Mode,
+    /// How often to look where a spec does not say.
+    pub look: Schedule,
+    /// Limits of the plan.
+    pub limits: Limits,
+    /// How long a lease holds without renewal.
+    pub lease_ttl: Duration,
+}
+
+/// Carries the loop. Cheap to share; holds only caches and who it is.
+pub struct Reconciler {
+    doors: Doors,
+    policy: Mutex<Policy>,
+    /// `host:pid:random`: holder of leases.
+    holder: String,
+    cache: Mutex<Cache>,
+    /// Held while a source or destination, which connections may share, is made in the engine.
+    creating: tokio::sync::Mutex<()>,
+}
+
+/// What need not be worked out again while its inputs are the same.
+#[derive(Default)]
+struct Cache {
+    resolution: Option<Arc<gather::Resolved>>,
+    last_good: Option<BTreeMap<String, String>>,
+    /// The source's catalog as last seen.
+    observed: BTreeMap<ConnectionId, (Fingerprint, Arc<Catalog>)>,
+    /// The drift worked out, with what it was worked out from.
+    repairs: BTreeMap<ConnectionId, (gather::WorkedFrom, Option<Arc<drifted::Drifted>>)>,
+    /// Commits that the repository refused, with the reason and when to try again.
+    refused: BTreeMap<ConnectionId, (DateTime<Utc>, String)>,
+    asked: BTreeSet<(Ask, ConnectionRef)>,
+}
+
+/// What a person may ask for out of turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// A look at the source.
+    Look,
+    /// A sync.
+    Sync,
+}
+
+impl Reconciler {
+    /// Joins doors and policy. `holder` names this process in leases.
+    pub fn new(doors: Doors, policy: Policy, holder: String) -> Self {
+        Self {
+            doors,
+            policy: Mutex::new(policy),
+            holder,
+            cache: Mutex::default(),
+            creating: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Takes new settings over; in force from the next turn.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.policy.lock().expect("no panic while held") = policy;
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy.lock().expect("no panic while held").clone()
+    }
+
+    /// Puts a look or a sync on the next plan. Asking again before it was done changes nothing.
+    pub fn ask(&self, ask: Ask, connection: &ConnectionRef) {
+        self.cache.lock().expect("no panic while held").asked.insert((ask, connection.clone()));
+    }
+
+    fn is_asked(&self, ask: Ask, connection: &ConnectionRef) -> bool {
+        self.cache.lock().expect("no panic while held").asked.contains(&(ask, connection.clone()))
+    }
+
+    fn answered(&self, ask: Ask, connection: &ConnectionRef) {
+        self.cache.lock().expect("no panic while held").asked.remove(&(ask, connection.clone()));
+    }
+
+    /// The doors, for commands that only read.
+    pub fn doors(&self) -> &Doors {
+        &self.doors
+    }
+}
+
+/// A cause with `aam` as actor.
+fn by_aam(summary: impl Into<String>, detail: serde_json::Value) -> Cause {
+    Cause { actor: "aam".into(), summary: summary.into(), detail }
+}
+
+/// The text of a file in a snapshot.
+fn text_of(files: &BTreeMap<RepoPath, Arc<[u8]>>, path: &RepoPath) -> Option<String> {
+    files.get(path).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// One configured stream for the engine: a person's choices joined with the facts of the lock.
+fn configured(plan: crate::spec::StreamPlan) -> ConfiguredStream {
+    ConfiguredStream { name: plan.name, mode: plan.mode, cursor: plan.cursor, key: plan.key, schema: plan.schema }
+}

@@ -1,0 +1,378 @@
+//! Onboarding: credentials → source → destination → discover → connection → version 1 → lock.
+//!
+//! Every part looks first for what an earlier, interrupted try left behind, so a second object is never made.
+
+use serde_json::json;
+
+use super::execute::owner_of_connection;
+use super::{OutcomeKind, Reconciler, StepError, by_aam};
+use crate::model::{Catalog, CommitDraft, ConnectionId, FileEdit, TenantId};
+use crate::ports::{
+    CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, Intent, Lease, Look,
+    ObjectKind, OwnerKey, recorded, sent,
+};
+use crate::spec::{self, Connection, Endpoint, Lock};
+
+impl Reconciler {
+    pub(super) async fn onboard(
+        &self,
+        connection: &Connection,
+        row: Option<&ConnectionRow>,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let registry = &self.doors.registry;
+        if row.is_none() {
+            let cause = by_aam(
+                format!("connection {} declared in {}", connection.name, connection.path),
+                json!({"spec": connection.path}),
+            );
+            registry.declare(lease, &connection.name, &cause).await?;
+        }
+        let row = self
+            .fresh_row(lease.connection)
+            .await?
+            .ok_or_else(|| StepError::Spec(format!("connection {} vanished from the registry", connection.name)))?;
+        let mut source = self.handle(&connection.source)?;
+        let mut destination = self.handle(&connection.destination)?;
+        self.doors.engine.check(&source).await?;
+        self.doors.engine.check_destination(&destination).await?;
+        source.id = Some(self.ensure_endpoint(ObjectKind::Source, connection, &row, &source, lease).await?);
+        destination.id =
+            Some(self.ensure_endpoint(ObjectKind::Destination, connection, &row, &destination, lease).await?);
+
+        let catalog = match &connection.lock {
+            Some(lock) => lock.catalog.clone(),
+            None => self.first_catalog(connection, &row, &source, lease).await?,
+        };
+        self.ensure_connection(connection, &row, &source, &destination, &catalog, lease).await?;
+        self.record_history(connection, &row, &catalog, lease).await?;
+        let secrets = join_secrets(&source, &destination);
+        let cause =
+            by_aam(format!("connection {}: settings applied", connection.name), json!({"digest": connection.digest}));
+        registry.set_applied(lease, &connection.digest, &secrets, &cause).await?;
+        let row = self.fresh_row(lease.connection).await?.expect("declared above");
+        let cause = by_aam(
+            format!("connection {} onboarded with {} streams", connection.name, catalog.streams.len()),
+            json!({"version": row.version}),
+        );
+        registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
+        if connection.lock.is_none() {
+            let lock = spec::lock::sealed(Lock {
+                id: lease.connection,
+                version: row.version,
+                fingerprint: catalog.fingerprint(),
+                catalog,
+            });
+            let draft = lock_draft(connection, None, &lock, "onboarded");
+            if let OutcomeKind::Skipped(why) = self.commit_lock(connection, "onboarded", &draft, lease).await? {
+                tracing::warn!(connection.name = %connection.name, "connection {}: its lock waits: {why}", connection.name);
+            }
+        }
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// The newest catalog version that the registry holds.
+    pub(super) async fn recorded_catalog(&self, row: &ConnectionRow) -> Result<Option<Catalog>, StepError> {
+        let Some(version) = self.doors.registry.versions(row.id).await?.pop() else { return Ok(None) };
+        let read = Catalog::from_body(&version.body);
+        Ok(Some(read.map_err(|e| StepError::Spec(format!("catalog version {}: {e}", version.version)))?))
+    }
+
+    /// What the lock will hold first: the version that an interrupted try recorded, else what the source shows now.
+    async fn first_catalog(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        source: &EndpointHandle,
+        lease: &Lease,
+    ) -> Result<Catalog, StepError> {
+        if let Some(catalog) = self.recorded_catalog(row).await? {
+            return Ok(catalog);
+        }
+        let discovered = sent("discover", self.doors.engine.discover(source)).await?;
+        let look = Look { at: self.doors.clock.now(), seen: Ok(discovered.catalog.fingerprint()) };
+        self.doors.registry.record_look(lease, &look, Some((&discovered.catalog, &discovered.raw))).await?;
+        recorded("discover");
+        spec::select(&discovered.catalog, &connection.streams)
+            .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))
+    }
+
+    /// Version 1, or for a lock that is older than this registry every version that git still holds. What an interrupted
+    /// try recorded is gone on from.
+    async fn record_history(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        catalog: &Catalog,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        if row.fingerprint == Some(catalog.fingerprint()) {
+            return Ok(());
+        }
+        let mut past: Vec<CatalogVersion> = Vec::new();
+        if connection.lock.is_some() {
+            let mut log = self.doors.repo.log(&connection.lock_path, 1000).await?;
+            log.reverse();
+            for entry in log {
+                let Some(text) = self.doors.repo.file_at(&entry.commit, &connection.lock_path).await? else { continue };
+                let Ok(lock) = spec::lock::read(connection.lock_path.as_str(), &text) else { continue };
+                if past.last().is_some_and(|last| last.fingerprint == lock.fingerprint) {
+                    continue;
+                }
+                past.push(CatalogVersion {
+                    version: past.len() as u32 + 1,
+                    fingerprint: lock.fingerprint,
+                    body: lock.catalog.body(),
+                    at: entry.at,
+                    commit: Some(entry.commit),
+                    approved_by: entry.approved_by.unwrap_or(entry.by),
+                    drift: None,
+                });
+            }
+        }
+        if past.last().is_none_or(|last| last.fingerprint != catalog.fingerprint()) {
+            let by = self
+                .doors
+                .repo
+                .log(&connection.path, 1)
+                .await?
+                .pop()
+                .map_or_else(|| "aam".to_owned(), |entry| entry.by);
+            past.push(CatalogVersion {
+                version: past.len() as u32 + 1,
+                fingerprint: catalog.fingerprint(),
+                body: catalog.body(),
+                at: self.doors.clock.now(),
+                commit: None,
+                approved_by: by,
+                drift: None,
+            });
+        }
+        let recorded = row.version as usize;
+        if recorded > 0 && past.get(recorded - 1).map(|version| &version.fingerprint) != row.fingerprint.as_ref() {
+            return Ok(()); // git tells another past by now: what is missing is healed
+        }
+        for version in past.iter().skip(recorded) {
+            let cause = by_aam(
+                format!(
+                    "connection {}: catalog version {} ({}) recorded",
+                    connection.name,
+                    version.version,
+                    version.fingerprint.short()
+                ),
+                json!({"version": version.version, "fingerprint": version.fingerprint}),
+            );
+            self.doors.registry.record_version(lease, version, &cause).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves an endpoint's secrets.
+    pub(super) fn handle(&self, endpoint: &Endpoint) -> Result<EndpointHandle, StepError> {
+        let config = self.doors.secrets.resolve(&endpoint.config)?;
+        Ok(EndpointHandle { id: None, name: endpoint.name.to_string(), connector: endpoint.connector.clone(), config })
+    }
+
+    /// Resolves both endpoints and fills in the engine's ids from the row.
+    pub(super) fn handles(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+    ) -> Result<(EndpointHandle, EndpointHandle), StepError> {
+        let mut source = self.handle(&connection.source)?;
+        let mut destination = self.handle(&connection.destination)?;
+        source.id = row.objects.get(&ObjectKind::Source).cloned();
+        destination.id = row.objects.get(&ObjectKind::Destination).cloned();
+        Ok((source, destination))
+    }
+
+    /// The engine's source or destination: as recorded, found by its owner mark, or created.
+    async fn ensure_endpoint(
+        &self,
+        kind: ObjectKind,
+        connection: &Connection,
+        row: &ConnectionRow,
+        handle: &EndpointHandle,
+        lease: &Lease,
+    ) -> Result<EngineId, StepError> {
+        if let Some(id) = row.objects.get(&kind) {
+            return Ok(id.clone());
+        }
+        let endpoint = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
+        let word = if kind == ObjectKind::Source { "source" } else { "destination" };
+        let owner = OwnerKey(format!("{word}:{}:{}", endpoint.name.tenant, endpoint.name.name));
+        self.ensure_object(kind, &owner, &handle.name, lease, || {
+            self.doors.engine.create_endpoint(kind, &owner, handle)
+        })
+        .await
+    }
+
+    async fn ensure_connection(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        source: &EndpointHandle,
+        destination: &EndpointHandle,
+        catalog: &Catalog,
+        lease: &Lease,
+    ) -> Result<EngineId, StepError> {
+        let draft = self.connection_draft(connection, source, destination, catalog, true)?;
+        if let Some(id) = row.objects.get(&ObjectKind::Connection) {
+            return Ok(id.clone());
+        }
+        let owner = OwnerKey(owner_of_connection(connection, lease.connection));
+        self.ensure_object(ObjectKind::Connection, &owner, &connection.name.to_string(), lease, || {
+            self.doors.engine.create_connection(&owner, &draft)
+        })
+        .await
+    }
+
+    pub(super) fn connection_draft(
+        &self,
+        connection: &Connection,
+        source: &EndpointHandle,
+        destination: &EndpointHandle,
+        catalog: &Catalog,
+        enabled: bool,
+    ) -> Result<ConnectionDraft, StepError> {
+        let streams = spec::configure(connection, catalog)
+            .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
+        let id = |handle: &EndpointHandle| {
+            handle.id.clone().ok_or_else(|| StepError::Spec(format!("{} is not in the engine yet", handle.name)))
+        };
+        Ok(ConnectionDraft {
+            name: connection.name.to_string(),
+            source: id(source)?,
+            destination: id(destination)?,
+            streams: streams.into_iter().map(super::configured).collect(),
+            enabled,
+        })
+    }
+
+    /// Look first, then create under an intent, then record.
+    async fn ensure_object<F>(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        name: &str,
+        lease: &Lease,
+        create: impl FnOnce() -> F,
+    ) -> Result<EngineId, StepError>
+    where
+        F: Future<Output = Result<EngineId, crate::ports::EngineError>>,
+    {
+        let effect = format!("create_{}", format!("{kind:?}").to_lowercase());
+        let mut found = self.doors.engine.find(kind, owner).await?;
+        let mut claim = None;
+        if found.is_empty() && kind != ObjectKind::Connection {
+            // Several connections share it, so their own leases do not keep it from being made twice.
+            claim = Some(self.claim(owner, name, lease).await?);
+            found = self.doors.engine.find(kind, owner).await?;
+        }
+        let made = self.adopt_or_create(kind, owner, name, found, lease, create).await;
+        if let Some((claim, _one)) = claim {
+            self.doors.registry.release(&claim).await?;
+        }
+        let (id, how) = made?;
+        let word = format!("{kind:?}").to_lowercase();
+        let cause = by_aam(format!("{word} {name} {how} in the engine"), json!({"id": id, "owner": owner}));
+        self.doors.registry.set_object(lease, kind, Some(&id), &cause).await?;
+        for intent in self.doors.registry.intents(Some(lease.connection)).await? {
+            if intent.effect == effect && intent.key == owner.0 {
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
+        }
+        recorded(&effect);
+        Ok(id)
+    }
+
+    /// Waits until nobody else makes the object with that owner mark: no other task of this process, and by a lease no
+    /// other process.
+    async fn claim(
+        &self,
+        owner: &OwnerKey,
+        name: &str,
+        lease: &Lease,
+    ) -> Result<(Lease, tokio::sync::MutexGuard<'_, ()>), StepError> {
+        let one = self.creating.lock().await;
+        // Of no tenant's own: several may share it.
+        let tenant = TenantId::default();
+        let key = ConnectionId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, owner.0.as_bytes()));
+        let ttl = self.policy().lease_ttl;
+        let taken = async {
+            loop {
+                if let Some(claim) = self.doors.registry.lease(&tenant, key, &lease.holder, ttl).await? {
+                    return Ok::<_, StepError>(claim);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        };
+        match tokio::time::timeout(ttl * 2, taken).await {
+            Ok(claim) => Ok((claim?, one)),
+            Err(_) => Err(StepError::Claimed(name.to_owned())),
+        }
+    }
+
+    async fn adopt_or_create<F>(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        name: &str,
+        mut found: Vec<EngineId>,
+        lease: &Lease,
+        create: impl FnOnce() -> F,
+    ) -> Result<(EngineId, &'static str), StepError>
+    where
+        F: Future<Output = Result<EngineId, crate::ports::EngineError>>,
+    {
+        let word = format!("{kind:?}").to_lowercase();
+        match found.len() {
+            0 => {
+                let effect = format!("create_{word}");
+                self.begin(lease, &effect, &owner.0, json!({"name": name})).await?;
+                Ok((sent(&effect, create()).await?, "created"))
+            }
+            1 => Ok((found.remove(0), "found by its owner mark and adopted")),
+            count => Err(StepError::Ambiguous { what: format!("{word} {name}"), owner: owner.0.clone(), count }),
+        }
+    }
+
+    /// Writes the intent of an effect that is about to be sent.
+    pub(super) async fn begin(
+        &self,
+        lease: &Lease,
+        effect: &str,
+        key: &str,
+        detail: serde_json::Value,
+    ) -> Result<uuid::Uuid, StepError> {
+        let intent = Intent {
+            id: uuid::Uuid::now_v7(),
+            connection: lease.connection,
+            effect: effect.to_owned(),
+            key: key.to_owned(),
+            detail,
+            at: self.doors.clock.now(),
+        };
+        self.doors.registry.begin(lease, &intent).await?;
+        Ok(intent.id)
+    }
+}
+
+/// One keyed fingerprint over both endpoints.
+pub(super) fn join_secrets(source: &EndpointHandle, destination: &EndpointHandle) -> String {
+    format!("{}:{}", source.config.fingerprint(), destination.config.fingerprint())
+}
+
+/// The commit that writes a lock.
+pub(super) fn lock_draft(connection: &Connection, before: Option<String>, lock: &Lock, why: &str) -> CommitDraft {
+    CommitDraft {
+        subject: format!("aam: write lock of {} (version {})", connection.name, lock.version),
+        body: String::new(),
+        trailers: vec![("Aam-Connection".into(), connection.name.to_string()), ("Aam-Cause".into(), why.to_owned())],
+        edits: vec![FileEdit {
+            path: connection.lock_path.clone(),
+            before,
+            after: Some(spec::lock::render(lock, &connection.name.to_string())),
+        }],
+    }
+}

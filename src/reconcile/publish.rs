@@ -1,0 +1,260 @@
+//! What goes to the repository: locks and automatic repairs as commits, the rest as repair branches.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::drifted::Drifted;
+use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
+use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, recorded, sent};
+use crate::spec::Connection;
+
+/// The effect of an automatic repair's commit, in intents.
+const COMMIT_REPAIR: &str = "commit_repair";
+
+/// How long a refused commit rests before it is tried again.
+const REFUSED_REST: TimeDelta = TimeDelta::seconds(10);
+
+impl Reconciler {
+    pub(super) async fn commit_lock(
+        &self,
+        connection: &Connection,
+        why: &str,
+        draft: &CommitDraft,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let summary = format!("connection {}: lock committed ({why})", connection.name);
+        let intent = self.begin_commit(draft, &summary, lease).await?;
+        let outcome = sent("commit_lock", self.doors.repo.commit(draft)).await?;
+        let recorded_as = self.after_commit(connection, draft, outcome, (intent, &summary), lease).await;
+        recorded("commit_lock");
+        recorded_as
+    }
+
+    /// Records a commit that went through; keeps a refused one for a while and offers it as a branch instead.
+    async fn after_commit(
+        &self,
+        connection: &Connection,
+        draft: &CommitDraft,
+        outcome: CommitOutcome,
+        (intent, summary): (Uuid, &str),
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        if !matches!(outcome, CommitOutcome::Committed(_)) {
+            self.doors.registry.settle(lease, intent).await?;
+        }
+        match outcome {
+            CommitOutcome::Committed(commit) => {
+                self.cache.lock().expect("no panic while held").refused.remove(&lease.connection);
+                self.end_commit(intent, &commit, &draft.subject, summary, lease).await?;
+                Ok(OutcomeKind::Applied)
+            }
+            CommitOutcome::Moved => Ok(OutcomeKind::Skipped("the branch moved on meanwhile; planned again".into())),
+            CommitOutcome::Refused(why) => {
+                let reason = self.refuse(draft, &why, lease);
+                if let Err(error) = self.doors.repo.propose(&crate::repair::branch(&connection.name), draft).await {
+                    tracing::warn!(connection.name = %connection.name, "connection {}: offering a branch: {error}", connection.name);
+                }
+                Ok(OutcomeKind::Skipped(reason))
+            }
+        }
+    }
+
+    /// Commits what is automatic, under an intent that holds the drift: were this process killed after the commit, healing
+    /// would still know by which rule it was approved. A refused commit leaves no trace but the refusal; the whole drift is
+    /// proposed instead.
+    pub(super) async fn commit_repair(
+        &self,
+        gathered: &Arc<Gathered>,
+        connection: &Connection,
+        target: &Fingerprint,
+        rule: &str,
+        draft: &CommitDraft,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let Some(drifted) = gathered.drifted(lease.connection) else {
+            return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
+        };
+        for stale in self.doors.registry.intents(Some(lease.connection)).await? {
+            if stale.effect == COMMIT_REPAIR {
+                self.doors.registry.settle(lease, stale.id).await?;
+            }
+        }
+        let mut row = self.drift_row(&drifted, target, None, lease).await?;
+        row.status = DriftStatus::Approved;
+        row.cause = format!("rule:{rule}");
+        let detail = serde_json::to_value(&row).expect("a drift is plain data");
+        let intent = self.begin(lease, COMMIT_REPAIR, target.as_str(), detail).await?;
+        let summary = format!("connection {}: repair {} committed", connection.name, target.short());
+        let commit = self.begin_commit(draft, &summary, lease).await?;
+        let outcome = sent("commit_repair", self.doors.repo.commit(draft)).await?;
+        if let CommitOutcome::Committed(_) = &outcome {
+            self.approve_by_rule(connection, &row, lease).await?;
+        }
+        self.doors.registry.settle(lease, intent).await?;
+        if let CommitOutcome::Refused(why) = outcome {
+            self.doors.registry.settle(lease, commit).await?;
+            return Ok(OutcomeKind::Skipped(self.refuse(draft, &why, lease)));
+        }
+        let done = self.after_commit(connection, draft, outcome, (commit, &summary), lease).await;
+        recorded("commit_repair");
+        done
+    }
+
+    /// Notes a drift that its rule approved.
+    async fn approve_by_rule(&self, connection: &Connection, row: &DriftRow, lease: &Lease) -> Result<(), StepError> {
+        let cause = Cause {
+            actor: row.cause.clone(),
+            summary: format!("connection {}: drift {} repaired by {}", connection.name, row.target.short(), row.cause),
+            detail: json!({"drift": row.id, "fingerprint": row.target}),
+        };
+        Ok(self.doors.registry.put_drift(lease, row, &cause).await?)
+    }
+
+    /// Finishes a rule's commit that was cut off before it was noted.
+    pub(super) async fn finish_rule_commit(
+        &self,
+        connection: &Connection,
+        to: &Fingerprint,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        for intent in self.doors.registry.intents(Some(lease.connection)).await? {
+            if intent.effect != COMMIT_REPAIR {
+                continue;
+            }
+            if let Some(row) = serde_json::from_value::<DriftRow>(intent.detail).ok().filter(|row| row.target == *to) {
+                self.approve_by_rule(connection, &row, lease).await?;
+            }
+            self.doors.registry.settle(lease, intent.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a refused commit for a while; the reason in words.
+    fn refuse(&self, draft: &CommitDraft, why: &str, lease: &Lease) -> String {
+        let branch_hint = "the same is offered as a repair branch";
+        let reason = format!("cannot commit `{}`: {why}; {branch_hint}", draft.subject);
+        let until = self.doors.clock.now() + REFUSED_REST;
+        self.cache.lock().expect("no panic while held").refused.insert(lease.connection, (until, reason.clone()));
+        reason
+    }
+
+    /// Opens the repair branch, or brings it up to date, and notes the drift with it.
+    pub(super) async fn propose(
+        &self,
+        gathered: &Arc<Gathered>,
+        connection: &Connection,
+        target: &Fingerprint,
+        branch: &str,
+        draft: &CommitDraft,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let Some(drifted) = gathered.drifted(lease.connection) else {
+            return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
+        };
+        let opened = sent("propose", self.doors.repo.propose(branch, draft)).await?;
+        let row = self.drift_row(&drifted, target, Some(branch), lease).await?;
+        let cause = by_aam(
+            format!("connection {}: drift {} awaits review on {branch}", connection.name, target.short()),
+            json!({"drift": row.id, "tip": opened.tip, "changes": row.changes.len(), "confidence": row.confidence}),
+        );
+        self.doors.registry.put_drift(lease, &row, &cause).await?;
+        recorded("propose");
+        if !opened.edited && !self.carries(&opened, draft).await? {
+            let why =
+                format!("{branch} is checked out with edits in its way: commit or undo them, or leave the branch");
+            return Ok(OutcomeKind::Skipped(why));
+        }
+        tracing::info!(connection.name = %connection.name, "connection {}: drift {} awaits review on {branch}", connection.name, target.short());
+        Ok(OutcomeKind::Applied)
+    }
+
+    pub(super) async fn note_drift(
+        &self,
+        gathered: &Arc<Gathered>,
+        connection: &Connection,
+        target: &Fingerprint,
+        why: &str,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let Some(drifted) = gathered.drifted(lease.connection) else {
+            return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
+        };
+        let row = self.drift_row(&drifted, target, None, lease).await?;
+        let cause = by_aam(
+            format!("connection {}: drift {} seen ({why})", connection.name, target.short()),
+            json!({"drift": row.id}),
+        );
+        self.doors.registry.put_drift(lease, &row, &cause).await?;
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Removes the branch, then closes the drift: a crash between leaves a drift without a branch, which is planned again.
+    pub(super) async fn close_drift(
+        &self,
+        connection: &ConnectionRef,
+        drift: Option<Uuid>,
+        branch: Option<&str>,
+        why: &str,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        if let Some(branch) = branch {
+            sent("withdraw", self.doors.repo.withdraw(branch)).await?;
+        }
+        let open = self.doors.registry.drifts(Some(lease.connection), true).await?;
+        if let Some(mut row) = open.into_iter().find(|row| Some(row.id) == drift) {
+            row.status = if why.starts_with("rejected by") { DriftStatus::Rejected } else { DriftStatus::Withdrawn };
+            row.branch = None;
+            row.changed_at = self.doors.clock.now();
+            row.cause = why.to_owned();
+            let cause = by_aam(
+                format!("connection {connection}: drift {} closed: {why}", row.target.short()),
+                json!({"drift": row.id}),
+            );
+            self.doors.registry.put_drift(lease, &row, &cause).await?;
+        }
+        if branch.is_some() {
+            recorded("withdraw");
+        }
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Removes the repair branch of a name that its connection left; one with a person's own commits stays theirs.
+    pub(super) async fn leave_branch(&self, name: &ConnectionRef) -> Result<(), StepError> {
+        let branch = crate::repair::branch(name);
+        if self.doors.repo.repair_branches().await?.iter().any(|open| open.name == branch && !open.edited) {
+            self.doors.repo.withdraw(&branch).await?;
+        }
+        Ok(())
+    }
+
+    /// The row of the pending drift with that target, or a new one.
+    async fn drift_row(
+        &self,
+        drifted: &Drifted,
+        target: &Fingerprint,
+        branch: Option<&str>,
+        lease: &Lease,
+    ) -> Result<DriftRow, StepError> {
+        let now = self.doors.clock.now();
+        let open = self.doors.registry.drifts(Some(lease.connection), true).await?;
+        let known = open.into_iter().find(|row| row.target == *target && row.status == DriftStatus::Pending);
+        Ok(DriftRow {
+            id: known.as_ref().map_or_else(Uuid::now_v7, |row| row.id),
+            connection: lease.connection,
+            base: drifted.base.clone(),
+            target: target.clone(),
+            status: DriftStatus::Pending,
+            changes: drifted.changes(target),
+            confidence: drifted.confidence(target),
+            automatic: drifted.gate(target),
+            branch: branch.map(str::to_owned),
+            opened_at: known.as_ref().map_or(now, |row| row.opened_at),
+            changed_at: now,
+            cause: "seen by a look".into(),
+        })
+    }
+}

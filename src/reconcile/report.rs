@@ -1,0 +1,77 @@
+//! What people are shown: the report, and what uncommitted edits would do.
+
+use super::{Gathered, Reconciler, TurnError, gather};
+use crate::model::ConnectionRef;
+use crate::plan::Limits;
+use crate::status::{Report, Sources};
+
+impl Reconciler {
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.policy().limits
+    }
+
+    /// Where everything stands, with the newest job and the dead letters of each connection.
+    pub async fn report(&self, gathered: &Gathered) -> Result<Report, TurnError> {
+        let plan = gathered.plan();
+        let stale: Vec<ConnectionRef> = gathered
+            .desired()
+            .connections
+            .values()
+            .filter(|c| gathered.desired().stale.contains(&c.path))
+            .map(|c| c.name.clone())
+            .collect();
+        let sources = Sources {
+            rows: &gathered.rows,
+            drifts: &gathered.drifts,
+            diagnostics: gathered.diagnostics(),
+            stale: &stale,
+        };
+        let mut report = Report::new(&plan, sources);
+        report.branch = gathered.info.branch.clone();
+        report.blocked = gathered.info.blocked.clone();
+        for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
+            if let Some(declared) = gathered.desired().connections.get(&planned.name) {
+                connection.held = gathered.held(declared).into_iter().collect();
+            }
+            if let Some(row) = gathered.rows.iter().find(|row| Some(row.id) == planned.id) {
+                connection.job = self.doors.registry.jobs(row.id, 1).await?.pop();
+                connection.dead_letters = self.doors.events.dead_letters(row.id, 0).await?.1;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Check and plan of the work tree where it differs from the committed state, a line each.
+    pub async fn uncommitted(&self, gathered: &Gathered) -> Result<Vec<String>, TurnError> {
+        let snapshot = self.doors.repo.worktree().await?;
+        if snapshot.files == gathered.resolved.files {
+            return Ok(Vec::new());
+        }
+        let last_good = self.doors.registry.last_good().await?;
+        let (edited, _) = gather::resolve(snapshot, &last_good, &self.policy());
+        let mut lines: Vec<String> = edited
+            .diagnostics
+            .iter()
+            .filter(|problem| !gathered.resolved.diagnostics.contains(problem))
+            .map(|problem| {
+                let place =
+                    problem.place.as_ref().map(|p| format!("{}:{}:{}: ", p.file, p.line, p.column)).unwrap_or_default();
+                format!("{place}{} {}", problem.code, problem.message)
+            })
+            .collect();
+        let before = gathered.plan();
+        let after = gathered.plan_with(&edited);
+        for connection in after.connections {
+            let planned = before.connections.iter().find(|c| c.name == connection.name);
+            for step in connection
+                .steps
+                .iter()
+                .filter(|step| !step.is_routine() && !planned.is_some_and(|p| p.steps.contains(step)))
+            {
+                lines.push(format!("{}: would {}", connection.name, step.describe()));
+            }
+        }
+        Ok(lines)
+    }
+}

@@ -1,0 +1,69 @@
+//! What happens when a connection's spec is gone.
+
+use serde_json::json;
+
+use super::{OutcomeKind, Reconciler, StepError, by_aam};
+use crate::ports::{ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, recorded, sent};
+use crate::spec::OnDelete;
+
+impl Reconciler {
+    /// Pauses the engine's connection, or deletes it. Landed rows and events stay either way; shared sources and
+    /// destinations stay too.
+    pub(super) async fn retire(
+        &self,
+        row: &ConnectionRow,
+        on_delete: OnDelete,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        if let Some(id) = row.objects.get(&ObjectKind::Connection) {
+            match on_delete {
+                OnDelete::Pause => {
+                    if let Some(live) = self.doors.engine.connection(id).await? {
+                        let endpoint = |kind| {
+                            row.objects
+                                .get(&kind)
+                                .cloned()
+                                .ok_or_else(|| StepError::Spec(format!("connection {} has no engine source", row.name)))
+                        };
+                        let draft = ConnectionDraft {
+                            name: row.name.to_string(),
+                            source: endpoint(ObjectKind::Source)?,
+                            destination: endpoint(ObjectKind::Destination)?,
+                            streams: live.streams,
+                            enabled: false,
+                        };
+                        self.update_and_read_back(row, &draft, lease).await?;
+                    }
+                }
+                OnDelete::Delete => {
+                    sent("delete_connection", self.doors.engine.delete(ObjectKind::Connection, id)).await?;
+                    let cause = by_aam(
+                        format!("connection {} deleted from the engine: on_delete: delete", row.name),
+                        json!({"id": id}),
+                    );
+                    self.doors.registry.set_object(lease, ObjectKind::Connection, None, &cause).await?;
+                    recorded("delete_connection");
+                }
+            }
+        }
+        self.leave_branch(&row.name).await?;
+        let open = self.doors.registry.drifts(Some(row.id), true).await?;
+        if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
+            self.close_drift(&row.name, Some(drift.id), None, "its spec is gone", lease).await?;
+        }
+        let cause =
+            by_aam(format!("connection {} retired: its spec is gone", row.name), json!({"on_delete": on_delete}));
+        self.doors
+            .registry
+            .set_status(
+                lease,
+                ConnectionStatus::Retired,
+                Some("its spec is gone"),
+                None,
+                on_delete == OnDelete::Pause,
+                &cause,
+            )
+            .await?;
+        Ok(OutcomeKind::Applied)
+    }
+}

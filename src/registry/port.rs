@@ -1,0 +1,174 @@
+//! The port, question by question.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs};
+use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
+use crate::ports::{
+    AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
+    ObjectKind, Registry, RegistryError, written,
+};
+
+#[async_trait]
+impl Registry for PgRegistry {
+    async fn lease(
+        &self,
+        tenant: &TenantId,
+        connection: ConnectionId,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Option<Lease>, RegistryError> {
+        written("lease", leases::take(self, tenant, connection, holder, ttl)).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), RegistryError> {
+        written("release", leases::release(self, lease)).await
+    }
+
+    async fn connections(&self) -> Result<Vec<ConnectionRow>, RegistryError> {
+        connections::all(self).await
+    }
+
+    async fn declare(&self, lease: &Lease, name: &ConnectionRef, cause: &Cause) -> Result<(), RegistryError> {
+        written("declare", connections::declare(self, lease, name, cause)).await
+    }
+
+    async fn set_status(
+        &self,
+        lease: &Lease,
+        status: ConnectionStatus,
+        reason: Option<&str>,
+        retry_at: Option<DateTime<Utc>>,
+        paused: bool,
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("set_status", connections::set_status(self, lease, status, reason, retry_at, paused, cause)).await
+    }
+
+    async fn set_object(
+        &self,
+        lease: &Lease,
+        kind: ObjectKind,
+        id: Option<&EngineId>,
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("set_object", connections::set_object(self, lease, kind, id, cause)).await
+    }
+
+    async fn set_applied(
+        &self,
+        lease: &Lease,
+        digest: &str,
+        secrets: &str,
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("set_applied", connections::set_applied(self, lease, digest, secrets, cause)).await
+    }
+
+    async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError> {
+        connections::set_tried(self, lease, tried).await
+    }
+
+    async fn set_normalized(&self, lease: &Lease, job: i64) -> Result<(), RegistryError> {
+        written("set_normalized", connections::set_normalized(self, lease, job)).await
+    }
+
+    async fn set_last_sync(&self, lease: &Lease, at: DateTime<Utc>) -> Result<(), RegistryError> {
+        written("set_last_sync", connections::set_last_sync(self, lease, at)).await
+    }
+
+    async fn record_look(
+        &self,
+        lease: &Lease,
+        look: &Look,
+        catalog: Option<(&Catalog, &Value)>,
+    ) -> Result<(), RegistryError> {
+        written("record_look", catalogs::record_look(self, lease, look, catalog)).await
+    }
+
+    async fn observed(
+        &self,
+        connection: ConnectionId,
+        fingerprint: &Fingerprint,
+    ) -> Result<Option<Catalog>, RegistryError> {
+        catalogs::observed(self, connection, fingerprint).await
+    }
+
+    async fn record_version(
+        &self,
+        lease: &Lease,
+        version: &CatalogVersion,
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("record_version", catalogs::record_version(self, lease, version, cause)).await
+    }
+
+    async fn versions(&self, connection: ConnectionId) -> Result<Vec<CatalogVersion>, RegistryError> {
+        catalogs::versions(self, connection).await
+    }
+
+    async fn put_drift(&self, lease: &Lease, drift: &DriftRow, cause: &Cause) -> Result<(), RegistryError> {
+        written("put_drift", drift::put(self, lease, drift, cause)).await
+    }
+
+    async fn drifts(&self, connection: Option<ConnectionId>, open: bool) -> Result<Vec<DriftRow>, RegistryError> {
+        drift::list(self, connection, open).await
+    }
+
+    async fn begin(&self, lease: &Lease, intent: &Intent) -> Result<(), RegistryError> {
+        written("begin", intents::begin(self, lease, intent)).await
+    }
+
+    async fn settle(&self, lease: &Lease, intent: Uuid) -> Result<(), RegistryError> {
+        written("settle", intents::settle(self, lease, intent)).await
+    }
+
+    async fn intents(&self, connection: Option<ConnectionId>) -> Result<Vec<Intent>, RegistryError> {
+        intents::unsettled(self, connection).await
+    }
+
+    async fn record_job(&self, lease: &Lease, job: &Job) -> Result<(), RegistryError> {
+        written("record_job", jobs::record(self, lease, job)).await
+    }
+
+    async fn jobs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Job>, RegistryError> {
+        jobs::newest(self, connection, limit).await
+    }
+
+    async fn last_good(&self) -> Result<BTreeMap<String, String>, RegistryError> {
+        specs::last_good(self).await
+    }
+
+    async fn set_last_good(&self, files: &BTreeMap<String, String>) -> Result<(), RegistryError> {
+        written("set_last_good", specs::set_last_good(self, files)).await
+    }
+
+    async fn audit(
+        &self,
+        tenant: &TenantId,
+        action: &str,
+        connection: Option<ConnectionId>,
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("audit", audit::add(self, tenant, action, connection, cause)).await
+    }
+
+    async fn audit_log(
+        &self,
+        tenant: &TenantId,
+        connection: Option<ConnectionId>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, RegistryError> {
+        audit::newest(self, tenant, connection, limit).await
+    }
+
+    async fn verify_audit(&self, tenant: &TenantId) -> Result<Option<i64>, RegistryError> {
+        audit::verify(self, tenant).await
+    }
+}

@@ -1,0 +1,261 @@
+//! Drafts the repair of a drift: what is automatic as one commit, the rest as one proposal on top of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::file::{self, Story};
+use super::lock::edit_lock;
+use super::mapping::{StreamEdits, edit_mapping};
+use crate::drift::{Assessment, Automatic, Change, Scene, apply, assess, compare, renamed, renames_in, say};
+use crate::model::{
+    Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
+};
+use crate::spec::{Connection, Desired, Lock, RepairPolicy};
+
+/// What a repair is drafted from.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The committed state: entities, and who else uses a mapping.
+    pub desired: &'a Desired,
+    /// The connection, with its mapping and policy.
+    pub connection: &'a Connection,
+    /// Its lock.
+    pub lock: &'a Lock,
+    /// The lock file as committed.
+    pub lock_text: &'a str,
+    /// The connection's spec as committed.
+    pub spec_text: &'a str,
+    /// All committed files, for drift files that are there already.
+    pub files: &'a BTreeMap<RepoPath, Arc<[u8]>>,
+    /// What the source showed, as far as the connection selects it.
+    pub observed: &'a Catalog,
+    /// Ask for everything, whatever the policy says: because the engine's mode is `propose`, or a commit was refused.
+    pub ask_for_all: bool,
+}
+
+/// The repair of a drift. Neither part: there is no drift.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repair {
+    /// All changes, judged against the lock.
+    pub assessment: Assessment,
+    /// What is committed without a person.
+    pub automatic: Option<Part>,
+    /// What a person decides; its edits begin where those of `automatic` end.
+    pub proposed: Option<Part>,
+}
+
+/// One commit of a repair.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its changes, judged.
+    pub assessment: Assessment,
+    /// The lock it leads to.
+    pub lock: Lock,
+    /// The drift file.
+    pub drift_path: RepoPath,
+    /// What it cannot do, in words; also in the drift file. After a merge `aam check` may ask for these.
+    pub notes: Vec<String>,
+    /// The commit.
+    pub commit: CommitDraft,
+}
+
+/// Drafts the repair. Pure: the same input gives the same bytes.
+pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
+    let connection = input.connection;
+    let judge = |lock: &Catalog| {
+        let scene = Scene { lock, observed: input.observed, connection, entities: &input.desired.entities };
+        assess(&compare(lock, input.observed), scene)
+    };
+    let assessment = judge(&input.lock.catalog);
+    let ask = input.ask_for_all || connection.drift.repair == RepairPolicy::Propose;
+    let passes = |automatic: &Automatic, confidence: f64| {
+        !ask && *automatic == Automatic::Yes && confidence >= connection.drift.threshold
+    };
+    let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(&c.automatic, c.confidence)).cloned().collect();
+    let mut base = Base { lock: input.lock.clone(), lock_text: input.lock_text.to_owned() };
+    let mut automatic = None;
+    if !taken.is_empty() {
+        let changes: Vec<Change> = taken.iter().map(|c| c.change.clone()).collect();
+        let catalog = apply(&base.lock.catalog, &changes, input.observed);
+        let part = part(input, &base, catalog, Assessment { changes: taken }, true)?;
+        if let Some(text) = part.commit.edits.first().and_then(|edit| edit.after.clone()) {
+            base = Base { lock: part.lock.clone(), lock_text: text };
+        }
+        automatic = Some(part);
+    }
+    let rest = judge(&base.lock.catalog);
+    let proposed = match rest.changes.is_empty() {
+        true => None,
+        false => {
+            let changes: Vec<Change> = rest.changes.iter().map(|c| c.change.clone()).collect();
+            let catalog = apply(&base.lock.catalog, &changes, input.observed);
+            Some(part(input, &base, catalog, rest, false)?)
+        }
+    };
+    Ok(Repair { assessment, automatic, proposed })
+}
+
+/// The lock that a part begins with.
+struct Base {
+    lock: Lock,
+    lock_text: String,
+}
+
+fn part(
+    input: Input<'_>,
+    base: &Base,
+    catalog: Catalog,
+    assessment: Assessment,
+    taken_in: bool,
+) -> Result<Part, NameError> {
+    let connection = input.connection;
+    let edit = edit_lock(&base.lock_text, &base.lock, catalog, &connection.name.to_string());
+    let mut notes = Vec::new();
+    if edit.lost_annotations {
+        notes.push("comments in the lock on changed lines are lost".to_owned());
+    }
+    let mut edits = vec![FileEdit {
+        path: connection.lock_path.clone(),
+        before: Some(base.lock_text.clone()),
+        after: Some(edit.text),
+    }];
+    let by_stream = stream_edits(&assessment, &base.lock.catalog, &edit.lock.catalog);
+    mapping_edit(input, &by_stream, &mut edits, &mut notes);
+    super::chosen::edit(input.connection, input.spec_text, &by_stream, &mut edits, &mut notes);
+    gone_streams(input.connection, &assessment, &mut notes);
+    let target = edit.lock.fingerprint.clone();
+    let drift_path = drift_path(&connection.name, &target)?;
+    let text = file::write(&Story {
+        connection: &connection.name,
+        base: &base.lock.fingerprint,
+        target: &target,
+        version: edit.lock.version,
+        assessment: &assessment,
+        taken_in,
+        edits: &edits,
+        notes: &notes,
+        branch: &branch(&connection.name),
+    });
+    // The same drift may have been met before, and undone since.
+    let before = input.files.get(&drift_path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    if before.as_ref() != Some(&text) {
+        edits.push(FileEdit { path: drift_path.clone(), before, after: Some(text) });
+    }
+    let commit = commit(&connection.name, &target, &assessment, taken_in, edits);
+    Ok(Part { assessment, lock: edit.lock, drift_path, notes, commit })
+}
+
+/// What happened in each stream, in the words of people's files: old names.
+fn stream_edits(assessment: &Assessment, before: &Catalog, after: &Catalog) -> Vec<(StreamName, StreamEdits)> {
+    let changes: Vec<Change> = assessment.changes.iter().map(|c| c.change.clone()).collect();
+    let mut edits: BTreeMap<StreamName, StreamEdits> = BTreeMap::new();
+    for (name, stream) in &before.streams {
+        let Some(now) = after.streams.get(name) else { continue };
+        let renames = renames_in(&changes, name);
+        let gone = |path: &&FieldPath| !now.fields.contains_key(&renamed(path, &renames));
+        let removed: Vec<FieldPath> = stream.fields.keys().filter(gone).cloned().collect();
+        if !renames.is_empty() || !removed.is_empty() {
+            edits.insert(name.clone(), StreamEdits { renames, removed });
+        }
+    }
+    edits.into_iter().collect()
+}
+
+fn mapping_edit(
+    input: Input<'_>,
+    by_stream: &[(StreamName, StreamEdits)],
+    edits: &mut Vec<FileEdit>,
+    notes: &mut Vec<String>,
+) {
+    let Some(mapping) = &input.connection.mapping else { return };
+    let edit = edit_mapping(mapping, by_stream);
+    let touched = edit.text.is_some() || !edit.notes.is_empty();
+    notes.extend(edit.notes);
+    for field in &edit.starved {
+        let required = field.split_once('.').and_then(|(entity, target)| {
+            input.desired.entities.get(entity)?.fields.get(target).map(|field| field.required)
+        });
+        let then = if required == Some(true) {
+            "it is required, so records will go to the dead letters until it is mapped anew"
+        } else {
+            "new events carry no value for it until it is mapped anew"
+        };
+        notes.push(format!(
+            "{field} starves: its source is gone and its entry is taken out; {then}. Before merging you may map it to another field instead"
+        ));
+    }
+    if touched {
+        let others = input.desired.connections.values().filter(|other| {
+            other.name != input.connection.name && other.mapping.as_ref().is_some_and(|m| m.path == mapping.path)
+        });
+        for other in others {
+            notes.push(format!(
+                "{} uses {} too, under a lock of its own: its source may not have changed",
+                other.name, mapping.path
+            ));
+        }
+    }
+    if let Some(text) = edit.text {
+        let before = Some(mapping.text.to_string());
+        edits.push(FileEdit { path: mapping.path.clone(), before, after: Some(text) });
+    }
+}
+
+fn gone_streams(connection: &Connection, assessment: &Assessment, notes: &mut Vec<String>) {
+    let gone = assessment.changes.iter().filter(|c| matches!(c.change, Change::StreamRemoved { .. }));
+    for (change, impact) in gone.flat_map(|c| c.impact.iter().map(move |impact| (&c.change, impact))) {
+        let place = if impact.file == connection.path {
+            "the spec".to_owned()
+        } else {
+            format!("{}:{}", impact.file, impact.line)
+        };
+        notes.push(format!(
+            "take stream {} out of {place}, or `aam check` will refuse it: {}",
+            change.stream(),
+            impact.hit.words()
+        ));
+    }
+}
+
+fn commit(
+    connection: &ConnectionRef,
+    target: &Fingerprint,
+    assessment: &Assessment,
+    taken_in: bool,
+    edits: Vec<FileEdit>,
+) -> CommitDraft {
+    let changes = &assessment.changes;
+    let what = match changes.as_slice() {
+        [one] => say(&one.change),
+        _ => format!("{} changes of the source", changes.len()),
+    };
+    let subject: String = super::markdown::visible(&format!("drift {connection}: {what}"), false);
+    let subject =
+        if subject.chars().count() > 100 { subject.chars().take(99).chain(['…']).collect() } else { subject };
+    let body: String =
+        changes.iter().take(40).map(|c| format!("{}\n", super::markdown::visible(&say(&c.change), false))).collect();
+    let more = changes.len().saturating_sub(40);
+    let body = if more > 0 { format!("{body}… and {more} more\n") } else { body };
+    let mut rules: Vec<&str> = changes.iter().map(|c| c.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let cause = if taken_in { format!("rule {}", rules.join(" ")) } else { format!("drift {}", rules.join(" ")) };
+    let trailers = [
+        ("Aam-Connection", connection.to_string()),
+        ("Aam-Drift", target.to_string()),
+        ("Aam-Confidence", format!("{:.2}", assessment.confidence())),
+        ("Aam-Cause", cause),
+    ];
+    let trailers = trailers.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    CommitDraft { subject, body, trailers, edits }
+}
+
+/// `aam/drift/<tenant>/<connection>`: the one repair branch of a connection.
+pub fn branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/{}/{}", connection.tenant, connection.name)
+}
+
+/// `drift/<tenant>/<connection>/<short fingerprint>.md`
+pub fn drift_path(connection: &ConnectionRef, target: &Fingerprint) -> Result<RepoPath, NameError> {
+    RepoPath::new(&format!("drift/{}/{}/{}.md", connection.tenant, connection.name, target.short()))
+}

@@ -1,0 +1,333 @@
+//! The edits of a mapping file that a drift asks for: renamed source fields in every place that uses them, and the
+//! entries of canonical fields whose source is gone.
+
+use crate::drift::{is_stream, uses};
+use crate::model::{FieldPath, StreamName};
+use crate::spec::{At, EntityMapping, MappingRule, MappingSpec};
+
+use super::expr;
+use super::yaml::{self, Entry, Scalar, Step};
+
+/// What changed in one stream, as far as a mapping cares.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StreamEdits {
+    /// Renames, outermost first.
+    pub renames: Vec<(FieldPath, FieldPath)>,
+    /// Fields that are gone, by their old names.
+    pub removed: Vec<FieldPath>,
+}
+
+/// A mapping's new text, and what could not be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct MappingEdit {
+    /// The new text; `None` if nothing changes or the edit was refused.
+    pub text: Option<String>,
+    /// Canonical fields whose entries went, as `entity.field`.
+    pub starved: Vec<String>,
+    /// What a person must do by hand, in words.
+    pub notes: Vec<String>,
+}
+
+/// Edits the mapping for the given streams.
+pub(super) fn edit_mapping(mapping: &MappingSpec, streams: &[(StreamName, StreamEdits)]) -> MappingEdit {
+    let mut plan =
+        Plan { text: &mapping.text, scalars: Vec::new(), entries: Vec::new(), starved: Vec::new(), notes: Vec::new() };
+    for entity in &mapping.entities {
+        for (_, edits) in streams.iter().filter(|(name, _)| is_stream(&entity.stream.value, name)) {
+            plan.entity(entity, edits);
+        }
+    }
+    if plan.scalars.is_empty() && plan.entries.is_empty() {
+        return MappingEdit { text: None, starved: Vec::new(), notes: plan.notes };
+    }
+    if let Some(text) = yaml::edit(&mapping.text, &plan.scalars, &plan.entries) {
+        return MappingEdit { text: Some(text), starved: plan.starved, notes: plan.notes };
+    }
+    // Removals share lines with other things more often than renames do: keep the renames if they alone can be made.
+    let text = yaml::edit(&mapping.text, &plan.scalars, &[]).filter(|text| **text != *mapping.text);
+    for field in &plan.starved {
+        plan.notes.push(format!("remove {field} by hand: its entry shares its lines with other entries"));
+    }
+    if text.is_none() && !plan.scalars.is_empty() {
+        plan.notes.push(
+            "the renamed fields could not be changed without touching other lines: change them by hand".to_owned(),
+        );
+    }
+    MappingEdit { text, starved: Vec::new(), notes: plan.notes }
+}
+
+/// An expression's bytes in the file, quotes included, with the renames made inside them.
+fn in_place(raw: &str, edits: &StreamEdits) -> Option<String> {
+    let (head, inner, tail) = match raw.chars().next()? {
+        quote @ ('\'' | '"') => {
+            let inner = raw.strip_prefix(quote)?.strip_suffix(quote)?;
+            (&raw[..1], inner, &raw[raw.len() - 1..])
+        }
+        _ => ("", raw, ""),
+    };
+    let renamed = expr::rename(inner, &edits.renames)?;
+    (renamed != inner).then(|| format!("{head}{renamed}{tail}"))
+}
+
+struct Plan<'a> {
+    text: &'a str,
+    scalars: Vec<Scalar>,
+    entries: Vec<Entry>,
+    starved: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Plan<'_> {
+    fn entity(&mut self, entity: &EntityMapping, edits: &StreamEdits) {
+        let name = &entity.entity.value;
+        let at = |rest: &[&str]| {
+            let keys = ["entities", name].into_iter().chain(rest.iter().copied());
+            keys.map(|key| Step::Key(key.to_owned())).collect::<Vec<Step>>()
+        };
+        for (nth, key) in entity.key.iter().enumerate() {
+            if gone(&key.value, edits) {
+                self.notes.push(format!("choose another key for {name}: {} is gone", key.value));
+            }
+            let mut place = at(&["key"]);
+            place.push(Step::Item(nth));
+            self.path(key, place, edits);
+        }
+        for mapped in &entity.fields {
+            let target = &mapped.target.value;
+            match &mapped.rule {
+                MappingRule::Path(path) | MappingRule::From { from: path, .. } => {
+                    if gone(&path.value, edits) {
+                        self.entries.push(Entry { start: mapped.target.span.start, at: at(&["fields", target]) });
+                        self.starved.push(format!("{name}.{target}"));
+                        continue;
+                    }
+                    let mut place = at(&["fields", target]);
+                    if matches!(mapped.rule, MappingRule::From { .. }) {
+                        place.push(Step::Key("from".to_owned()));
+                    }
+                    self.path(path, place, edits);
+                }
+                MappingRule::Expr(expression) => {
+                    if uses(&expression.value).iter().any(|used| gone(&used.path, edits)) {
+                        self.entries.push(Entry { start: mapped.target.span.start, at: at(&["fields", target]) });
+                        self.starved.push(format!("{name}.{target}"));
+                        continue;
+                    }
+                    self.expression(expression, at(&["fields", target, "expr"]), edits, &format!("{name}.{target}"));
+                }
+            }
+        }
+        if let Some(expression) = &entity.deleted_when {
+            if uses(&expression.value).iter().any(|used| gone(&used.path, edits)) {
+                self.notes.push(format!(
+                    "deleted_when of {name} reads a field that is gone: say anew when a record is deleted"
+                ));
+            } else {
+                self.expression(expression, at(&["deleted_when"]), edits, &format!("deleted_when of {name}"));
+            }
+        }
+    }
+
+    fn path(&mut self, path: &At<FieldPath>, at: Vec<Step>, edits: &StreamEdits) {
+        let new = crate::drift::renamed(&path.value, &edits.renames);
+        if new != path.value {
+            let (old, new) = (path.value.to_string(), new.to_string());
+            self.add(Scalar { span: path.span.clone(), old, new, in_place: None, at: vec![at] });
+        }
+    }
+
+    fn expression(&mut self, expression: &At<String>, at: Vec<Step>, edits: &StreamEdits, what: &str) {
+        match expr::rename(&expression.value, &edits.renames) {
+            Some(new) if new == expression.value => {}
+            Some(new) => self.add(Scalar {
+                span: expression.span.clone(),
+                old: expression.value.clone(),
+                new,
+                in_place: self.text.get(expression.span.clone()).and_then(|raw| in_place(raw, edits)),
+                at: vec![at],
+            }),
+            None => self.notes.push(format!("change the expression of {what} by hand")),
+        }
+    }
+
+    /// A node that is used again through an anchor is one edit in several places of the document.
+    fn add(&mut self, scalar: Scalar) {
+        match self.scalars.iter_mut().find(|other| other.span == scalar.span && other.new == scalar.new) {
+            Some(same) => same.at.extend(scalar.at),
+            None => self.scalars.push(scalar),
+        }
+    }
+}
+
+fn gone(path: &FieldPath, edits: &StreamEdits) -> bool {
+    edits.removed.iter().any(|removed| path.is_within(removed))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::repair::sample;
+
+    /// One line per way to name a field, comments and odd layout around them. `@` is where the path goes.
+    const TEMPLATE: &str = "\
+kind: mapping # @ stays
+entities:
+  account:
+    stream: public/accounts
+    key: [ id, @ ]   # both
+    fields:
+      # a comment: with @
+      a: @
+      b:   {from: @, as: decimal,   default: '0'}  # trailing
+      c:
+        from: @
+
+        values: {CA: west, '01': east}
+      d: other
+";
+
+    fn scalar(text: &str, style: u8) -> String {
+        let plain = text.chars().all(|c| c.is_ascii_lowercase())
+            && !["y", "n", "on", "no", "yes", "off", "null", "true"].contains(&text);
+        match style {
+            0 if plain => text.to_owned(),
+            0 | 1 if !text.chars().any(char::is_control) => format!("'{}'", text.replace('\'', "''")),
+            _ => yaml::double(text),
+        }
+    }
+
+    fn edits(from: &FieldPath, to: &FieldPath) -> Vec<(StreamName, StreamEdits)> {
+        let renames = vec![(from.clone(), to.clone())];
+        vec![("public/accounts".parse().unwrap(), StreamEdits { renames, removed: Vec::new() })]
+    }
+
+    /// The paths that a mapping reads, in the order of the file.
+    fn paths(text: &str) -> Vec<FieldPath> {
+        let spec = sample::mapping(text);
+        let entity = &spec.entities[0];
+        let fields = entity.fields.iter().filter_map(|f| match &f.rule {
+            MappingRule::Path(path) | MappingRule::From { from: path, .. } => Some(path.value.clone()),
+            MappingRule::Expr(_) => None,
+        });
+        entity.key.iter().map(|key| key.value.clone()).chain(fields).collect()
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof![
+            ".{1,8}",
+            "[a-z]{1,8}",
+            "[-\"':#{}\\[\\],&*!|>%@` \n\t\\\\a-z0-9.~]{1,8}",
+            prop::sample::select(vec![
+                "yes", "NO", "~", "null", "01", "1e3", "a: b", "a #b", "- x", "? y", "<<", "---", "\u{85}", "\u{2028}"
+            ])
+            .prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn a_rename_reaches_every_use_and_touches_no_other_line(
+            from in name(), to in name(), inner in name(), style in 0u8..3, crlf in any::<bool>()
+        ) {
+            prop_assume!(from != to && from != "other" && from != "id");
+            let (from, to) = (FieldPath::top(from), FieldPath::top(to));
+            let used = from.child(crate::model::Segment::Name(inner));
+            let text = TEMPLATE.replace(", @ ]", &format!(", {} ]", scalar(&used.to_string(), style)));
+            let text = text.replace(": @", &format!(": {}", scalar(&used.to_string(), style)));
+            let text = if crlf { text.replace('\n', "\r\n") } else { text };
+            let edit = edit_mapping(&sample::mapping(&text), &edits(&from, &to));
+            let after = edit.text.expect("the edit is made");
+            let expected: Vec<FieldPath> =
+                paths(&text).iter().map(|path| path.rebased(&from, &to).unwrap_or_else(|| path.clone())).collect();
+            prop_assert_eq!(paths(&after), expected);
+            prop_assert_eq!(after.lines().count(), text.lines().count());
+            for (was, is) in text.split('\n').zip(after.split('\n')) {
+                let planned = was.contains(&scalar(&used.to_string(), style));
+                prop_assert!(was == is || planned, "{:?} became {:?}", was, is);
+                // What stands around the path on its line stays too.
+                let end = |line: &str| line.rsplit(['}', '#']).next().map(str::len);
+                prop_assert!(!planned || !was.contains("# trailing") || end(was) == end(is));
+            }
+        }
+    }
+
+    fn check(mapping: &str, renames: &[(&str, &str)], removed: &[&str]) -> String {
+        let renames = renames.iter().map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect();
+        let removed = removed.iter().map(|path| path.parse().unwrap()).collect();
+        let streams = [("public/accounts".parse().unwrap(), StreamEdits { renames, removed })];
+        let head = "kind: mapping\nentities:\n  account:\n    stream: accounts\n";
+        let edit = edit_mapping(&sample::mapping(&format!("{head}{mapping}")), &streams);
+        let text = edit.text.as_deref().map(|text| text.strip_prefix(head).unwrap());
+        format!("{}starved: {:?}\nnotes: {:#?}", text.unwrap_or("unchanged\n"), edit.starved, edit.notes)
+    }
+
+    #[test]
+    fn an_entry_whose_source_is_gone_goes_with_its_lines() {
+        let mapping = "    fields:\n      a: x # first\n      # about b\n      b:\n        from: gone\n        as: decimal\n      c: gone.inner\n      d: y\n";
+        insta::assert_snapshot!(check(mapping, &[], &["gone", "gone.inner"]), @r#"
+            fields:
+              a: x # first
+              # about b
+              d: y
+        starved: ["account.b", "account.c"]
+        notes: []
+        "#);
+    }
+
+    #[test]
+    fn an_entry_that_shares_its_line_is_left_to_a_person() {
+        insta::assert_snapshot!(check("    fields: {a: gone, b: old}\n", &[("old", "new")], &["gone"]), @r#"
+            fields: {a: gone, b: new}
+        starved: []
+        notes: [
+            "remove account.a by hand: its entry shares its lines with other entries",
+        ]
+        "#);
+    }
+
+    #[test]
+    fn a_key_or_deletion_rule_that_is_gone_is_left_to_a_person() {
+        let mapping = "    key: gone\n    fields:\n      a: x\n    deleted_when: 'gone == 1'\n";
+        insta::assert_snapshot!(check(mapping, &[], &["gone"]), @r#"
+        unchanged
+        starved: []
+        notes: [
+            "choose another key for account: gone is gone",
+            "deleted_when of account reads a field that is gone: say anew when a record is deleted",
+        ]
+        "#);
+    }
+
+    #[test]
+    fn expressions_keep_their_layout() {
+        let mapping = "    fields:\n      a:\n        expr: |-\n          old ~ ' '\n          ~ other.old\n      b: {expr: \"old ~ \\\"x\\\"\"}\n      c: {expr: old + 1}\n    deleted_when: 'record[\"old\"] == 1'\n";
+        insta::assert_snapshot!(check(mapping, &[("old", "new")], &[]), @r#"
+            fields:
+              a:
+                expr: |-
+                  new ~ ' '
+                  ~ other.old
+              b: {expr: "new ~ \"x\""}
+              c: {expr: new + 1}
+            deleted_when: 'record["new"] == 1'
+        starved: []
+        notes: []
+        "#);
+    }
+
+    #[test]
+    fn an_anchor_that_is_used_again_is_left_to_a_person() {
+        let mapping = "    key: &k old\n    fields:\n      a: *k\n      b: old\n";
+        insta::assert_snapshot!(check(mapping, &[("old", "new")], &[]), @r#"
+        unchanged
+        starved: []
+        notes: [
+            "the renamed fields could not be changed without touching other lines: change them by hand",
+        ]
+        "#);
+    }
+}

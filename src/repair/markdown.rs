@@ -1,0 +1,60 @@
+//! Text from outside inside Markdown: it stays text, on GitHub as in `less`.
+
+/// Characters that could hide, reorder or break text: written as `\u{…}`. Line breaks stay if `lines` says so.
+pub(super) fn visible(text: &str, lines: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');
+        if (c.is_control() && !(c == '\n' && lines)) || hidden {
+            out.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A code span that holds exactly the text, whatever backticks are in it.
+pub(super) fn code(text: &str) -> String {
+    let text = visible(text, false);
+    let ticks = "`".repeat(longest_run(&text) + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };
+    format!("{ticks}{pad}{text}{pad}{ticks}")
+}
+
+/// A fenced block that nothing inside it can close.
+pub(super) fn fence(language: &str, text: &str) -> String {
+    let text = visible(text, true);
+    let ticks = "`".repeat((longest_run(&text) + 1).max(3));
+    format!("{ticks}{language}\n{}\n{ticks}\n", text.trim_end_matches('\n'))
+}
+
+/// Plain words within a sentence or list: what Markdown or HTML would take for markup is escaped.
+pub(super) fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for c in visible(text, false).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '#' | '~' | '!' | '@') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_is_markup() {
+        let hostile = "a`b``c\n# <img src=x> | \u{202e}evil\u{1b}[31m";
+        assert_eq!(code(hostile), r"```a`b``c\u{a}# <img src=x> | \u{202e}evil\u{1b}[31m```");
+        assert_eq!(code("`"), "`` ` ``");
+        assert_eq!(fence("text", "x\n````\n# y"), "`````text\nx\n````\n# y\n`````\n");
+        assert_eq!(plain("a_b <i> | @team"), r"a\_b \<i\> \| \@team");
+    }
+}

@@ -1,0 +1,22 @@
+//! Repairs: the edits of lock, mapping and spec that answer a drift, and the file that explains them. Pure.
+//!
+//! Every edit of a file that people write changes only the bytes it must, and is verified by reading the file before
+//! and after; an edit that cannot be verified is left out and said so.
+
+mod chosen;
+mod draft;
+mod expr;
+mod file;
+mod lock;
+mod mapping;
+mod markdown;
+mod rejected;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+pub use draft::{Input, Part, Repair, branch, draft, drift_path};
+pub use lock::{LockEdit, edit_lock};
+pub use rejected::{reject_edit, rejected_path};

@@ -1,0 +1,320 @@
+//! Whole repairs: catalogs and files in, edits and drift file out.
+
+use std::collections::BTreeMap;
+
+use similar::TextDiff;
+
+use super::sample::{catalog, connection, mapping};
+use super::*;
+use crate::model::{Catalog, ConnectionRef};
+use crate::spec::{Connection, Desired, lock};
+
+const MAPPING: &str = "\
+# how the crm maps
+kind: mapping
+system: crm
+entities:
+  account:
+    stream: public/accounts
+    key: id
+    fields:
+      name: name                      # the display name
+      annual_revenue: {from: annual_rev, as: decimal}
+      fax: fax_number
+      label: {expr: 'name ~ \" \" ~ annual_rev'}
+    deleted_when: is_deleted
+";
+
+const BEFORE: &str =
+    "id integer!, name string, annual_rev decimal(12,2), fax_number string, is_deleted boolean, size integer";
+
+fn drafted(connection: &Connection, spec_text: &str, observed: &Catalog) -> Repair {
+    drafted_among(&["crm"], connection, spec_text, observed)
+}
+
+/// With several connections that share everything but the name.
+fn drafted_among(names: &[&str], connection: &Connection, spec_text: &str, observed: &Catalog) -> Repair {
+    let lock = connection.lock.clone().unwrap();
+    let lock_text = lock::render(&lock, "crm");
+    let mut desired = Desired::default();
+    for name in names {
+        let name: ConnectionRef = name.parse().unwrap();
+        desired.connections.insert(name.clone(), Connection { name, ..connection.clone() });
+    }
+    let input = Input {
+        desired: &desired,
+        connection,
+        lock: &lock,
+        lock_text: &lock_text,
+        spec_text,
+        files: &BTreeMap::new(),
+        observed,
+        ask_for_all: false,
+    };
+    let repair = draft(input).unwrap();
+    assert_eq!(draft(input).unwrap(), repair, "the same input gives the same bytes");
+    repair
+}
+
+/// The changed lines of every edit but the drift file.
+fn shown(part: Option<&Part>) -> String {
+    let Some(part) = part else { return "nothing".to_owned() };
+    let mut out = format!("{}\n", part.commit.subject);
+    for (key, value) in part.commit.trailers.iter().filter(|(key, _)| key != "Aam-Drift") {
+        out.push_str(&format!("{key}: {value}\n"));
+    }
+    for edit in part.commit.edits.iter().filter(|edit| edit.path != part.drift_path) {
+        out.push_str(&format!("{}\n", edit.path));
+        let (before, after) = (edit.before.as_deref().unwrap(), edit.after.as_deref().unwrap());
+        let diff = TextDiff::from_lines(before, after).unified_diff().context_radius(0).to_string();
+        let lines = diff.lines().filter(|l| !l.starts_with("@@") && !l.contains("fingerprint:"));
+        out.extend(lines.map(|line| format!("  {line}\n")));
+    }
+    out.extend(part.notes.iter().map(|note| format!("note: {note}\n")));
+    out
+}
+
+fn check(spec_text: &str, after: &str) -> String {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let repair = drafted(&connection, spec_text, &catalog(after));
+    format!("automatic: {}proposed: {}", shown(repair.automatic.as_ref()), shown(repair.proposed.as_ref()))
+}
+
+#[test]
+fn a_rename_changes_one_line_in_the_lock_and_every_use_in_the_mapping() {
+    let after = BEFORE.replace("annual_rev ", "annual_revenue ");
+    insta::assert_snapshot!(check("", &after), @r#"
+    automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
+    Aam-Connection: crm
+    Aam-Confidence: 0.97
+    Aam-Cause: drift AAM-D006
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      annual_rev: decimal(12,2)
+      +      annual_revenue: decimal(12,2)
+    mappings/crm.yaml
+      -      annual_revenue: {from: annual_rev, as: decimal}
+      +      annual_revenue: {from: annual_revenue, as: decimal}
+      -      label: {expr: 'name ~ " " ~ annual_rev'}
+      +      label: {expr: 'name ~ " " ~ annual_revenue'}
+    "#);
+}
+
+#[test]
+fn additive_changes_go_first_and_the_rest_is_proposed_on_top() {
+    let after = BEFORE.replace("fax_number string, ", "website string, ").replace("size integer", "size number");
+    insta::assert_snapshot!(check("", &after), @r"
+    automatic: drift crm: 2 changes of the source
+    Aam-Connection: crm
+    Aam-Confidence: 0.97
+    Aam-Cause: rule AAM-D003 AAM-D007
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      size: integer
+      +      size: number
+      +      website: string
+    proposed: drift crm: - public/accounts.fax_number: string
+    Aam-Connection: crm
+    Aam-Confidence: 0.60
+    Aam-Cause: drift AAM-D005
+    connectors.d/crm.lock.yaml
+      -version: 2
+      +version: 3
+      -      fax_number: string
+    mappings/crm.yaml
+      -      fax: fax_number
+    note: account.fax starves: its source is gone and its entry is taken out; new events carry no value for it until it is mapped anew. Before merging you may map it to another field instead
+    ");
+}
+
+#[test]
+fn no_drift_needs_no_repair() {
+    insta::assert_snapshot!(check("", BEFORE), @"automatic: nothingproposed: nothing");
+}
+
+#[test]
+fn a_name_that_yaml_would_misread_is_quoted() {
+    let after = BEFORE.replace("annual_rev ", "\"annual: rev #1\" ");
+    insta::assert_snapshot!(check("", &after), @r#"
+    automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> "annual: rev #1": decimal(12,2)
+    Aam-Connection: crm
+    Aam-Confidence: 0.97
+    Aam-Cause: drift AAM-D006
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      annual_rev: decimal(12,2)
+      +      '"annual: rev #1"': decimal(12,2)
+    mappings/crm.yaml
+      -      annual_revenue: {from: annual_rev, as: decimal}
+      +      annual_revenue: {from: '"annual: rev #1"', as: decimal}
+      -      label: {expr: 'name ~ " " ~ annual_rev'}
+      +      label: {expr: 'name ~ " " ~ record["annual: rev #1"]'}
+    "#);
+}
+
+#[test]
+fn the_spec_follows_a_rename_too() {
+    let spec = "kind: connection\nstreams:\n  accounts:\n    cursor: annual_rev # grows\n    key: [id, 'annual_rev']\n    \
+                fields: {exclude: [fax, annual_rev]}\n";
+    let after = BEFORE.replace("annual_rev ", "annual_revenue ");
+    insta::assert_snapshot!(check(spec, &after), @r#"
+    automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
+    Aam-Connection: crm
+    Aam-Confidence: 0.97
+    Aam-Cause: drift AAM-D006
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      annual_rev: decimal(12,2)
+      +      annual_revenue: decimal(12,2)
+    mappings/crm.yaml
+      -      annual_revenue: {from: annual_rev, as: decimal}
+      +      annual_revenue: {from: annual_revenue, as: decimal}
+      -      label: {expr: 'name ~ " " ~ annual_rev'}
+      +      label: {expr: 'name ~ " " ~ annual_revenue'}
+    connectors.d/crm.yaml
+      -    cursor: annual_rev # grows
+      -    key: [id, 'annual_rev']
+      -    fields: {exclude: [fax, annual_rev]}
+      +    cursor: annual_revenue # grows
+      +    key: [id, 'annual_revenue']
+      +    fields: {exclude: [fax, annual_revenue]}
+    "#);
+}
+
+#[test]
+fn a_drift_file_tells_everything() {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let after = BEFORE.replace("annual_rev ", "annual_revenue ").replace("fax_number string, ", "");
+    let repair = drafted(&connection, "", &catalog(&after));
+    let part = repair.proposed.unwrap();
+    let text = part.commit.edits.last().unwrap().after.clone().unwrap();
+    insta::assert_snapshot!(text, @r#"
+    ---
+    connection: "crm"
+    drift: s1:1bc40952e9c43cc6475d8a4ec0758674c9d1ea60047f3b273360e1d8be831cca
+    base: s1:80c1d455f53c86b6dca646bc4088519e6f3df55eddc49339371ef80a72091391
+    version: 2
+    changes: 2
+    severity: breaking_for_mapping
+    confidence: 0.60
+    automatic: "no: only values joined by key could prove a rename"
+    ---
+
+    # Drift of crm: 2 changes
+
+    ```diff
+    ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)   [AAM-D006]
+    - public/accounts.fax_number: string   [AAM-D005]
+    ```
+
+    What a code means: `aam explain CODE`.
+
+    ## What it touches
+
+    ```text
+    mappings/crm.yaml:10  canonical field account.annual_revenue reads annual_rev
+    mappings/crm.yaml:12  canonical field account.label reads annual_rev
+    mappings/crm.yaml:11  canonical field account.fax reads fax_number
+    ```
+
+    ## What it means for data
+
+    - New rows carry no value for a field that is gone; canonical fields that only it feeds get no value from new rows.
+    - New rows carry the value under the new name; with this repair it reaches the same canonical fields. A record whose values are unchanged gives no new event.
+
+    ## What remains to do
+
+    - account.fax starves: its source is gone and its entry is taken out; new events carry no value for it until it is mapped anew. Before merging you may map it to another field instead
+
+    ## Diff
+
+    ```diff
+    --- a/connectors.d/crm.lock.yaml
+    +++ b/connectors.d/crm.lock.yaml
+    @@ -1,6 +1,6 @@
+     # Written by aam. The approved schema of connection crm; a change is approved by merging it.
+     id: 00000000-0000-0000-0000-000000000007
+    -version: 1
+    -fingerprint: s1:80c1d455f53c86b6dca646bc4088519e6f3df55eddc49339371ef80a72091391
+    +version: 2
+    +fingerprint: s1:1bc40952e9c43cc6475d8a4ec0758674c9d1ea60047f3b273360e1d8be831cca
+     streams:
+       public/accounts:
+    @@ -8,6 +8,5 @@
+         modes: [full_refresh]
+         fields:
+    -      annual_rev: decimal(12,2)
+    -      fax_number: string
+    +      annual_revenue: decimal(12,2)
+           id: integer!
+           is_deleted: boolean
+    --- a/mappings/crm.yaml
+    +++ b/mappings/crm.yaml
+    @@ -8,6 +8,5 @@
+         fields:
+           name: name                      # the display name
+    -      annual_revenue: {from: annual_rev, as: decimal}
+    -      fax: fax_number
+    -      label: {expr: 'name ~ " " ~ annual_rev'}
+    +      annual_revenue: {from: annual_revenue, as: decimal}
+    +      label: {expr: 'name ~ " " ~ annual_revenue'}
+         deleted_when: is_deleted
+    ```
+
+    ## How to decide
+
+    A person decides, because only values joined by key could prove a rename.
+
+    To approve, merge the branch `aam/drift/default/crm`:
+
+    ```sh
+    git merge aam/drift/default/crm      # or: aam drift approve crm
+    ```
+
+    To reject, and not be asked again for this state of the source:
+
+    ```sh
+    aam drift reject crm --reason "…"
+    ```
+    "#);
+}
+
+#[test]
+fn a_long_drift_with_hostile_names_stays_readable() {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let many: Vec<String> = (0..50).map(|n| format!("f{n:02} string!")).collect();
+    let hostile = "\"a```\\u{a}# <script>\\u{1b}[2J | \u{202e}\"";
+    let after = format!("{BEFORE}, {}, {hostile} string!", many.join(", "));
+    let part = drafted(&connection, "", &catalog(&after)).proposed.unwrap();
+    let text = part.commit.edits.last().unwrap().after.clone().unwrap();
+    assert!(text.contains("… and 11 more; the diff below has them."), "{text}");
+    assert!(!text.contains(['\u{1b}', '\u{202e}']) && !part.commit.body.contains(['\u{1b}', '\u{202e}']));
+    // No line of its own, and the fence around it is longer than its backticks.
+    assert!(!text.lines().any(|line| line.starts_with("# <script>")));
+    assert!(text.contains("````diff"));
+}
+
+#[test]
+fn a_lock_edit_of_every_name_is_verified() {
+    for name in ["\"a: b\"", "\"x # y\"", "\"it's\"", "\"\\u{85}\"", "yes", "01", "\"[]\"", "\"\u{2028}\"", "\"\""] {
+        let old = connection(&catalog(BEFORE), mapping(MAPPING)).lock.unwrap();
+        let new = catalog(&format!("{BEFORE}, {name} string"));
+        let edit = edit_lock(&lock::render(&old, "crm"), &old, new, "crm");
+        assert!(!edit.lost_annotations, "{name}: {}", edit.text);
+    }
+}
+
+#[test]
+fn who_else_uses_the_mapping_is_said() {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let after = catalog(&BEFORE.replace("annual_rev ", "annual_revenue "));
+    let part = drafted_among(&["crm", "acme/crm"], &connection, "", &after).proposed.unwrap();
+    assert_eq!(
+        part.notes,
+        ["acme/crm uses mappings/crm.yaml too, under a lock of its own: its source may not have changed"]
+    );
+}

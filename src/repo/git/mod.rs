@@ -1,0 +1,398 @@
+//! The git adapter. It calls the `git` program, so that what a person configured holds, and moves refs only by
+//! compare-and-swap.
+//!
+//! `command` runs one call, `objects` reads and builds trees and commits, `checkout` moves a branch together with the
+//! work trees that have it checked out, `repairs` holds the repair branches, `history` answers questions about the past.
+
+mod asked;
+mod checkout;
+mod command;
+mod filters;
+mod history;
+mod objects;
+mod recover;
+mod repairs;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+pub use self::asked::{Below, below, version};
+pub(in crate::repo) use self::history::person;
+
+use self::checkout::{LOCK_STEPS, Move};
+use self::command::{Call, Identity};
+use self::objects::{Edited, message};
+use super::names::{self, FOLDERS, Verdict, escape};
+use super::{REPAIR_PREFIX, beneath, io_error, lock_state, needs_person, tree};
+use crate::model::{CommitId, RepoPath};
+use crate::ports::{
+    CommitDraft, CommitOutcome, LogEntry, RepairBranch, Repo, RepoError, RepoInfo, Snapshot, Unreadable,
+};
+
+/// Folders below the state folder that hold an index of our own while a tree is written.
+const PRIVATE_INDEX: &str = "index-";
+
+/// A file in the state folder: the branch that is tracked where no setting names one.
+const TRACKED: &str = "tracked-branch";
+
+/// Called between the update of the work trees and that of the ref; tests put a racing commit here.
+type Between = Arc<dyn Fn() + Send + Sync>;
+
+/// A git repository with a tracked branch; the configuration may lie below its top.
+pub struct GitRepo {
+    root: PathBuf,
+    /// The work tree that holds `root`.
+    top: PathBuf,
+    /// From `top` to `root`: empty, or ends with `/`.
+    prefix: String,
+    /// Of the work tree that holds `root`.
+    git_dir: PathBuf,
+    /// Shared by all work trees.
+    common: PathBuf,
+    branch: String,
+    state_dir: PathBuf,
+    identity: Identity,
+    /// The id of a tree without files, in the repository's hash algorithm.
+    empty_tree: String,
+    between: Option<Between>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    last: Option<Snapshot>,
+    blobs: HashMap<String, Arc<[u8]>>,
+    git_dirs: HashMap<PathBuf, PathBuf>,
+    /// By tracked tip and branch tip: whether it is merged, and which commits are its own.
+    standing: HashMap<(String, String), repairs::Standing>,
+}
+
+/// The folder that all work trees of the git repository around `root` share (the watcher looks at its refs); `None`
+/// if no work tree of git holds `root`.
+pub async fn common_dir(root: &Path) -> Result<Option<PathBuf>, RepoError> {
+    let what = "looking for a git repository";
+    let root = std::fs::canonicalize(root).map_err(|e| io_error(what, &e))?;
+    // Asked of the disk first: a plain folder needs no git program.
+    if !root.ancestors().any(|dir| dir.join(".git").symlink_metadata().is_ok()) {
+        return Ok(None);
+    }
+    let ask = |arg: &str| Call::within(&root, what).args(["rev-parse", "--path-format=absolute", arg]);
+    if ask("--show-toplevel").done().await?.code != 0 {
+        return Ok(None);
+    }
+    ask("--git-common-dir").text().await.map(|dir| Some(PathBuf::from(dir)))
+}
+
+impl GitRepo {
+    /// Opens the repository whose work tree holds `root`. Tracks `branch`, else what the last start tracked, else the branch
+    /// that `HEAD` points to now; never a repair.
+    /// Finishes what a crash left half-done.
+    pub async fn open(root: &Path, branch: Option<&str>, state_dir: &Path) -> Result<Self, RepoError> {
+        let what = || format!("opening the git repository at {}", escape(root.as_os_str().as_encoded_bytes()));
+        let root = std::fs::canonicalize(root).map_err(|e| io_error(what(), &e))?;
+        std::fs::create_dir_all(state_dir).map_err(|e| io_error(what(), &e))?;
+        let state_dir = std::fs::canonicalize(state_dir).map_err(|e| io_error(what(), &e))?;
+        version(&root).await?;
+        let ask = async |args: &[&str]| Call::within(&root, what()).arg("rev-parse").args(args).text().await;
+        let top = PathBuf::from(ask(&["--path-format=absolute", "--show-toplevel"]).await?);
+        let prefix = ask(&["--show-prefix"]).await?;
+        let git_dir = PathBuf::from(ask(&["--path-format=absolute", "--git-dir"]).await?);
+        let common = PathBuf::from(ask(&["--path-format=absolute", "--git-common-dir"]).await?);
+        let configured = branch.is_some();
+        let branch = match branch {
+            Some(branch) => branch.to_owned(),
+            None => match remembered_branch(&common, &state_dir).await? {
+                Some(branch) => branch,
+                None => head_branch(&root).await?.ok_or_else(|| {
+                    needs_person(what(), "HEAD is detached; check a branch out, or set `branch` in [repository]")
+                })?,
+            },
+        };
+        let checked = Call::objects(&common, what())
+            .args(["check-ref-format", &format!("refs/heads/{branch}")])
+            .done()
+            .await?
+            .code
+            == 0;
+        if !checked || branch.starts_with('-') {
+            let shown = escape(branch.as_bytes());
+            return Err(needs_person(what(), format!("`{shown}` cannot be the name of a branch")));
+        }
+        if branch.starts_with(REPAIR_PREFIX) {
+            let why =
+                format!("{branch} is a repair, which acts only once it is merged; switch to the branch that it is for");
+            return Err(needs_person(what(), why));
+        }
+        let empty_tree = Call::objects(&common, what()).args(["hash-object", "-t", "tree", "--stdin"]).text().await?;
+        let repo = Self {
+            root,
+            top,
+            prefix,
+            git_dir,
+            common,
+            branch,
+            state_dir,
+            identity: Identity { name: "aam".to_owned(), mail: "aam@localhost".to_owned() },
+            empty_tree,
+            between: None,
+            cache: Mutex::default(),
+        };
+        let _lock = lock_state(&repo.state_dir).await?;
+        if !configured {
+            repo.remember_branch()?;
+        }
+        repo.recover().await?;
+        repo.sweep();
+        Ok(repo)
+    }
+
+    /// Keeps the tracked branch for the next start, which may find a repair or another branch checked out.
+    fn remember_branch(&self) -> Result<(), RepoError> {
+        let path = self.state_dir.join(TRACKED);
+        if std::fs::read_to_string(&path).is_ok_and(|known| known == self.branch) {
+            return Ok(());
+        }
+        std::fs::write(&path, &self.branch).map_err(|e| io_error(format!("writing {}", path.display()), &e))
+    }
+
+    /// Removes private indexes that a crash left; whoever uses one holds the lock on the state folder.
+    fn sweep(&self) {
+        for entry in std::fs::read_dir(&self.state_dir).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(PRIVATE_INDEX.as_bytes()) {
+                // What stays is swept at the next start.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
+    /// Commits under another name and mail than `aam <aam@localhost>`.
+    #[must_use]
+    pub fn with_identity(mut self, name: &str, mail: &str) -> Self {
+        self.identity = Identity { name: name.to_owned(), mail: mail.to_owned() };
+        self
+    }
+
+    /// Calls `between` when work trees are updated and the ref is not: for tests of races and crashes.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_between(mut self, between: impl Fn() + Send + Sync + 'static) -> Self {
+        self.between = Some(Arc::new(between));
+        self
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tracked_ref(&self) -> String {
+        format!("refs/heads/{}", self.branch)
+    }
+
+    /// The commit a ref points to.
+    async fn tip(&self, name: &str) -> Result<Option<String>, RepoError> {
+        let what = format!("reading {name}");
+        let done = Call::objects(&self.common, &*what)
+            .args(["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])
+            .done()
+            .await?;
+        match done.code {
+            0 => Ok(Some(command::text_of(what, done.out)?)),
+            1 if done.err.is_empty() => Ok(None),
+            _ => Err(done.error(what)),
+        }
+    }
+
+    fn own_path(&self) -> PathBuf {
+        self.state_dir.join("own-commits")
+    }
+
+    /// Notes a commit as ours, before any ref points to it: a trailer proves nothing.
+    fn note_own(&self, commit: &str) -> Result<(), RepoError> {
+        let path = self.own_path();
+        std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(format!("{commit}\n").as_bytes()))
+            .map_err(|e| io_error(format!("writing {}", path.display()), &e))
+    }
+
+    /// All commits that we made and remember; the state folder is a cache, so there may be others.
+    fn own(&self) -> BTreeSet<String> {
+        std::fs::read_to_string(self.own_path()).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    async fn snapshot_of(&self, commit: &str) -> Result<Snapshot, RepoError> {
+        let paths: Vec<String> = FOLDERS.iter().map(|f| format!("{}{f}", self.prefix)).collect();
+        let mut snapshot = Snapshot { commit: Some(CommitId(commit.to_owned())), ..Snapshot::default() };
+        let mut wanted: Vec<(RepoPath, String)> = Vec::new();
+        let mut total = 0;
+        for entry in self.list(commit, &paths, true).await? {
+            let Some(path) = entry.path.strip_prefix(self.prefix.as_bytes()) else { continue };
+            let verdict = names::judge_file(path);
+            let not_file = match &*entry.mode {
+                "120000" => Some(Unreadable::Link),
+                "160000" => Some(Unreadable::NotAFile),
+                _ => None,
+            };
+            let bad = match (verdict, not_file) {
+                // A link without a spec's name may stand for a folder of specs, but no hidden one does.
+                (Verdict::Ignore, Some(why)) if !path.split(|b| *b == b'/').any(names::is_leftover) => {
+                    (escape(path), why)
+                }
+                (Verdict::Ignore, _) => continue,
+                (Verdict::Bad(shown, why), _) => (shown, why),
+                (Verdict::Take(path), Some(why)) => (path.as_str().to_owned(), why),
+                (Verdict::Take(path), None) => {
+                    let size = entry.size.unwrap_or(0);
+                    if size > beneath::MAX_FILE {
+                        (path.as_str().to_owned(), Unreadable::TooLarge(size))
+                    } else if total + size > tree::MAX_TOTAL {
+                        (path.as_str().to_owned(), tree::over_total())
+                    } else {
+                        total += size;
+                        wanted.push((path, entry.oid));
+                        continue;
+                    }
+                }
+            };
+            snapshot.unreadable.insert(bad.0, bad.1);
+        }
+        let known = self.cache().blobs.clone();
+        let new: BTreeSet<String> =
+            wanted.iter().filter(|(_, oid)| !known.contains_key(oid)).map(|(_, oid)| oid.clone()).collect();
+        let fetched: HashMap<String, Arc<[u8]>> =
+            self.blobs(&new).await?.into_iter().map(|(oid, content)| (oid, Arc::from(content))).collect();
+        let mut kept = HashMap::new();
+        for (path, oid) in wanted {
+            match known.get(&oid).or_else(|| fetched.get(&oid)) {
+                Some(content) => {
+                    snapshot.files.insert(path, content.clone());
+                    kept.insert(oid, content.clone());
+                }
+                None => {
+                    let why = Unreadable::Io(format!("git lacks the object {oid}"));
+                    snapshot.unreadable.insert(path.as_str().to_owned(), why);
+                }
+            }
+        }
+        let mut cache = self.cache();
+        cache.blobs = kept;
+        cache.last = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+}
+
+/// The branch that was tracked at the last start, if it is still there. What a person has checked out at the moment of a
+/// start must not decide what acts.
+async fn remembered_branch(common: &Path, state_dir: &Path) -> Result<Option<String>, RepoError> {
+    let Ok(branch) = std::fs::read_to_string(state_dir.join(TRACKED)) else { return Ok(None) };
+    let name = format!("refs/heads/{branch}");
+    let done = Call::objects(common, "looking for the tracked branch").args(["show-ref", "--verify", "--quiet", &name]);
+    Ok((done.done().await?.code == 0).then_some(branch))
+}
+
+/// The branch that `HEAD` of the work tree points to; `None` if it is detached.
+async fn head_branch(dir: &Path) -> Result<Option<String>, RepoError> {
+    let what = "reading HEAD";
+    let done = Call::within(dir, what).args(["symbolic-ref", "--quiet", "HEAD"]).done().await?;
+    match done.code {
+        0 => Ok(command::text_of(what, done.out)?.strip_prefix("refs/heads/").map(str::to_owned)),
+        1 => Ok(None),
+        _ => Err(done.error(what)),
+    }
+}
+
+#[async_trait]
+impl Repo for GitRepo {
+    async fn info(&self) -> Result<RepoInfo, RepoError> {
+        let head = self.tip(&self.tracked_ref()).await?;
+        let blocked = self.blocker(&self.tracked_ref(), 0).await?;
+        Ok(RepoInfo { kind: "git".to_owned(), branch: Some(self.branch.clone()), head: head.map(CommitId), blocked })
+    }
+
+    async fn committed(&self) -> Result<Snapshot, RepoError> {
+        let Some(tip) = self.tip(&self.tracked_ref()).await? else { return Ok(Snapshot::default()) };
+        let last = self.cache().last.clone();
+        match last.filter(|s| s.commit.as_ref().is_some_and(|c| c.0 == tip)) {
+            Some(snapshot) => Ok(snapshot),
+            None => self.snapshot_of(&tip).await,
+        }
+    }
+
+    async fn worktree(&self) -> Result<Snapshot, RepoError> {
+        let root = self.root.clone();
+        let what = "reading the work tree";
+        tokio::task::spawn_blocking(move || tree::read_tree(&root))
+            .await
+            .map_err(|e| super::may_heal(what, e.to_string()))?
+            .map_err(|e| io_error(what, &e))
+    }
+
+    async fn commit(&self, draft: &CommitDraft) -> Result<CommitOutcome, RepoError> {
+        let _lock = lock_state(&self.state_dir).await?;
+        if let Some(why) = self.recover().await? {
+            return Ok(CommitOutcome::Refused(why));
+        }
+        let name = self.tracked_ref();
+        let tip = self.tip(&name).await?;
+        let tree = match self.edit_tree(tip.as_deref(), &draft.edits).await? {
+            Edited::Tree(tree) => tree,
+            Edited::Differs(_) => return Ok(CommitOutcome::Moved),
+            Edited::Odd(why) => return Ok(CommitOutcome::Refused(why)),
+            Edited::Already => {
+                return match tip {
+                    Some(tip) => Ok(CommitOutcome::Committed(self.last_touch(&tip, draft).await?)),
+                    None => Ok(CommitOutcome::Refused("there is nothing to commit".to_owned())),
+                };
+            }
+        };
+        let parents: Vec<&str> = tip.iter().map(String::as_str).collect();
+        // Asked before the commit object is made: a refusal leaves nothing behind.
+        if let Some(why) = self.blocker(&name, LOCK_STEPS).await? {
+            return Ok(CommitOutcome::Refused(why));
+        }
+        let commit = self.write_commit(&tree, &parents, message(draft)).await?;
+        Ok(match self.move_branch(&name, tip.as_deref(), &commit).await? {
+            Move::Done => CommitOutcome::Committed(CommitId(commit)),
+            Move::Raced => CommitOutcome::Moved,
+            Move::Refused(why) => CommitOutcome::Refused(why),
+        })
+    }
+
+    async fn propose(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError> {
+        self.propose_branch(branch, draft).await
+    }
+
+    async fn withdraw(&self, branch: &str) -> Result<(), RepoError> {
+        self.withdraw_branch(branch).await
+    }
+
+    async fn repair_branches(&self) -> Result<Vec<RepairBranch>, RepoError> {
+        self.list_branches().await
+    }
+
+    async fn approve(&self, branch: &str, approver: &str) -> Result<CommitOutcome, RepoError> {
+        self.approve_branch(branch, approver).await
+    }
+
+    async fn branch_diff(&self, branch: &str) -> Result<String, RepoError> {
+        self.diff_branch(branch).await
+    }
+
+    async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError> {
+        self.read_log(path, limit).await
+    }
+
+    async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError> {
+        self.read_file_at(commit, path).await
+    }
+
+    async fn person(&self) -> Result<String, RepoError> {
+        self.read_person().await
+    }
+}

@@ -1,0 +1,202 @@
+//! Settings of a daemon or a command: defaults < `config/aam.toml` < `AAM_SECTION__KEY` < flags.
+//!
+//! Read from disk and never from a commit: a merge must not change who approves.
+
+mod duration;
+mod load;
+mod place;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Mode;
+
+pub use load::{Flag, Origin, Origins, Setting};
+
+/// Everything that can be set; `config/aam.toml` says what each key means.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where specs and locks are.
+    pub repository: Repository,
+    /// The execution plane.
+    pub engine: Engine,
+    /// The database.
+    pub registry: Registry,
+    /// The state directory.
+    pub state: State,
+    /// Looking for drift.
+    pub drift: Drift,
+    /// How much may change at once.
+    pub safety: Safety,
+    /// The daemon's rhythm.
+    pub daemon: Daemon,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Where specs and locks are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Repository {
+    /// The configuration root, absolute or relative to the folder that `aam` was started for.
+    pub root: PathBuf,
+    /// The tracked branch; empty: the one that was checked out at the first start.
+    pub branch: String,
+}
+
+/// The execution plane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Which.
+    pub kind: EngineKind,
+    /// Caps the mode of every spec.
+    pub mode: Mode,
+}
+
+/// Which execution plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineKind {
+    /// In process.
+    Embedded,
+}
+
+/// The database.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Registry {
+    /// Where it is, with `${env:…}` or `${file:…}` for its secret parts; absent: a private cluster.
+    pub url: Option<String>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").field("url", &self.url.as_ref().map(|_| "***")).finish()
+    }
+}
+
+/// The state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// Absolute, or relative to the folder that `aam` was started for.
+    pub directory: PathBuf,
+}
+
+/// Looking for drift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drift {
+    /// At most so many repairs are open.
+    pub max_open: u32,
+    /// How often a source is looked at, where its spec says nothing.
+    #[serde(with = "duration")]
+    pub check: Duration,
+}
+
+/// How much may change at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Safety {
+    /// So many connections may always go at once.
+    pub change_budget_min: u32,
+    /// Or this share of all of them, in percent.
+    pub change_budget_percent: u32,
+}
+
+/// The daemon's rhythm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// How often schedules and branches are looked at.
+    #[serde(with = "duration")]
+    pub tick: Duration,
+    /// How often everything is read afresh.
+    #[serde(with = "duration")]
+    pub rescan: Duration,
+    /// A burst of file events ends after this much quiet.
+    #[serde(with = "duration")]
+    pub quiet: Duration,
+    /// A burst is not waited for longer than this.
+    #[serde(with = "duration")]
+    pub burst_max: Duration,
+    /// How long running steps may take to finish after SIGTERM.
+    #[serde(with = "duration")]
+    pub shutdown_grace: Duration,
+    /// How long a connection's lease holds without renewal.
+    #[serde(with = "duration")]
+    pub lease_ttl: Duration,
+}
+
+/// Logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or directives like `info,aam::engine=debug`.
+    pub level: String,
+    /// For whom.
+    pub format: LogFormat,
+}
+
+/// For whom logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For eyes.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Repository {
+    fn default() -> Self {
+        Self { root: ".".into(), branch: String::new() }
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { kind: EngineKind::Embedded, mode: Mode::Manage }
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { directory: ".aam".into() }
+    }
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { max_open: 5, check: Duration::from_secs(15 * 60) }
+    }
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self { change_budget_min: 3, change_budget_percent: 10 }
+    }
+}
+
+impl Default for Daemon {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_secs(1),
+            rescan: Duration::from_secs(60),
+            quiet: Duration::from_millis(150),
+            burst_max: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(10),
+            lease_ttl: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Human }
+    }
+}

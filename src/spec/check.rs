@@ -1,0 +1,170 @@
+//! One file: raw → checked. Every function checks one thing and adds all it finds.
+
+mod connection;
+mod mapping;
+
+use std::sync::Arc;
+
+use crate::diag::{Diagnostic, quoted};
+use crate::model::{ConnectionRef, Fingerprint, RepoPath};
+
+use super::connectors::{End, check_config};
+use super::names::Role;
+use super::raw::{RawConnection, RawDestination, RawEntity, RawLock, RawMapping, RawRejection, RawSource};
+use super::read::{FromNode, Text, nearest};
+use super::source::{Problems, Source};
+use super::yaml::{self, Node};
+use super::{Config, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
+
+pub(super) use connection::{CheckedConnection, EndpointChoice};
+
+/// A file that can be used for itself; what it refers to is looked up later.
+#[derive(Debug, Clone)]
+pub(super) enum Checked {
+    /// `kind: connection`
+    Connection(Box<CheckedConnection>),
+    /// `kind: source` or `kind: destination`
+    Endpoint(End, CheckedEndpoint),
+    /// `kind: mapping`
+    Mapping(Arc<MappingSpec>),
+    /// `kind: entity`
+    Entity(Arc<EntitySpec>),
+    /// A lock that is whole.
+    Lock(Box<Lock>),
+    /// `rejected.yaml`
+    Rejected(Vec<Rejection>),
+}
+
+/// A connector and its settings.
+#[derive(Debug, Clone)]
+pub(super) struct CheckedEndpoint {
+    /// The connector.
+    pub connector: String,
+    /// Its settings.
+    pub config: Config,
+}
+
+impl CheckedEndpoint {
+    pub(super) fn read(end: End, connector: &Text, config: Option<&Node>, to: &mut Problems<'_>) -> Self {
+        let config = check_config(end, connector, config, to);
+        Self { connector: connector.value.clone(), config }
+    }
+}
+
+/// What a connection's spec says about its own removal, where the rest of it no longer matters.
+pub fn on_delete_of(path: &RepoPath, text: &str) -> Option<OnDelete> {
+    let source = Source { file: path.as_str().into(), text: text.into() };
+    match check_file(path, &super::names::role(path.as_str()).ok()?, &source, &mut Problems::of(&source))? {
+        Checked::Connection(connection) => Some(connection.on_delete),
+        _ => None,
+    }
+}
+
+/// Reads and checks one file. Only if the problems say that it is usable may the result be used; a broken connection comes
+/// back for its references.
+pub(super) fn check_file(path: &RepoPath, role: &Role, source: &Source, to: &mut Problems<'_>) -> Option<Checked> {
+    let node = yaml::parse(source, to);
+    if node.as_ref().map_or(to.is_usable(), Node::is_null) {
+        let d = Diagnostic::error("AAM-S004", "the file is empty, or holds only comments");
+        to.add_whole(d.help("remove the file, or begin it with `kind:`"));
+        return None;
+    }
+    let node = node?;
+    match role {
+        Role::Spec(name) => check_spec(name, &node, to),
+        Role::Lock(name) => {
+            RawLock::read(&node, to).and_then(|raw| lock::check(&raw, name, to)).map(|l| Checked::Lock(Box::new(l)))
+        }
+        Role::Mapping(name) => {
+            expect_kind(&node, &["mapping"], "mappings", to)?;
+            let raw = RawMapping::read(&node, to)?;
+            mapping::check_mapping(&raw, &name.name, path, source, to).map(|m| Checked::Mapping(Arc::new(m)))
+        }
+        Role::Entity(name) => {
+            expect_kind(&node, &["entity"], "mappings/entities", to)?;
+            let raw = RawEntity::read(&node, to)?;
+            Some(Checked::Entity(Arc::new(mapping::check_entity(&raw, name, path, to))))
+        }
+        Role::Rejected(_) => {
+            let raw = Vec::<RawRejection>::read(&node, to)?;
+            Some(Checked::Rejected(raw.iter().filter_map(|line| check_rejection(line, to)).collect()))
+        }
+        Role::Other => None,
+    }
+}
+
+fn check_spec(name: &ConnectionRef, node: &Node, to: &mut Problems<'_>) -> Option<Checked> {
+    match expect_kind(node, &["connection", "source", "destination"], "connectors.d", to)?.as_str() {
+        "connection" => {
+            let raw = RawConnection::read(node, to)?;
+            Some(Checked::Connection(Box::new(connection::check_connection(name, &raw, to))))
+        }
+        "source" => {
+            let raw = RawSource::read(node, to)?;
+            let read = CheckedEndpoint::read(End::Source, &raw.r#type, raw.config.as_ref().map(|f| &f.0), to);
+            Some(Checked::Endpoint(End::Source, read))
+        }
+        _ => {
+            let raw = RawDestination::read(node, to)?;
+            let read = CheckedEndpoint::read(End::Destination, &raw.r#type, raw.config.as_ref().map(|f| &f.0), to);
+            Some(Checked::Endpoint(End::Destination, read))
+        }
+    }
+}
+
+/// The `kind:` of a file, if it is one that its folder may hold.
+fn expect_kind(node: &Node, allowed: &[&str], folder: &str, to: &mut Problems<'_>) -> Option<String> {
+    const ALL: &[&str] = &["connection", "source", "destination", "mapping", "entity"];
+    super::read::map(node, "a map that begins with `kind:`", to)?;
+    let help = format!("files in `{folder}` begin with `kind: {}`", allowed.join("`, `kind: "));
+    let Some(kind) = node.get("kind") else {
+        let near = match &node.value {
+            yaml::Value::Map(entries) => entries.iter().find(|(k, _)| nearest(&k.text, ["kind"]).is_some()),
+            _ => None,
+        };
+        let span = near.map_or(super::source::Span { end: node.span.start + 1, ..node.span }, |(k, _)| k.span);
+        let d = Diagnostic::error("AAM-S007", "the file does not say its `kind`").label("`kind:` is missing");
+        to.add(&span, d.help(help));
+        return None;
+    };
+    let kind = Text::read(kind, to)?;
+    if allowed.contains(&kind.value.as_str()) {
+        return Some(kind.value);
+    }
+    let d = if ALL.contains(&kind.value.as_str()) {
+        Diagnostic::error("AAM-S007", format!("`kind: {}` does not belong into `{folder}`", kind.value)).help(help)
+    } else {
+        let d = Diagnostic::error("AAM-S007", format!("no kind is called {}", quoted(&kind.value)));
+        match nearest(&kind.value, allowed.iter().copied()) {
+            Some(near) => d.help(format!("did you mean `{near}`?")),
+            None => d.help(help),
+        }
+    };
+    to.add(&kind.place(), d);
+    None
+}
+
+fn check_rejection(raw: &RawRejection, to: &mut Problems<'_>) -> Option<Rejection> {
+    let fingerprint = parse::<Fingerprint>(&raw.fingerprint, to)?;
+    let (by, at, reason) = (raw.by.value.clone(), raw.at.value.clone(), raw.reason.value.clone());
+    if let Err(e) = chrono::DateTime::parse_from_rfc3339(&at) {
+        let d = Diagnostic::error("AAM-S026", format!("{} is no RFC 3339 time: {e}", quoted(&at)));
+        to.add(&raw.at.place(), d);
+    }
+    Some(Rejection { fingerprint, by, at, reason })
+}
+
+/// Parses a text by its type's own rules.
+pub(super) fn parse<T>(text: &Text, to: &mut Problems<'_>) -> Option<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    match text.value.parse() {
+        Ok(value) => Some(value),
+        Err(why) => {
+            to.add(&text.place(), Diagnostic::error("AAM-S026", why.to_string()));
+            None
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What the built-in connectors take in their `config`. The connectors read the same keys.
+
+use crate::diag::{Diagnostic, quoted};
+
+use super::read::{Text, nearest};
+use super::source::Problems;
+use super::value::{is_refused_by_name, plain_secret, read_config};
+use super::yaml::{Key, Node, Value};
+use super::{Config, ConfigValue};
+
+/// A connector of the embedded engine, as far as specs care.
+#[derive(Debug)]
+pub struct ConnectorSpec {
+    /// Its name in `type:`.
+    pub name: &'static str,
+    /// What it takes as a source.
+    pub source: Option<&'static [Setting]>,
+    /// What it takes as a destination.
+    pub destination: Option<&'static [Setting]>,
+}
+
+/// One setting of a connector.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// What it holds.
+    pub kind: SettingKind,
+    /// Whether it must be there.
+    pub required: bool,
+    /// Whether it is a secret: only a reference is taken.
+    pub secret: bool,
+}
+
+/// What a setting holds.
+#[derive(Debug, Clone, Copy)]
+pub enum SettingKind {
+    /// Text.
+    Text,
+    /// Exactly one character, or `\t`.
+    Character,
+    /// A whole number within these bounds.
+    Integer(u64, u64),
+    /// A list of texts.
+    List,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+const fn optional(key: &'static str, kind: SettingKind) -> Setting {
+    Setting { key, kind, required: false, secret: false }
+}
+
+const fn required(key: &'static str, kind: SettingKind) -> Setting {
+    Setting { key, kind, required: true, secret: false }
+}
+
+const SSL_MODES: SettingKind =
+    SettingKind::Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]);
+/// An hour: a longer wait for a connection helps nobody.
+const TIMEOUT: SettingKind = SettingKind::Integer(1, 3600);
+const PORT: SettingKind = SettingKind::Integer(1, 65535);
+
+/// The known connectors. `host` may be a folder: then it is a unix socket's.
+pub const CONNECTORS: &[ConnectorSpec] = &[
+    ConnectorSpec {
+        name: "postgres",
+        source: Some(&[
+            required("host", SettingKind::Text),
+            optional("port", PORT),
+            required("database", SettingKind::Text),
+            required("username", SettingKind::Text),
+            Setting { key: "password", kind: SettingKind::Text, required: false, secret: true },
+            optional("schemas", SettingKind::List),
+            optional("ssl_mode", SSL_MODES),
+            optional("ssl_root_cert", SettingKind::Text),
+            optional("connect_timeout_s", TIMEOUT),
+        ]),
+        destination: Some(&[
+            required("host", SettingKind::Text),
+            optional("port", PORT),
+            required("database", SettingKind::Text),
+            required("username", SettingKind::Text),
+            Setting { key: "password", kind: SettingKind::Text, required: false, secret: true },
+            optional("schema", SettingKind::Text),
+            optional("namespace", SettingKind::Choice(&["source", "destination"])),
+            optional("ssl_mode", SSL_MODES),
+            optional("ssl_root_cert", SettingKind::Text),
+            optional("connect_timeout_s", TIMEOUT),
+        ]),
+    },
+    ConnectorSpec {
+        name: "file",
+        source: Some(&[
+            required("path", SettingKind::Text),
+            optional("globs", SettingKind::List),
+            optional("format", SettingKind::Choice(&["auto", "csv", "tsv", "ndjson", "json", "excel"])),
+            optional("delimiter", SettingKind::Character),
+            optional("encoding", SettingKind::Text),
+            optional("header", SettingKind::Choice(&["auto", "true", "false"])),
+        ]),
+        destination: None,
+    },
+];
+
+/// Which end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Where rows come from.
+    Source,
+    /// Where they land.
+    Destination,
+}
+
+impl End {
+    /// The word for people, and the `kind:`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// Reads and checks an endpoint's settings. A connector that is not built in is only warned about: an engine may have it.
+pub fn check_config(end: End, connector: &Text, config: Option<&Node>, to: &mut Problems<'_>) -> Config {
+    let read = config.and_then(|node| read_config(node, to)).unwrap_or_default();
+    let Some(known) = CONNECTORS.iter().find(|c| c.name == connector.value) else {
+        unknown_connector(end, connector, to);
+        return read;
+    };
+    let settings = match end {
+        End::Source => known.source,
+        End::Destination => known.destination,
+    };
+    let Some(settings) = settings else {
+        let d = Diagnostic::error("AAM-S022", format!("the connector `{}` is no {}", known.name, end.word()));
+        to.add(&connector.place(), d.label("reads only"));
+        return read;
+    };
+    let entries = match config.map(|node| &node.value) {
+        Some(Value::Map(entries)) => entries.as_slice(),
+        _ => &[],
+    };
+    for (key, node) in entries {
+        match settings.iter().find(|s| s.key == key.text) {
+            Some(setting) => check_setting(known.name, setting, key, node, &read[&key.text], to),
+            None => unknown_setting(known.name, settings, key, to),
+        }
+    }
+    for setting in settings.iter().filter(|s| s.required && !read.contains_key(s.key)) {
+        let text = format!("the connector `{}` needs the setting `{}`", known.name, setting.key);
+        let d = Diagnostic::error("AAM-S024", text).help(format!("add `{}:` below `config:`", setting.key));
+        to.add(&connector.place(), d.label("below this one's `config:`"));
+    }
+    read
+}
+
+fn unknown_connector(end: End, connector: &Text, to: &mut Problems<'_>) {
+    let built_in =
+        CONNECTORS.iter().filter(|c| if end == End::Source { c.source.is_some() } else { c.destination.is_some() });
+    let names: Vec<_> = built_in.map(|c| c.name).collect();
+    let text = format!("the embedded engine has no {} connector {}", end.word(), quoted(&connector.value));
+    let d = Diagnostic::warning("AAM-S022", text).note(format!("built in: {}", names.join(", ")));
+    let d = match nearest(&connector.value, names) {
+        Some(near) => d.help(format!("did you mean `{near}`?")),
+        None => d.help("fine, if the Airbyte engine is used and has it"),
+    };
+    to.add(&connector.place(), d);
+}
+
+fn unknown_setting(connector: &str, settings: &[Setting], key: &Key, to: &mut Problems<'_>) {
+    let text = format!("the connector `{connector}` has no setting {}", quoted(&key.text));
+    let d = Diagnostic::error("AAM-S023", text).label("unknown setting");
+    let d = match nearest(&key.text, settings.iter().map(|s| s.key)) {
+        Some(near) => d.help(format!("did you mean `{near}`?")),
+        None => d.note(format!("known: {}", settings.iter().map(|s| s.key).collect::<Vec<_>>().join(", "))),
+    };
+    to.add(&key.span, d);
+}
+
+/// Checks one setting's form. References are taken everywhere but in lists: what they hold is not known here.
+fn check_setting(
+    connector: &str,
+    setting: &Setting,
+    key: &Key,
+    node: &Node,
+    value: &ConfigValue,
+    to: &mut Problems<'_>,
+) {
+    let expected = match setting.kind {
+        SettingKind::Text => "text".to_owned(),
+        SettingKind::Character => "one character".to_owned(),
+        SettingKind::Integer(low, high) => format!("a whole number from {low} to {high}"),
+        SettingKind::List => "a list of texts".to_owned(),
+        SettingKind::Choice(words) => format!("one of {}", words.join(", ")),
+    };
+    let good = match (value, setting.kind) {
+        (ConfigValue::Template(_), kind) => !matches!(kind, SettingKind::List),
+        (ConfigValue::List(items), SettingKind::List) => {
+            items.iter().all(|i| matches!(i, ConfigValue::Plain(_) | ConfigValue::Text(_)))
+        }
+        (ConfigValue::Plain(text) | ConfigValue::Text(text), kind) => match kind {
+            SettingKind::Text => !text.is_empty(),
+            SettingKind::Character => text.chars().count() == 1 || text == "\\t",
+            SettingKind::Integer(low, high) => text.parse().is_ok_and(|n: u64| (low..=high).contains(&n)),
+            SettingKind::List => false,
+            SettingKind::Choice(words) => words.contains(&text.as_str()),
+        },
+        _ => false,
+    };
+    if !good {
+        let text = format!("`{}` of the connector `{connector}` must be {expected}", setting.key);
+        let d = Diagnostic::error("AAM-S025", text).label(format!("expected {expected}"));
+        let near = match (value, setting.kind) {
+            (ConfigValue::Plain(text) | ConfigValue::Text(text), SettingKind::Choice(words)) => {
+                nearest(text, words.iter().copied())
+            }
+            _ => None,
+        };
+        to.add(&node.span, if let Some(near) = near { d.help(format!("did you mean `{near}`?")) } else { d });
+    } else if let (true, ConfigValue::Plain(text) | ConfigValue::Text(text)) = (setting.secret, value)
+        && !is_refused_by_name(&key.text, text)
+    {
+        plain_secret(&node.span, to);
+    }
+}

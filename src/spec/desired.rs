@@ -1,0 +1,363 @@
+//! The resolved form of everything a person declared: references followed, defaults filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Catalog, ConnectionId, ConnectionRef, FieldPath, Fingerprint, RepoPath, StreamName, TenantId};
+
+/// All specs and locks of one committed state, checked and resolved.
+#[derive(Debug, Clone, Default)]
+pub struct Desired {
+    /// Connections by name. One whose own file (or a file it refers to) is broken and has no last good version is absent.
+    pub connections: BTreeMap<ConnectionRef, Connection>,
+    /// Mappings by tenant and name.
+    pub mappings: BTreeMap<(TenantId, String), Arc<MappingSpec>>,
+    /// Canonical entities by name.
+    pub entities: BTreeMap<String, Arc<EntitySpec>>,
+    /// Rejected drifts by connection.
+    pub rejected: BTreeMap<ConnectionRef, Vec<Rejection>>,
+    /// Files that are broken now and replaced by their last good version.
+    pub stale: BTreeSet<RepoPath>,
+    /// Names whose spec or lock is there but cannot be used, and has no last good version. Never the same as gone: nothing
+    /// may be paused or deleted for it.
+    pub broken: BTreeSet<ConnectionRef>,
+    /// Files and folders that could not be read. What lies below such a folder is unknown, unless a last good version of it
+    /// is in force: a connection whose path begins here is not gone.
+    pub unread: BTreeSet<String>,
+}
+
+/// A connection with everything it refers to.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Its name.
+    pub name: ConnectionRef,
+    /// Its spec.
+    pub path: RepoPath,
+    /// Where its lock is or will be.
+    pub lock_path: RepoPath,
+    /// SHA-256 (hex) over the contents of its spec and of the source and destination specs it refers to: changes
+    /// exactly when a person edited one of them.
+    pub digest: String,
+    /// How far `aam` may go.
+    pub mode: Mode,
+    /// Where rows come from.
+    pub source: Endpoint,
+    /// Where they land.
+    pub destination: Endpoint,
+    /// When to sync.
+    pub schedule: Schedule,
+    /// Which streams, and how.
+    pub streams: Selection,
+    /// The mapping to canonical entities, if any.
+    pub mapping: Option<Arc<MappingSpec>>,
+    /// What to do about drift.
+    pub drift: DriftPolicy,
+    /// What to do when the spec goes.
+    pub on_delete: OnDelete,
+    /// Its lock; `None` only if it has no lock file. With a lock that is broken the connection is absent.
+    pub lock: Option<Lock>,
+    /// The `airbyte:` block, as written.
+    pub airbyte: Config,
+}
+
+/// How far `aam` may go with a connection; capped by `[engine] mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Report only: no commit, no branch, no write.
+    Observe,
+    /// Open repairs for review; no engine write.
+    Propose,
+    /// Everything.
+    Manage,
+}
+
+/// A source or a destination: what it is called, its type, and its configuration with secrets still as references.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Identity: several connections that name the same `kind: source` share one. An inline source is named after its
+    /// connection.
+    pub name: ConnectionRef,
+    /// The connector: `postgres`, `file`, …
+    pub connector: String,
+    /// Its settings.
+    pub config: Config,
+}
+
+/// Settings of a connector as the person wrote them.
+pub type Config = BTreeMap<String, ConfigValue>;
+
+/// A value in a connector's settings. Scalars stay as written: `01234` is not a number until a connector says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigValue {
+    /// `~` or nothing.
+    Null,
+    /// A plain (unquoted) scalar: the connector may read it as boolean, number or text.
+    Plain(String),
+    /// Text with no reference in it.
+    Text(String),
+    /// Text with at least one `${…}`.
+    Template(Vec<TemplatePart>),
+    /// A list.
+    List(Vec<ConfigValue>),
+    /// Named values.
+    Map(Config),
+}
+
+/// A piece of a text with references.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// As written.
+    Text(String),
+    /// A reference to a secret.
+    Secret(SecretRef),
+}
+
+/// The only way to a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SecretRef {
+    /// `${env:NAME}`: a variable of the daemon's environment.
+    Env(String),
+    /// `${file:/path}`: a file's content without its final line break.
+    File(String),
+    /// `${credential:NAME}`: a file below `$CREDENTIALS_DIRECTORY` (systemd).
+    Credential(String),
+}
+
+/// When a connection syncs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// Only when asked.
+    Manual,
+    /// Again this long after the last start.
+    Every(Duration),
+    /// A cron expression of five or six fields in a time zone.
+    Cron {
+        /// As written; checked.
+        expression: String,
+        /// Where its clock hangs.
+        timezone: Tz,
+    },
+    /// Airbyte's Quartz expression, kept verbatim; the embedded engine refuses it.
+    Quartz(String),
+}
+
+/// Which streams of the source a connection carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every stream with the mode that the source supports best.
+    All,
+    /// These, by full name or by a bare name that is unique in the source.
+    Listed(BTreeMap<StreamName, StreamChoice>),
+}
+
+/// A person's choices for one stream; what is absent follows the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamChoice {
+    /// How to read and write.
+    pub mode: Option<StreamMode>,
+    /// The cursor field.
+    pub cursor: Option<FieldPath>,
+    /// The key, if not the source's own.
+    pub key: Option<Vec<FieldPath>>,
+    /// Which fields.
+    pub fields: FieldSelection,
+}
+
+/// Which top-level fields of a stream are carried.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum FieldSelection {
+    /// All of them, also those that appear later.
+    #[default]
+    All,
+    /// Only these.
+    Include(BTreeSet<String>),
+    /// All but these.
+    Exclude(BTreeSet<String>),
+}
+
+/// Sync mode and destination sync mode in one word, as Airbyte's public API has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamMode {
+    /// Read all, replace the table.
+    FullRefreshOverwrite,
+    /// Read all, add to the table.
+    FullRefreshAppend,
+    /// Read what is new, add to the table.
+    IncrementalAppend,
+    /// Read what is new, keep the newest row of each key.
+    IncrementalAppendDedup,
+}
+
+/// What to do about drift.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DriftPolicy {
+    /// How often to look.
+    pub check: Schedule,
+    /// Whether what is automatic may be committed.
+    pub repair: RepairPolicy,
+    /// Least confidence for an automatic repair.
+    pub threshold: f64,
+    /// What happens to a stream that a breaking drift waits on.
+    pub when_breaking: WhenBreaking,
+}
+
+/// Whether what is automatic is committed, or also asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepairPolicy {
+    /// Commit what is automatic, propose the rest.
+    Auto,
+    /// Always ask.
+    Propose,
+}
+
+/// What happens to a stream that a breaking drift waits on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenBreaking {
+    /// It is left out of syncs until decided; the others go on.
+    HoldStream,
+    /// It goes on; missing fields are null.
+    Continue,
+}
+
+/// What happens when a connection's spec goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDelete {
+    /// It stops; nothing is lost.
+    Pause,
+    /// Its engine objects go; landed rows and events stay.
+    Delete,
+}
+
+/// A connection's lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The connection's identity for life.
+    pub id: ConnectionId,
+    /// Counts approvals, from 1.
+    pub version: u32,
+    /// Of `catalog`; checked.
+    pub fingerprint: Fingerprint,
+    /// The approved schema of the selected streams.
+    pub catalog: Catalog,
+}
+
+/// A line of `rejected.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejection {
+    /// What the source showed when it was rejected.
+    pub fingerprint: Fingerprint,
+    /// Who rejected it.
+    pub by: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A value with its place in the file it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Byte range of the node in the file.
+    pub span: std::ops::Range<usize>,
+}
+
+/// `kind: mapping`, checked for itself; `crate::mapping` compiles it against locks and entities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingSpec {
+    /// The file's stem.
+    pub name: String,
+    /// Its file.
+    pub path: RepoPath,
+    /// The file's text, for diagnostics and for repairs.
+    pub text: Arc<str>,
+    /// SHA-256 (hex) of the text: names this version in lineage.
+    pub digest: String,
+    /// The system it maps from.
+    pub system: String,
+    /// In the order of the file.
+    pub entities: Vec<EntityMapping>,
+}
+
+/// How one stream becomes one canonical entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityMapping {
+    /// The canonical entity.
+    pub entity: At<String>,
+    /// The stream it is read from.
+    pub stream: At<StreamName>,
+    /// Source fields that identify a record; empty: none, identity is file or run and position.
+    pub key: Vec<At<FieldPath>>,
+    /// Canonical fields, in the order of the file.
+    pub fields: Vec<FieldMapping>,
+    /// Expression that says a record is deleted.
+    pub deleted_when: Option<At<String>>,
+}
+
+/// One canonical field and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldMapping {
+    /// The canonical field, or `extras.<name>`.
+    pub target: At<String>,
+    /// Where its value comes from.
+    pub rule: MappingRule,
+}
+
+/// Where a canonical field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MappingRule {
+    /// `name: source.path`
+    Path(At<FieldPath>),
+    /// `name: {from: source.path, as: …, values: …, default: …}`
+    From {
+        /// The source field.
+        from: At<FieldPath>,
+        /// Cast to this type first.
+        cast: Option<At<String>>,
+        /// Value table: source value as text → canonical value as written.
+        values: Vec<(At<String>, At<String>)>,
+        /// When the source has none, or the table does not know the value.
+        default: Option<At<String>>,
+    },
+    /// `name: {expr: '…'}`: a minijinja expression over the record's fields.
+    Expr(At<String>),
+}
+
+/// `kind: entity`: a canonical entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntitySpec {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub path: RepoPath,
+    /// Its fields by name.
+    pub fields: BTreeMap<String, EntityField>,
+}
+
+/// A field of a canonical entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityField {
+    /// Its type: string, integer, decimal, boolean, date, timestamp, object or array.
+    pub ty: String,
+    /// Whether a record without it goes to the dead letters.
+    pub required: bool,
+    /// Whether it is personal: never repaired by itself.
+    pub pii: bool,
+    /// For people.
+    pub description: Option<String>,
+}

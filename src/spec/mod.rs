@@ -1,0 +1,29 @@
+//! Specs: raw → checked → resolved. Later code sees only [`Desired`].
+//!
+//! A file goes through `yaml` (text → tree with places), `raw` (tree → the shape that `aam schema` publishes), `check`
+//! (everything one file can tell for itself) and `resolve` (references, last good versions, locks). Each stage adds what
+//! it finds to one list and goes on.
+
+mod check;
+pub mod connectors;
+mod desired;
+pub mod lock;
+mod mask;
+pub mod names;
+mod raw;
+mod read;
+mod reselect;
+mod resolve;
+pub mod schedule;
+pub mod schema;
+mod select;
+mod source;
+mod value;
+mod yaml;
+
+pub use check::on_delete_of;
+pub use desired::*;
+pub use reselect::{describe_problems, reselect};
+pub use resolve::{Input, Resolution, resolve};
+pub use select::{SelectProblem, StreamPlan, configure, select, select_present};
+pub use yaml::MAX_BYTES;

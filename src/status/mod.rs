@@ -1,0 +1,5 @@
+//! Where everything stands: the one report that command line, socket and logs show.
+
+mod report;
+
+pub use report::{ConnectionReport, Report, Sources};

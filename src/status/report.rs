@@ -1,0 +1,144 @@
+//! The one report of where everything stands, for command line, socket and logs.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::diag::{Diagnostic, Severity};
+use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
+use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, Plan, Standing, describe, needs_person};
+
+/// Where everything stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The committed state it is about.
+    pub commit: Option<CommitId>,
+    /// The tracked branch.
+    pub branch: Option<String>,
+    /// Why bot commits are kept out now, if they are.
+    pub blocked: Option<String>,
+    /// By name.
+    pub connections: Vec<ConnectionReport>,
+    /// Errors and warnings in the committed files, as one line each: place, code, message.
+    pub problems: Vec<String>,
+    /// Whether one of them is an error.
+    pub invalid: bool,
+    /// Why removals are withheld, if they are.
+    pub refused: Option<String>,
+}
+
+/// Where one connection stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// Its name.
+    pub name: ConnectionRef,
+    /// `PENDING`, `ACTIVE`, …; absent before the registry knows it.
+    pub status: Option<ConnectionStatus>,
+    /// What the plan says about it.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// The same in words.
+    pub summary: String,
+    /// Steps that would be done now.
+    pub pending: Vec<String>,
+    /// The catalog version in force.
+    pub version: u32,
+    /// Its fingerprint.
+    pub fingerprint: Option<Fingerprint>,
+    /// When its source was last looked at.
+    pub looked_at: Option<DateTime<Utc>>,
+    /// Why the last look saw nothing, if so.
+    pub unseen: Option<String>,
+    /// Whether its spec is broken and the last good version in force.
+    pub stale: bool,
+    /// Its open drift.
+    pub drift: Option<DriftRow>,
+    /// Its newest job.
+    pub job: Option<Job>,
+    /// Streams that a breaking drift holds back from syncs.
+    pub held: Vec<StreamName>,
+    /// How many records lie in the dead letters.
+    pub dead_letters: u64,
+}
+
+/// What a report is made from besides the plan.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// What the registry remembers.
+    pub rows: &'a [ConnectionRow],
+    /// Open drifts.
+    pub drifts: &'a [DriftRow],
+    /// Problems of the committed files.
+    pub diagnostics: &'a [Diagnostic],
+    /// Connections whose last good version is in force instead of their file.
+    pub stale: &'a [ConnectionRef],
+}
+
+impl Report {
+    /// Joins a plan with what the registry remembers. Jobs and dead letters are filled in by the caller.
+    pub fn new(plan: &Plan, sources: Sources<'_>) -> Self {
+        let connections = plan.connections.iter().map(|connection| {
+            let row = sources.rows.iter().find(|row| Some(row.id) == connection.id);
+            let look = row.and_then(|row| row.look.as_ref());
+            ConnectionReport {
+                name: connection.name.clone(),
+                status: row.map(|row| row.status),
+                standing: connection.standing.clone(),
+                summary: describe(&connection.standing),
+                pending: connection.steps.iter().filter(|s| !s.is_routine()).map(crate::plan::Step::describe).collect(),
+                version: row.map_or(0, |row| row.version),
+                fingerprint: row.and_then(|row| row.fingerprint.clone()),
+                looked_at: look.map(|look| look.at),
+                unseen: look.and_then(|look| look.seen.clone().err()),
+                stale: sources.stale.contains(&connection.name),
+                drift: sources.drifts.iter().find(|drift| Some(drift.connection) == connection.id).cloned(),
+                job: None,
+                held: Vec::new(),
+                dead_letters: 0,
+            }
+        });
+        Self {
+            commit: plan.commit.clone(),
+            branch: None,
+            blocked: None,
+            connections: connections.collect(),
+            problems: sources.diagnostics.iter().map(one_line).collect(),
+            invalid: sources.diagnostics.iter().any(|d| d.severity == Severity::Error),
+            refused: plan.refused.clone(),
+        }
+    }
+
+    /// The exit code of `plan`, `apply`, `status` and `drift list`: 1 > 4 > 3 > 2 > 0.
+    pub fn exit_code(&self) -> u8 {
+        // What a retired connection saw or did last is history.
+        let live = || self.connections.iter().filter(|c| !matches!(c.standing, Standing::Retired));
+        let any = |test: &dyn Fn(&ConnectionReport) -> bool| live().any(test);
+        if self.invalid || any(&|c| matches!(c.standing, Standing::Failed { .. } | Standing::Broken) || c.sync_failed())
+        {
+            1
+        } else if any(&|c| c.unseen.is_some()) {
+            4
+        } else if self.refused.is_some() || any(&|c| needs_person(&c.standing)) {
+            3
+        } else if any(&|c| !c.pending.is_empty()) {
+            2
+        } else {
+            0
+        }
+    }
+}
+
+impl ConnectionReport {
+    /// Whether its newest sync failed.
+    pub fn sync_failed(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| job.state == JobState::Failed)
+    }
+}
+
+fn one_line(diagnostic: &Diagnostic) -> String {
+    match &diagnostic.place {
+        Some(place) => {
+            format!("{}:{}:{}: {} {}", place.file, place.line, place.column, diagnostic.code, diagnostic.message)
+        }
+        None => format!("{} {}", diagnostic.code, diagnostic.message),
+    }
+}

@@ -1,0 +1,98 @@
+//! Joins the edges with concrete adapters: the only module that names them.
+
+mod app;
+pub mod probe;
+pub mod sample;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use anyhow::{Context as _, bail};
+
+use crate::daemon::watch::WatchPaths;
+use crate::diag::render::{Theme, terminal};
+use crate::ports::Snapshot;
+use crate::settings::{Origins, Settings};
+
+pub use app::{App, policy};
+
+/// Opens everything, works with it, and closes it however the work ended.
+pub async fn with_app<T>(
+    root: &Path,
+    config: Option<&Path>,
+    work: impl AsyncFnOnce(&App) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let app = open(root, config).await?;
+    let worked = work(&app).await;
+    app.close().await?;
+    worked
+}
+
+/// Reads the files below a configuration root as they lie there, edited or not.
+pub fn read_worktree(root: &Path) -> io::Result<Snapshot> {
+    crate::repo::tree::read_tree(root)
+}
+
+/// Makes ring the one TLS provider of the process; without it the first client panics. Before anything else, in `main`.
+pub fn install_tls() {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// The settings of a configuration repository. All problems at once, rendered.
+pub fn settings(root: &Path, config: Option<&Path>) -> anyhow::Result<Settings> {
+    settings_with_origins(root, config).map(|(settings, _)| settings)
+}
+
+/// The configuration root that the settings name.
+pub fn config_root(root: &Path, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    Ok(root.join(settings(root, config)?.repository.root))
+}
+
+/// The settings, and where each comes from.
+pub fn settings_with_origins(root: &Path, config: Option<&Path>) -> anyhow::Result<(Settings, Origins)> {
+    Settings::load(root, config, app::environment(), &[]).map_err(|problems| {
+        let text = terminal(&problems, Theme::PLAIN);
+        anyhow::anyhow!("the settings cannot be used\n{text}")
+    })
+}
+
+/// Opens everything with the settings of a configuration repository.
+pub async fn open(root: &Path, config: Option<&Path>) -> anyhow::Result<App> {
+    App::open(root, settings(root, config)?).await
+}
+
+/// The daemon's control socket. A unix socket's path holds at most 107 bytes, so a deep state folder has it elsewhere.
+pub fn control_socket(state: &Path) -> PathBuf {
+    let usual = state.join("control.sock");
+    if usual.as_os_str().len() <= 107 {
+        return usual;
+    }
+    let key = hex::encode(&Sha256::digest(state.as_os_str().as_encoded_bytes())[..8]);
+    std::env::temp_dir().join(format!("aam-control-{key}.sock"))
+}
+
+/// Makes sure that one daemon runs in a state folder; held until dropped.
+pub fn daemon_lock(state: &Path) -> anyhow::Result<File> {
+    let path = state.join("daemon.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    if file.try_lock().is_err() {
+        bail!("a daemon runs already in {}: stop it first, or use another state folder", state.display());
+    }
+    Ok(file)
+}
+
+/// What the daemon watches.
+pub async fn watch_paths(root: &Path) -> anyhow::Result<WatchPaths> {
+    let root = std::fs::canonicalize(root)?;
+    let git_common_dir = crate::repo::git::common_dir(&root).await?;
+    Ok(WatchPaths { root, git_common_dir })
+}

@@ -1,0 +1,11 @@
+//! The loop's promises, through the real binary on real git and PostgreSQL: each test is named for what it holds.
+
+mod canary;
+mod commits;
+mod files;
+mod memory;
+mod modes;
+mod quiet;
+mod random;
+mod renamed;
+mod signals;

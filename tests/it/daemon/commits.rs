@@ -1,0 +1,95 @@
+//! Commits: the person's wake the loop at once, `aam`'s leave the person's desk as it is.
+
+use std::time::Instant;
+
+use crate::support::world::{MAPPING, World, until};
+
+/// Time alone wakes this daemon too late for any test.
+const BY_EVENTS_ONLY: &str = "[daemon]\ntick = \"10m\"\nrescan = \"10m\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_is_acted_on_within_two_seconds_and_an_uncommitted_edit_never() {
+    let world = World::new(BY_EVENTS_ONLY).await;
+    world.source.run("CREATE TABLE accounts (id int PRIMARY KEY)").await;
+    world.write("connectors.d/warehouse.yaml", &world.destination());
+    world.commit("warehouse");
+    let daemon = world.daemon().await;
+
+    world.write("connectors.d/crm.yaml", &world.connection(""));
+    daemon.logged("not committed yet: crm: would onboard").await;
+    let plan = world.aam_is(0, &["plan"]);
+    assert!(plan.contains("Not committed yet, so it does not act:\n  crm: would onboard"), "{plan}");
+    world.write("connectors.d/broken.yaml", "kind: connection\nsurce: {}\n");
+    daemon.logged("not committed yet: connectors.d/broken.yaml:2:1: AAM-").await;
+    assert!(!world.registry.has("SELECT 1 FROM connections").await, "an uncommitted edit acted");
+    std::fs::remove_file(world.root.join("connectors.d/broken.yaml")).unwrap();
+
+    let committed = Instant::now();
+    world.commit("crm");
+    until("the commit is acted on", 30, async || {
+        world.registry.has("SELECT 1 FROM connections WHERE name = 'crm'").await.then_some(())
+    })
+    .await;
+    let took = committed.elapsed();
+    assert!(took.as_millis() < 2000, "acted on after {took:?}");
+    until("the lock is committed", 30, async || {
+        (world.committed("connectors.d/crm.lock.yaml") != "(none)").then_some(())
+    })
+    .await;
+    // An edit of what runs already: shown, and nothing more.
+    world.write("connectors.d/crm.yaml", &world.connection("on_delete: delete\n"));
+    daemon.logged("not committed yet: crm: would update settings").await;
+    world.write("connectors.d/crm.yaml", &world.connection("streams: {public/nothing: {}}\n"));
+    daemon.logged("nothing").await;
+    assert_eq!(world.registry.one("SELECT status FROM connections").await, "ACTIVE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_every_bot_commit_git_status_is_as_before_and_commit_a_leaves_the_bots_paths_alone() {
+    let world = World::with_crm("").await;
+    world.write("notes.txt", "one\n");
+    world.commit("notes");
+    // Dirty, staged, both, untracked and deleted files of the person, one of them a mapping.
+    world.write("notes.txt", "staged\n");
+    world.git(&["add", "notes.txt"]);
+    world.write("notes.txt", "staged and edited\n");
+    world.write("staged.txt", "new\n");
+    world.git(&["add", "staged.txt"]);
+    world.write("untracked.txt", "mine\n");
+    world.write("mappings/crm.yaml", &format!("{MAPPING}# an edit of mine\n"));
+    std::fs::remove_file(world.root.join("mappings/entities/account.yaml")).unwrap();
+    let status = world.git(&["status", "--porcelain"]);
+    let diff = (world.git(&["diff"]), world.git(&["diff", "--cached"]));
+    assert_eq!(status.lines().count(), 5, "{status}");
+
+    let mut bot_commits = Vec::new();
+    let mut step = async |sql: &str, what: &str| {
+        world.source.run(sql).await;
+        let before = world.git(&["rev-parse", "main"]);
+        world.aam(&["apply", "--look"]);
+        let after = world.git(&["rev-parse", "main"]);
+        assert_ne!(before, after, "{what}: no bot commit");
+        assert_eq!(world.git(&["status", "--porcelain"]), status, "{what}");
+        assert_eq!((world.git(&["diff"]), world.git(&["diff", "--cached"])), diff, "{what}");
+        bot_commits.push(after);
+    };
+    step("SELECT 1", "onboarded").await;
+    step("ALTER TABLE accounts ADD COLUMN website text", "an added column").await;
+    step("ALTER TABLE accounts ADD COLUMN fax text", "another added column").await;
+
+    // A proposal and its withdrawal leave the desk alone, too.
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_state TO billing_region").await;
+    world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(world.git(&["status", "--porcelain"]), status, "a proposal");
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_region TO billing_state").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(world.git(&["status", "--porcelain"]), status, "a withdrawal");
+
+    world.git(&["commit", "--quiet", "-a", "-m", "mine"]);
+    let mine = world.git(&["show", "--name-only", "--format=", "HEAD"]);
+    assert_eq!(mine, "mappings/crm.yaml\nmappings/entities/account.yaml\nnotes.txt\nstaged.txt");
+    let newest = bot_commits.last().unwrap();
+    assert_eq!(world.git(&["rev-parse", "HEAD^"]), *newest);
+    let ours = ["connectors.d", "drift"];
+    assert_eq!(world.git(&[&["diff", "--name-only", newest, "HEAD", "--"][..], &ours].concat()), "");
+}

@@ -1,0 +1,152 @@
+//! A renamed column with a mapping, from the branch to healed, however the person merges.
+
+use crate::support::world::{PERSON, World};
+
+/// Onboards, syncs, renames a mapped column at the source and looks.
+async fn renamed() -> World {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_state TO billing_region").await;
+    world.aam_is(3, &["apply", "--look"]);
+    world
+}
+
+/// Added and removed lines of a file's diff, its header aside.
+fn changed_lines(diff: &str) -> Vec<&str> {
+    let header = |line: &&str| !line.starts_with("---") && !line.starts_with("+++");
+    diff.lines().filter(|line| line.starts_with(['-', '+'])).filter(header).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_is_one_line_in_lock_and_mapping_and_one_drift_file() {
+    let world = renamed().await;
+    let branch = "aam/drift/default/crm";
+    let names = world.git(&["diff", "--name-status", "main", branch]);
+    let drift_file = names.lines().find_map(|line| line.strip_prefix("A\t")).unwrap().to_owned();
+    insta::assert_snapshot!(names.replace(&drift_file, "drift/default/crm/[drift].md"), @r"
+    M	connectors.d/crm.lock.yaml
+    A	drift/default/crm/[drift].md
+    M	mappings/crm.yaml
+    ");
+    let lock = world.git(&["diff", "-U0", "main", branch, "--", "connectors.d/crm.lock.yaml"]);
+    let lock: Vec<&str> = changed_lines(&lock).iter().map(|line| line.split("s1:").next().unwrap()).collect();
+    insta::assert_snapshot!(lock.join("\n"), @r"
+    -version: 1
+    -fingerprint: 
+    +version: 2
+    +fingerprint: 
+    -      billing_state: string
+    +      billing_region: string
+    ");
+    let mapping = world.git(&["diff", "-U0", "main", branch, "--", "mappings/crm.yaml"]);
+    insta::assert_snapshot!(changed_lines(&mapping).join("\n"), @r"
+    -      region: {from: billing_state, values: {CA: west, NY: east}, default: other}   # keep this comment
+    +      region: {from: billing_region, values: {CA: west, NY: east}, default: other}   # keep this comment
+    ");
+    let report = world.git(&["show", &format!("{branch}:{drift_file}")]);
+    assert!(report.contains("billing_region") && report.contains("billing_state"), "{report}");
+    // Nothing of it is in force yet.
+    assert_eq!(world.git(&["diff", "--name-only", "main"]), "");
+    assert!(world.committed("connectors.d/crm.lock.yaml").contains("version: 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_forward_heals() {
+    merged_heals(&[&["merge", "--quiet", "--ff-only", "aam/drift/default/crm"]]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_commit_heals() {
+    merged_heals(&[&["merge", "--quiet", "--no-ff", "--no-edit", "aam/drift/default/crm"]]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_squashed_merge_heals() {
+    let commit = ["commit", "--quiet", "-m", "take the new column"];
+    merged_heals(&[&["merge", "--quiet", "--squash", "aam/drift/default/crm"], &commit]).await;
+}
+
+async fn merged_heals(merge: &[&[&str]]) {
+    let world = renamed().await;
+    let events = "SELECT count(*)::text FROM canonical_streams";
+    assert_eq!(world.registry.one(events).await, "3");
+    for command in merge {
+        world.git(command);
+    }
+    let merged = world.git(&["rev-parse", "HEAD"]);
+    world.aam_is(0, &["apply"]);
+
+    let status: serde_json::Value = serde_json::from_str(&world.aam_is(0, &["status", "--format", "json"])).unwrap();
+    let crm = &status["connections"][0];
+    assert_eq!((&crm["status"], &crm["version"], &crm["standing"]), (&"ACTIVE".into(), &2.into(), &"in_sync".into()));
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "", "the branch is gone");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+
+    // A changed and a new row reach the same canonical field under the new name; the other two are no news.
+    world.source.run("UPDATE accounts SET billing_region = 'NY', updated_at = now() WHERE id = 1").await;
+    world.source.run("INSERT INTO accounts VALUES (4, 'Dune', 'CA', 5, now())").await;
+    world.aam_is(0, &["sync", "crm"]);
+    let last = "SELECT record_key || ' ' || (data->>'region') FROM canonical_streams ORDER BY position";
+    assert_eq!(world.registry.list(last).await, ["[1] west", "[2] east", "[3] other", "[1] east", "[4] west"]);
+
+    // History, audit and git log tell one story: version 2, this commit, this person.
+    let history: serde_json::Value =
+        serde_json::from_str(&world.aam_is(0, &["history", "crm", "--verify", "--format", "json"])).unwrap();
+    let versions = history["versions"].as_array().unwrap();
+    assert_eq!(versions.len(), 2);
+    assert_eq!((&versions[1]["version"], &versions[1]["approved_by"]), (&2.into(), &PERSON.into()));
+    let commit = versions[1]["commit"].as_str().unwrap();
+    let touching = world.git(&["log", "--first-parent", "--format=%H", "main", "--", "connectors.d/crm.lock.yaml"]);
+    assert!(touching.lines().any(|c| c == commit), "{commit} is none of the lock's commits:\n{touching}");
+    assert!(world.try_git(&["merge-base", "--is-ancestor", commit, &merged]).0);
+    let lock = world.git(&["show", &format!("{commit}:connectors.d/crm.lock.yaml")]);
+    assert!(lock.contains(versions[1]["fingerprint"].as_str().unwrap()) && lock.contains("version: 2"));
+    let audit = history["audit"].as_array().unwrap();
+    let approved = audit.iter().find(|entry| entry["summary"].as_str().unwrap().ends_with(" approved")).unwrap();
+    assert_eq!((&approved["actor"], &approved["detail"]["commit"]), (&PERSON.into(), &commit.into()));
+    assert_eq!(world.registry.one("SELECT status FROM drift_events").await, "repaired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_a_person_commented_does_not_keep_its_repair_from_being_drafted_anew() {
+    let world = renamed().await;
+    let app = world.open().await;
+    app.reconciler.settle(None, |_| {}).await.unwrap();
+    let lock = world.read("connectors.d/crm.lock.yaml");
+    world.write("connectors.d/crm.lock.yaml", &format!("# ask Pat first\n{lock}"));
+    world.commit("a comment");
+    world.git(&["branch", "-D", "aam/drift/default/crm"]);
+    let (_, outcomes) = app.reconciler.settle(None, |_| {}).await.unwrap();
+    let kinds: Vec<_> = outcomes.iter().map(|outcome| &outcome.kind).collect();
+    assert_eq!(kinds, [&aam::reconcile::OutcomeKind::Applied]);
+    assert!(world.git(&["show", "aam/drift/default/crm:connectors.d/crm.lock.yaml"]).starts_with("# ask Pat first\n"));
+    app.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_branch_that_cannot_move_is_left_until_later() {
+    let world = renamed().await;
+    let other = world.dir().join("review");
+    world.git(&["worktree", "add", "--quiet", other.to_str().unwrap(), "aam/drift/default/crm"]);
+    std::fs::write(other.join("mappings/crm.yaml"), "kind: mapping # not done yet\n").unwrap();
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_region TO region").await;
+    let tip = world.git(&["rev-parse", "aam/drift/default/crm"]);
+    let ran = world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(ran.out.matches("open repair").count(), 1, "{ran:?}");
+    assert!(ran.out.contains("is checked out with edits in its way"), "{ran:?}");
+    assert_eq!(world.git(&["rev-parse", "aam/drift/default/crm"]), tip);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_retired_connection_saw_last_is_no_reason_to_worry() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.registry.run(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", world.source.name)).await;
+    world.aam_is(4, &["apply", "--look"]);
+    world.git(&["rm", "--quiet", "connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"]);
+    world.commit("crm is no more");
+    world.aam_is(0, &["apply", "--confirm-removals"]);
+    world.aam_is(0, &["status"]);
+}

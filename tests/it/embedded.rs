@@ -1,0 +1,6 @@
+//! The embedded engine on real PostgreSQL: every row that the source has is in landing, once, exactly.
+
+mod files;
+pub mod harness;
+mod postgres;
+mod resume;

@@ -1,0 +1,101 @@
+//! Cut-off syncs: no row is lost and none is doubled, wherever it stops.
+
+use aam::engine::embedded::EmbeddedEngine;
+use aam::ports::{EngineRead, EngineWrite, JobState};
+use aam::spec::StreamMode::{self, FullRefreshAppend, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
+
+use super::harness::{Bench, lines, run};
+
+/// About 12 MB: several batches.
+const BIG: &str = "CREATE TABLE big (id int PRIMARY KEY, updated_at timestamptz NOT NULL, t text);
+    INSERT INTO big SELECT g, '2024-01-01'::timestamptz + (g / 7) * interval '1 s', repeat(md5(g::text), 6)
+    FROM generate_series(1, 60000) g";
+
+async fn cut_and_continue(mode: StreamMode, keyed: bool) {
+    let mut bench = Bench::new().await;
+    run(&bench.source, BIG).await;
+    if !keyed {
+        run(&bench.source, "ALTER TABLE big DROP CONSTRAINT big_pkey").await;
+    }
+    let id = bench.configure(vec![bench.stream("public/big", mode).await]).await;
+    let order = bench.order(&id);
+    let job = bench.engine.start_sync(&order).await.unwrap();
+    loop {
+        let now = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
+        if now.rows > 0 {
+            assert_eq!(now.state, JobState::Running, "it was too quick to be cut off");
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    bench.engine.shutdown().await;
+    let cut = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
+    assert_eq!(cut.state, JobState::Running, "cut short, to be gone on with");
+    bench.engine = EmbeddedEngine::open(bench.registry.clone()).await.unwrap();
+    let again = bench.engine.start_sync(&order).await.unwrap();
+    assert_eq!((again.id, again.attempts), (job.id, 2));
+    let ended = bench.ended(&id).await;
+    assert_eq!((ended.state, ended.error, ended.rows), (JobState::Succeeded, None, 60000));
+    assert_eq!(bench.engine.start_sync(&order).await.unwrap().state, JobState::Succeeded, "the same ask is done");
+    let sums = "SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || sum(id) || ' ' || md5(string_agg(t, '' ORDER BY id)) FROM big";
+    assert_eq!(lines(&bench.landing, sums).await, lines(&bench.source, sums).await);
+    let ids = "SELECT count(DISTINCT _airbyte_raw_id)::text FROM big";
+    assert_eq!(lines(&bench.landing, ids).await, "60000");
+    assert_eq!(bench.landed("public/big", 7000).await.len(), 60000);
+}
+
+#[tokio::test]
+async fn a_replacing_sync_goes_on_where_it_was_cut() {
+    cut_and_continue(FullRefreshOverwrite, true).await;
+}
+
+#[tokio::test]
+async fn an_appending_full_sync_without_a_key_begins_anew_without_doubling() {
+    cut_and_continue(FullRefreshAppend, false).await;
+}
+
+#[tokio::test]
+async fn an_incremental_sync_goes_on_amid_ties() {
+    cut_and_continue(IncrementalAppend, true).await;
+}
+
+#[tokio::test]
+async fn a_dedup_sync_goes_on() {
+    cut_and_continue(IncrementalAppendDedup, true).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_job_keeps_what_it_committed_and_the_next_goes_on() {
+    let bench = Bench::new().await;
+    run(&bench.source, BIG).await;
+    let id = bench.configure(vec![bench.stream("public/big", IncrementalAppend).await]).await;
+    let job = bench.engine.start_sync(&bench.order(&id)).await.unwrap();
+    let other = bench.engine.start_sync(&bench.order(&id)).await.unwrap_err();
+    assert!(other.why.contains("is running"), "{other}");
+    bench.engine.cancel(&id, job.id).await.unwrap();
+    let ended = bench.ended(&id).await;
+    assert_eq!((ended.id, ended.state), (job.id, JobState::Cancelled));
+    let rest = bench.sync_ok(&id).await;
+    assert_eq!(ended.rows + rest.rows, 60000);
+    assert_eq!(lines(&bench.landing, "SELECT count(DISTINCT id)::text FROM big").await, "60000");
+}
+
+#[tokio::test]
+async fn held_streams_wait_and_a_failing_one_does_not_stop_the_others() {
+    let bench = Bench::new().await;
+    run(&bench.source, "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int); CREATE TABLE c (id int)").await;
+    run(&bench.source, "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1)").await;
+    let mut streams = Vec::new();
+    for name in ["public/a", "public/b", "public/c"] {
+        streams.push(bench.stream(name, FullRefreshOverwrite).await);
+    }
+    let id = bench.configure(streams).await;
+    run(&bench.source, "DROP TABLE a").await;
+    let mut order = bench.order(&id);
+    order.held = ["public/b".parse().unwrap()].into();
+    bench.engine.start_sync(&order).await.unwrap();
+    let job = bench.ended(&id).await;
+    assert_eq!(job.state, JobState::Failed);
+    let shown: Vec<String> = job.streams.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
+    assert_eq!(shown, ["public/a 0", "public/c 1"]);
+}

@@ -1,0 +1,19 @@
+//! The integration tests: one binary, one private PostgreSQL cluster for all of them.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+mod tidy;
+
+mod canonical;
+mod cli;
+mod crash;
+mod daemon;
+mod docs;
+mod embedded;
+mod playground;
+mod registry;
+mod repo;
+mod samples;
+mod spec;
+mod unit;
+mod watch;
