@@ -58,8 +58,7 @@ impl ManagedCluster {
     pub async fn start(state_dir: &Path) -> Result<Self, RegistryError> {
         let state_dir = state_dir.to_owned();
         let cluster = blocking(START, move || {
-            let place = place::prepare(&state_dir)?;
-            let _only_one = locked(&place.state.join("postgres.lock"))?;
+            let (place, _only_one) = locked(&state_dir)?;
             start_if_down(&place)?;
             let users = open(&place.state.join("postgres.users"))?;
             users.lock_shared().map_err(|e| at(&place.state, &e))?;
@@ -123,7 +122,7 @@ impl ManagedCluster {
     /// Leaves the cluster; the last user stops it. Whether it was stopped.
     pub async fn stop(self) -> Result<bool, RegistryError> {
         blocking(STOP, move || {
-            let _only_one = locked(&self.place.state.join("postgres.lock"))?;
+            let _only_one = lock(&self.place.state)?;
             drop(self.users);
             let users = open(&self.place.state.join("postgres.users"))?;
             if users.try_lock().is_err() {
@@ -154,8 +153,7 @@ impl ManagedCluster {
             if !state_dir.join("postgres").exists() && !state_dir.join("postgres.path").exists() {
                 return Ok(false);
             }
-            let place = place::prepare(&state_dir)?;
-            let _only_one = locked(&place.state.join("postgres.lock"))?;
+            let (place, _only_one) = locked(&state_dir)?;
             stop_if_up(&place)
         })
         .await
@@ -169,7 +167,7 @@ impl ManagedCluster {
             if !state_dir.join("postgres").exists() && !state_dir.join("postgres.path").exists() {
                 return Ok(());
             }
-            let place = place::prepare(&state_dir)?;
+            let (place, _only_one) = locked(&state_dir)?;
             for folder in [&place.socket, &place.base] {
                 match fs::remove_dir_all(folder) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(at(folder, &e)),
@@ -216,9 +214,17 @@ fn open(path: &Path) -> Result<File, RegistryError> {
     File::options().create(true).append(true).open(path).map_err(|e| at(path, &e))
 }
 
-fn locked(path: &Path) -> Result<File, RegistryError> {
-    let file = open(path)?;
-    file.lock().map_err(|e| at(path, &e))?;
+/// Where the cluster of a state directory lies, and the lock that keeps others from starting or stopping it meanwhile.
+fn locked(state_dir: &Path) -> Result<(Place, File), RegistryError> {
+    let state = place::make_state(state_dir)?;
+    let lock = lock(&state)?;
+    Ok((place::prepare(state)?, lock))
+}
+
+fn lock(state: &Path) -> Result<File, RegistryError> {
+    let path = state.join("postgres.lock");
+    let file = open(&path)?;
+    file.lock().map_err(|e| at(&path, &e))?;
     Ok(file)
 }
 

@@ -38,9 +38,9 @@ pub(super) struct Place {
     pub(super) user: User,
 }
 
-/// Finds or makes the folders.
-pub(super) fn prepare(state_dir: &Path) -> Result<Place, RegistryError> {
-    let state = make_state(state_dir)?;
+/// Finds or makes the folders below a state directory that [`make_state`] returned. Its caller holds the lock: a folder of
+/// another user is made in two steps.
+pub(super) fn prepare(state: PathBuf) -> Result<Place, RegistryError> {
     let us = ourselves();
     let pointer = state.join("postgres.path");
     let recorded = match fs::read_to_string(&pointer) {
@@ -94,19 +94,27 @@ pub(super) fn ourselves() -> User {
     User { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
 }
 
-/// The state directory.
-fn make_state(state_dir: &Path) -> Result<PathBuf, RegistryError> {
+/// The state directory, absolute.
+pub(super) fn make_state(state_dir: &Path) -> Result<PathBuf, RegistryError> {
     make_open(state_dir)?;
     fs::canonicalize(state_dir).map_err(|e| at(state_dir, &e))
 }
 
 /// Makes a folder that others may walk through but not look into, whatever the umask; one that is there stays as it is.
+/// It comes into being with its mode: another process must not find it half made.
 fn make_open(folder: &Path) -> Result<(), RegistryError> {
-    if folder.exists() {
-        return Ok(());
-    }
-    let made = fs::create_dir_all(folder).and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o711)));
-    made.map_err(|e| at(folder, &e))
+    let Some(parent) = folder.parent().filter(|_| !folder.exists()) else { return Ok(()) };
+    let make = || {
+        fs::create_dir_all(parent)?;
+        let half = tempfile::Builder::new().prefix(".aam-").tempdir_in(parent)?;
+        fs::set_permissions(&half, fs::Permissions::from_mode(0o711))?;
+        match fs::rename(half.path(), folder) {
+            Ok(()) => Ok(drop(half.keep())),
+            Err(_) if folder.is_dir() => Ok(()),
+            Err(e) => Err(e),
+        }
+    };
+    make().map_err(|e| at(folder, &e))
 }
 
 /// `postgres` if the machine knows that user, else `nobody`.
