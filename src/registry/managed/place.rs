@@ -109,10 +109,11 @@ fn make_open(folder: &Path) -> Result<(), RegistryError> {
         let half = tempfile::Builder::new().prefix(".aam-").tempdir_in(parent)?;
         fs::set_permissions(&half, fs::Permissions::from_mode(0o711))?;
         match fs::rename(half.path(), folder) {
-            Ok(()) => Ok(drop(half.keep())),
-            Err(_) if folder.is_dir() => Ok(()),
-            Err(e) => Err(e),
+            Ok(()) => drop(half.keep()),
+            Err(_) if folder.is_dir() => {}
+            Err(e) => return Err(e),
         }
+        Ok(())
     };
     make().map_err(|e| at(folder, &e))
 }
