@@ -1,3 +1,4 @@
 //! Execution planes: what moves rows from sources into landing.
 
+pub mod airbyte;
 pub mod embedded;

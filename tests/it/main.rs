@@ -4,6 +4,7 @@
 mod support;
 mod tidy;
 
+mod airbyte;
 mod canonical;
 mod cli;
 mod crash;

@@ -1,0 +1,301 @@
+//! What went wrong with a call, as one value: the five shapes of Airbyte's error bodies, and everything that is no answer
+//! of Airbyte's at all.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ports::Remedy;
+
+/// Characters of a body that is no JSON which are shown.
+const SHOWN: usize = 500;
+
+/// A call that did not bring what was asked for. Its text is escaped and holds no secret of the client's; secrets of a
+/// source's settings, which Airbyte may repeat, are masked where the settings are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// `POST /v1/sources/list`.
+    pub call: String,
+    /// What is known of the request's fate.
+    pub fate: Fate,
+    /// Airbyte's own code for it, `cron-validation/invalid-expression` or a class name; else the status' words.
+    pub code: String,
+    /// One sentence.
+    pub sentence: String,
+    /// The setting that is wrong, where Airbyte names one.
+    pub field: Option<String>,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// What is known of a request's fate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It never left: no connection. Nothing can have happened.
+    NotSent,
+    /// It never left: the server has not answered for a while and is left alone.
+    HeldBack,
+    /// It was sent and no whole answer came. Whatever it asks for may have happened, or may happen later.
+    Unknown,
+    /// The credentials were refused, a new token included.
+    Refused,
+    /// Answered with this status.
+    Answered(u16),
+    /// Answered by something that is not Airbyte's API, or not in its form: a web page, a redirect, broken JSON.
+    Garbled,
+}
+
+impl ApiError {
+    /// Whether trying the same read again may help.
+    pub fn is_transient(&self) -> bool {
+        match self.fate {
+            Fate::NotSent | Fate::HeldBack | Fate::Unknown => true,
+            Fate::Answered(status) => matches!(status, 408 | 423 | 429 | 500 | 502 | 503 | 504),
+            Fate::Refused | Fate::Garbled => false,
+        }
+    }
+
+    /// Whether a write may have had its effect all the same: then look before it is sent again.
+    pub fn may_have_happened(&self) -> bool {
+        match self.fate {
+            Fate::Unknown | Fate::Garbled => true,
+            Fate::Answered(status) => status == 408 || status >= 500,
+            Fate::NotSent | Fate::HeldBack | Fate::Refused => false,
+        }
+    }
+
+    /// Whether Airbyte says that the object does not exist. A proxy's 404 or a broken answer never says so.
+    pub fn is_absent(&self) -> bool {
+        self.fate == Fate::Answered(404) && !self.code.is_empty()
+    }
+
+    /// Whether the server as a whole seems to be in trouble, rather than this request.
+    pub fn counts_against_the_server(&self) -> bool {
+        matches!(self.fate, Fate::NotSent | Fate::Unknown | Fate::Answered(429 | 500 | 502 | 503 | 504))
+    }
+
+    /// Who can mend it.
+    pub fn remedy(&self) -> Remedy {
+        if self.is_transient() || self.fate == Fate::Answered(409) { Remedy::Retry } else { Remedy::Person }
+    }
+
+    /// Reads an answer that is not 2xx.
+    pub(super) fn answered(call: &str, status: u16, content_type: &str, body: &[u8]) -> Self {
+        let said = Said::read(content_type, body);
+        let words = status_words(status);
+        Self {
+            call: call.to_owned(),
+            fate: Fate::Answered(status),
+            sentence: said.sentence.unwrap_or_else(|| words.to_owned()),
+            code: said.code,
+            field: said.field,
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn new(call: &str, fate: Fate, sentence: impl Into<String>) -> Self {
+        Self {
+            call: call.to_owned(),
+            fate,
+            code: String::new(),
+            sentence: sentence.into(),
+            field: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.call)?;
+        if let Fate::Answered(status) = self.fate {
+            write!(f, "{status} ")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, "{field}: ")?;
+        }
+        f.write_str(&self.sentence)?;
+        if !self.code.is_empty() && !self.sentence.contains(&self.code) {
+            write!(f, " ({})", self.code)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// What an error body says. The order in which the shapes are tried is the contract's.
+#[derive(Default)]
+struct Said {
+    code: String,
+    sentence: Option<String>,
+    field: Option<String>,
+}
+
+impl Said {
+    fn read(content_type: &str, body: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(Value::Object(body)) => {
+                let body = Value::Object(body);
+                problem(&body)
+                    .or_else(|| embedded(&body))
+                    .or_else(|| known(&body))
+                    .or_else(|| hidden(&body))
+                    .unwrap_or_else(|| Self { sentence: text(&body.to_string()), ..Self::default() })
+            }
+            _ if content_type.contains("html") => Self {
+                sentence: Some("a web page came instead of an answer of the API: a proxy in between?".into()),
+                ..Self::default()
+            },
+            _ => Self { sentence: text(&String::from_utf8_lossy(body)), ..Self::default() },
+        }
+    }
+}
+
+/// `{"type","title","status","detail","data":{"message"}}`: the public API, and what the Config API throws on purpose.
+fn problem(body: &Value) -> Option<Said> {
+    let (kind, title) = (body.get("type")?.as_str()?, body.get("title").and_then(Value::as_str)?);
+    let data = body.get("data").unwrap_or(&Value::Null);
+    let sentence = [&data["message"], &body["detail"]].into_iter().find_map(Value::as_str).unwrap_or(title);
+    let of = match (data["resourceType"].as_str(), data["resourceId"].as_str()) {
+        (Some(kind), Some(id)) => format!(" ({kind} {id})"),
+        _ => String::new(),
+    };
+    // `error:cron-validation/invalid`, or a page of the documentation with the code as its anchor
+    let code = kind.rsplit(['#', ':']).next().unwrap_or(kind);
+    Some(Said {
+        code: text(code).unwrap_or_default(),
+        sentence: text(&format!("{sentence}{of}")),
+        field: data["value"].as_str().and_then(text),
+    })
+}
+
+/// `{"message","_embedded":{"errors":[{"message"}]}}`: the web framework.
+fn embedded(body: &Value) -> Option<Said> {
+    let message = body.get("_embedded")?.get("errors")?.get(0)?.get("message")?.as_str()?;
+    let outer = body.get("message").and_then(Value::as_str).and_then(text).unwrap_or_default();
+    Some(Said { code: outer, sentence: text(message), field: None })
+}
+
+/// `{"message","exceptionClassName","validationErrors":[{"propertyPath","message"}]}`: the Config API.
+fn known(body: &Value) -> Option<Said> {
+    let message = body.get("message")?.as_str()?;
+    let class = body.get("exceptionClassName").and_then(Value::as_str).unwrap_or("known-error");
+    let wrong = body.get("validationErrors").and_then(|errors| errors.get(0));
+    let path = wrong.and_then(|wrong| wrong.get("propertyPath")).and_then(Value::as_str);
+    let why = wrong.and_then(|wrong| wrong.get("message")).and_then(Value::as_str).unwrap_or(message);
+    let class = class.rsplit(['.', '$']).next().unwrap_or(class);
+    Some(Said { code: text(class).unwrap_or_default(), sentence: text(why), field: path.and_then(text) })
+}
+
+/// `{"errorId"}`: the Config API from 2.0 on says no more.
+fn hidden(body: &Value) -> Option<Said> {
+    let id = body.get("errorId")?.as_str().and_then(text)?;
+    let sentence = format!("Airbyte keeps the reason in its server log under errorId {id}");
+    Some(Said { code: "errorId".into(), sentence: Some(sentence), field: None })
+}
+
+/// Text from outside: on one line, cut, escaped. `None` if nothing is left.
+pub(super) fn text(text: &str) -> Option<String> {
+    let cut: String = text.trim().chars().take(SHOWN).collect();
+    let escaped = crate::diag::escape(&cut).into_owned();
+    (!escaped.is_empty()).then_some(escaped)
+}
+
+fn status_words(status: u16) -> &'static str {
+    match status {
+        400 => "the request was refused as wrong",
+        401 => "the token was refused",
+        403 => "these credentials lack the role for that",
+        404 => "no such object, or this version of Airbyte lacks the call",
+        408 => "the server ran into a limit of its own",
+        409 => "in conflict with what is going on",
+        413 => "the request is larger than the 10 MB that Airbyte takes",
+        422 => "the request was refused as malformed",
+        423 => "locked while a sync runs",
+        429 => "too many requests",
+        501 => "this edition of Airbyte cannot do that",
+        502..=504 => "Airbyte does not answer behind its proxy",
+        500.. => "Airbyte failed inside",
+        _ => "an answer that is none of Airbyte's",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(status: u16, body: &str) -> String {
+        let kind = if body.starts_with('<') { "text/html" } else { "application/json" };
+        ApiError::answered("POST /v1/x", status, kind, body.as_bytes()).to_string()
+    }
+
+    #[test]
+    fn every_shape_becomes_a_code_a_sentence_and_the_field() {
+        let bodies = [
+            (
+                409,
+                r#"{"type":"https://reference.airbyte.com/reference/errors#try-again-later","title":"try-again-later","status":409,"detail":"d","data":{"message":"A sync is already running."}}"#,
+            ),
+            (
+                400,
+                r#"{"type":"error:cron-validation/invalid-expression","title":"invalid","status":400,"detail":"Cron expression is invalid","data":{"value":"* * *"}}"#,
+            ),
+            (
+                404,
+                r#"{"type":"error:resource-not-found","title":"resource-not-found","data":{"resourceType":"source","resourceId":"1-2"}}"#,
+            ),
+            (401, r#"{"message":"Unauthorized","_links":{},"_embedded":{"errors":[{"message":"Unauthorized"}]}}"#),
+            (
+                409,
+                r#"{"message":"A sync is already running for: 7","exceptionClassName":"io.airbyte.X$ValueConflictKnownException","exceptionStack":["a"]}"#,
+            ),
+            (
+                422,
+                r#"{"message":"bad","exceptionClassName":"E","validationErrors":[{"propertyPath":"connectionConfiguration.port","message":"must be integer"}]}"#,
+            ),
+            (500, r#"{"errorId":"0195-aa"}"#),
+            (500, r#"{"type":"about:blank","status":500}"#),
+            (503, "<html><body>nginx</body></html>"),
+            (502, ""),
+            (400, "plain \u{1b}[31mtext\nof two lines"),
+        ];
+        let all: Vec<String> = bodies.iter().map(|(status, body)| said(*status, body)).collect();
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        POST /v1/x: 409 A sync is already running. (try-again-later)
+        POST /v1/x: 400 * * *: Cron expression is invalid (cron-validation/invalid-expression)
+        POST /v1/x: 404 resource-not-found (source 1-2)
+        POST /v1/x: 401 Unauthorized
+        POST /v1/x: 409 A sync is already running for: 7 (ValueConflictKnownException)
+        POST /v1/x: 422 connectionConfiguration.port: must be integer (E)
+        POST /v1/x: 500 Airbyte keeps the reason in its server log under errorId 0195-aa
+        POST /v1/x: 500 {"status":500,"type":"about:blank"}
+        POST /v1/x: 503 a web page came instead of an answer of the API: a proxy in between?
+        POST /v1/x: 502 Airbyte does not answer behind its proxy
+        POST /v1/x: 400 plain \u{1b}[31mtext\nof two lines
+        "#);
+    }
+
+    #[test]
+    fn only_airbytes_own_404_says_absent() {
+        let own = ApiError::answered(
+            "x",
+            404,
+            "application/json",
+            br#"{"message":"no","exceptionClassName":"a.IdNotFound"}"#,
+        );
+        let proxy = ApiError::answered("x", 404, "text/html", b"<html>");
+        let empty = ApiError::answered("x", 404, "", b"");
+        assert_eq!([own.is_absent(), proxy.is_absent(), empty.is_absent()], [true, false, false]);
+    }
+
+    #[test]
+    fn a_write_that_may_have_happened_is_looked_for_first() {
+        let status = |s| ApiError::answered("x", s, "", b"").may_have_happened();
+        assert_eq!([400, 401, 409, 422, 429].map(status), [false; 5]);
+        assert_eq!([408, 500, 502, 504].map(status), [true; 4]);
+        assert!(ApiError::new("x", Fate::Unknown, "").may_have_happened());
+        assert!(!ApiError::new("x", Fate::NotSent, "").may_have_happened());
+    }
+}

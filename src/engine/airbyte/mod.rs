@@ -1,0 +1,5 @@
+//! Airbyte as the engine: a client of its two HTTP APIs.
+
+pub mod breaker;
+pub mod client;
+pub mod error;

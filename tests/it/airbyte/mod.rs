@@ -1,0 +1,3 @@
+//! Airbyte as the engine.
+
+mod client;
