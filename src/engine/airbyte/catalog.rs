@@ -1,0 +1,356 @@
+//! Catalogs as the Config API writes them, to and from our words.
+//!
+//! An entry of a `syncCatalog` is `{"stream": {…}, "config": {…}}`. Entries are kept as JSON, so that whatever this version
+//! does not know goes back to the server as it came; order, nulls, defaults and server-owned values never show as change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{Catalog, Cursor, FieldPath, Segment, Stream, StreamName, SyncMode, json_schema};
+use crate::ports::ConfiguredStream;
+use crate::spec::StreamMode;
+
+/// What only the server sets.
+const SERVER_OWNED: [&str; 4] = ["generationId", "minimumGenerationId", "syncId", "suggested"];
+
+/// A catalog of a discover, or the streams of a `syncCatalog` without their configuration.
+pub fn catalog(entries: &[Value]) -> Catalog {
+    let streams = entries.iter().filter_map(|entry| stream(entry.get("stream")?));
+    Catalog { streams: streams.collect() }
+}
+
+/// One stream; `None` without a name.
+pub fn stream(stream: &Value) -> Option<(StreamName, Stream)> {
+    let name = name(stream)?;
+    let words = stream.get("supportedSyncModes").and_then(Value::as_array).into_iter().flatten();
+    let mut modes: BTreeSet<SyncMode> = words.filter_map(|word| word.as_str()?.parse().ok()).collect();
+    if modes.is_empty() {
+        // the protocol: a source that says nothing can at least be read whole
+        modes.insert(SyncMode::FullRefresh);
+    }
+    let default = stream.get("defaultCursorField").and_then(path);
+    let cursor =
+        match (stream.get("sourceDefinedCursor").and_then(Value::as_bool), modes.contains(&SyncMode::Incremental)) {
+            (_, false) => Cursor::None,
+            (Some(true), true) => Cursor::SourceDefined(default),
+            (_, true) => Cursor::Any(default),
+        };
+    let schema = stream.get("jsonSchema").unwrap_or(&Value::Null);
+    let key = stream.get("sourceDefinedPrimaryKey").map(paths).unwrap_or_default();
+    Some((name, Stream { key, cursor, modes, fields: json_schema::stream_from_json_schema(schema) }))
+}
+
+/// The streams that a connection carries, by name; a stream in a mode that `aam` has no word for is an error.
+pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
+    let mut streams = Vec::new();
+    for entry in entries {
+        let config = entry.get("config").unwrap_or(&Value::Null);
+        if config.get("selected").and_then(Value::as_bool) == Some(false) {
+            continue;
+        }
+        let Some((name, mut schema)) = entry.get("stream").and_then(stream) else { continue };
+        if let Some(selected) = selected_fields(config) {
+            schema.fields.retain(|path, _| selected.contains(path.root()));
+        }
+        let mode =
+            mode(config).map_err(|words| format!("stream {name} is synced by {words}, which aam cannot declare"))?;
+        streams.push(ConfiguredStream {
+            name,
+            mode,
+            cursor: config.get("cursorField").and_then(path),
+            key: config.get("primaryKey").map(paths).unwrap_or_default(),
+            schema,
+        });
+    }
+    streams.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(streams)
+}
+
+/// The entries that carry exactly these streams. `discovered` are entries of the newest discover: their schemas are sent
+/// as they came. `live` is what the connection has now: what `aam` does not model (mappers, hashed fields, alias, …) stays.
+pub fn entries(wanted: &[ConfiguredStream], discovered: &[Value], live: &[Value]) -> Vec<Value> {
+    let (discovered, live) = (by_name(discovered), by_name(live));
+    wanted.iter().map(|w| entry(w, discovered.get(&w.name).copied(), live.get(&w.name).copied())).collect()
+}
+
+fn by_name(entries: &[Value]) -> BTreeMap<StreamName, &Value> {
+    entries.iter().filter_map(|entry| Some((name(entry.get("stream")?)?, entry))).collect()
+}
+
+fn entry(wanted: &ConfiguredStream, discovered: Option<&Value>, live: Option<&Value>) -> Value {
+    let known = [discovered, live].into_iter().flatten().filter_map(|entry| entry.get("stream")?.as_object());
+    let mut stream = known.clone().next().cloned().unwrap_or_default();
+    let schemas: Vec<&Value> = known.filter_map(|stream| stream.get("jsonSchema")).collect();
+    let (schema, whole) = schema(wanted, &schemas);
+    set(&mut stream, "name", json!(wanted.name.name));
+    if let Some(namespace) = &wanted.name.namespace {
+        set(&mut stream, "namespace", json!(namespace));
+    }
+    set(&mut stream, "jsonSchema", schema);
+    set(&mut stream, "supportedSyncModes", wanted.schema.modes.iter().map(|m| m.as_str()).collect());
+    if let Cursor::SourceDefined(default) | Cursor::Any(default) = &wanted.schema.cursor {
+        set(&mut stream, "sourceDefinedCursor", json!(matches!(wanted.schema.cursor, Cursor::SourceDefined(_))));
+        set(&mut stream, "defaultCursorField", default.as_ref().map_or_else(|| json!([]), words));
+    }
+    set(&mut stream, "sourceDefinedPrimaryKey", wanted.schema.key.iter().map(words).collect());
+
+    let mut config = live.and_then(|entry| entry.get("config")?.as_object().cloned()).unwrap_or_default();
+    SERVER_OWNED.iter().for_each(|key| drop(config.remove(*key)));
+    let (sync, destination) = modes(wanted.mode);
+    config.insert("selected".into(), json!(true));
+    config.insert("syncMode".into(), json!(sync));
+    config.insert("destinationSyncMode".into(), json!(destination));
+    config.insert("cursorField".into(), wanted.cursor.as_ref().map_or_else(|| json!([]), words));
+    config.insert("primaryKey".into(), wanted.key.iter().map(words).collect());
+    let fields = if whole { BTreeSet::new() } else { wanted.schema.fields.keys().map(FieldPath::root).collect() };
+    let selected: Vec<Value> = fields.iter().map(|field| json!({"fieldPath": [field]})).collect();
+    config.insert("fieldSelectionEnabled".into(), json!(!whole));
+    config.insert("selectedFields".into(), Value::Array(selected));
+    config.entry("aliasName").or_insert_with(|| json!(wanted.name.name));
+    config.entry("mappers").or_insert_with(|| json!([]));
+    json!({"stream": stream, "config": config})
+}
+
+/// Keeps a value that says the same in other words: another order of a list, null for absent.
+fn set(object: &mut Map<String, Value>, key: &str, value: Value) {
+    let empty = |v: &Value| v.is_null() || v.as_array().is_some_and(Vec::is_empty);
+    let same = match object.get(key) {
+        None => false,
+        Some(old) => {
+            *old == value || empty(old) && empty(&value) || key == "supportedSyncModes" && as_set(old) == as_set(&value)
+        }
+    };
+    if !same {
+        object.insert(key.to_owned(), value);
+    }
+}
+
+fn as_set(list: &Value) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().map(Value::to_string).collect()
+}
+
+/// The stream's JSON Schema: each field that is carried in the first of the known schemas that gives it the wanted shape,
+/// else written anew; fields that are not carried stay, unselected. Whether every field is carried.
+fn schema(wanted: &ConfiguredStream, known: &[&Value]) -> (Value, bool) {
+    let shape = |fields: &json_schema::Fields, root: &str| -> Vec<(FieldPath, String)> {
+        let below = fields.iter().filter(|(path, _)| path.root() == root);
+        below.map(|(path, field)| (path.clone(), field.shape())).collect()
+    };
+    let read: Vec<_> = known.iter().map(|schema| (*schema, json_schema::stream_from_json_schema(schema))).collect();
+    let written = json_schema::fields_to_json_schema(&wanted.schema.fields);
+    let carried: BTreeSet<&str> = wanted.schema.fields.keys().map(FieldPath::root).collect();
+    let mut out = known.first().and_then(|schema| schema.as_object().cloned()).unwrap_or_default();
+    out.entry("type").or_insert_with(|| json!("object"));
+    let mut properties = out.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    for root in &carried {
+        let target = shape(&wanted.schema.fields, root);
+        let as_it_came = read.iter().find(|(_, fields)| shape(fields, root) == target);
+        let property = as_it_came.and_then(|(schema, _)| schema.get("properties")?.get(*root));
+        properties
+            .insert((*root).to_owned(), property.cloned().unwrap_or_else(|| written["properties"][*root].clone()));
+    }
+    let whole = properties.keys().all(|name| carried.contains(name.as_str()));
+    out.insert("properties".into(), Value::Object(properties));
+    (Value::Object(out), whole)
+}
+
+fn name(stream: &Value) -> Option<StreamName> {
+    let namespace = stream.get("namespace").and_then(Value::as_str).map(str::to_owned);
+    Some(StreamName { namespace, name: stream.get("name")?.as_str()?.to_owned() })
+}
+
+/// The top-level fields that are selected; `None` if all are.
+fn selected_fields(config: &Value) -> Option<BTreeSet<String>> {
+    config.get("fieldSelectionEnabled").and_then(Value::as_bool).filter(|enabled| *enabled)?;
+    let fields = config.get("selectedFields")?.as_array()?;
+    let first = |field: &Value| Some(field.get("fieldPath")?.get(0)?.as_str()?.to_owned());
+    Some(fields.iter().filter_map(first).collect())
+}
+
+/// `["address", "city"]`; `None` for an empty or absent one.
+fn path(words: &Value) -> Option<FieldPath> {
+    let name = |word: &Value| Some(Segment::Name(word.as_str()?.to_owned()));
+    FieldPath::from_segments(words.as_array()?.iter().map(name).collect::<Option<_>>()?)
+}
+
+fn paths(list: &Value) -> Vec<FieldPath> {
+    list.as_array().into_iter().flatten().filter_map(path).collect()
+}
+
+fn words(path: &FieldPath) -> Value {
+    let word = |segment: &Segment| match segment {
+        Segment::Name(name) => json!(name),
+        Segment::Items => json!("items"),
+        Segment::Values => json!("{}"),
+    };
+    path.segments().iter().map(word).collect()
+}
+
+/// `syncMode` and `destinationSyncMode`.
+fn modes(mode: StreamMode) -> (&'static str, &'static str) {
+    match mode {
+        StreamMode::FullRefreshOverwrite => ("full_refresh", "overwrite"),
+        StreamMode::FullRefreshAppend => ("full_refresh", "append"),
+        StreamMode::IncrementalAppend => ("incremental", "append"),
+        StreamMode::IncrementalAppendDedup => ("incremental", "append_dedup"),
+    }
+}
+
+fn mode(config: &Value) -> Result<StreamMode, String> {
+    let word = |key: &str| config.get(key).and_then(Value::as_str).unwrap_or("?");
+    match (word("syncMode"), word("destinationSyncMode")) {
+        ("full_refresh", "overwrite") => Ok(StreamMode::FullRefreshOverwrite),
+        ("full_refresh", "append") => Ok(StreamMode::FullRefreshAppend),
+        ("incremental", "append") => Ok(StreamMode::IncrementalAppend),
+        ("incremental", "append_dedup") => Ok(StreamMode::IncrementalAppendDedup),
+        (sync, destination) => Err(format!("{sync} + {destination}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn orders() -> Value {
+        json!({"stream": {
+            "name": "orders", "namespace": "public", "isResumable": true,
+            "jsonSchema": {"type": "object", "$schema": "x", "properties": {
+                "id": {"type": "integer"}, "note": {"type": ["string", "null"], "description": "free text"},
+                "at": {"type": "string", "format": "date-time"}}},
+            "supportedSyncModes": ["incremental", "full_refresh"], "sourceDefinedCursor": false,
+            "defaultCursorField": [], "sourceDefinedPrimaryKey": [["id"]]},
+          "config": {"selected": true, "aliasName": "orders", "syncMode": "incremental", "cursorField": ["at"],
+            "destinationSyncMode": "append_dedup", "primaryKey": [["id"]], "fieldSelectionEnabled": false,
+            "selectedFields": [], "hashedFields": [], "generationId": 7, "mappers": [{"id": "1", "type": "hashing"}],
+            "futureKey": {"a": 1}}})
+    }
+
+    #[test]
+    fn what_is_not_modelled_goes_back_as_it_came() {
+        let live = [orders()];
+        let wanted = configured(&live).unwrap();
+        let mut expected = orders();
+        expected["config"].as_object_mut().unwrap().remove("generationId");
+        assert_eq!(entries(&wanted, &[], &live), [expected]);
+    }
+
+    #[test]
+    fn a_field_of_the_lock_is_sent_as_it_was_discovered_and_others_are_not_selected() {
+        let mut wanted = configured(&[orders()]).unwrap();
+        let mut discovered = orders();
+        discovered["stream"]["jsonSchema"]["properties"]["extra"] = json!({"type": "string"});
+        discovered["stream"]["jsonSchema"]["properties"]["note"] = json!({"type": "integer"});
+        wanted[0].schema.fields.retain(|path, _| path.root() != "at");
+        wanted[0].cursor = None;
+        let sent = entries(&wanted, &[discovered], &[orders()]);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&json!([sent[0]["stream"]["jsonSchema"]["properties"], sent[0]["config"]["selectedFields"]])).unwrap(), @r#"
+        [
+          {
+            "at": {
+              "format": "date-time",
+              "type": "string"
+            },
+            "extra": {
+              "type": "string"
+            },
+            "id": {
+              "type": "integer"
+            },
+            "note": {
+              "description": "free text",
+              "type": [
+                "string",
+                "null"
+              ]
+            }
+          },
+          [
+            {
+              "fieldPath": [
+                "id"
+              ]
+            },
+            {
+              "fieldPath": [
+                "note"
+              ]
+            }
+          ]
+        ]
+        "#);
+        assert_eq!(configured(&sent).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_mode_without_a_word_is_named() {
+        let mut entry = orders();
+        entry["config"]["destinationSyncMode"] = json!("soft_delete");
+        insta::assert_snapshot!(configured(&[entry]).unwrap_err(), @"stream public/orders is synced by incremental + soft_delete, which aam cannot declare");
+    }
+
+    fn property() -> impl Strategy<Value = Value> {
+        let word = prop_oneof!["string", "integer", "number", "boolean", "object", "array"];
+        (word, any::<bool>(), any::<bool>(), prop::option::of("[a-z]{1,5}")).prop_map(|(word, null, first, note)| {
+            let mut property = match (null, first) {
+                (false, _) => json!({"type": word}),
+                (true, true) => json!({"type": ["null", word]}),
+                (true, false) => json!({"type": [word, "null"]}),
+            };
+            if let Some(note) = note {
+                property["description"] = json!(note);
+            }
+            property
+        })
+    }
+
+    fn live_entry() -> impl Strategy<Value = Value> {
+        let properties = prop::collection::btree_map("[a-z_.]{1,6}", property(), 1..8);
+        let modes = prop::sample::subsequence(vec!["incremental", "full_refresh"], 1..=2).prop_shuffle();
+        let mode = prop::sample::select(vec![
+            ("full_refresh", "overwrite"),
+            ("full_refresh", "append"),
+            ("incremental", "append"),
+            ("incremental", "append_dedup"),
+        ]);
+        let namespace = prop_oneof![Just(None), Just(Some(Value::Null)), Just(Some(json!("public")))];
+        (properties, modes, mode, namespace, any::<[bool; 4]>()).prop_map(
+            |(properties, modes, mode, namespace, flags)| {
+                let names: Vec<&String> = properties.keys().collect();
+                let mut stream = json!({"name": "s", "jsonSchema": {"type": "object", "properties": properties},
+                "supportedSyncModes": modes, "unknown": [1, 2]});
+                if let Some(namespace) = namespace {
+                    stream["namespace"] = namespace;
+                }
+                if flags[0] {
+                    stream["sourceDefinedPrimaryKey"] = json!([[names[0]]]);
+                    stream["defaultCursorField"] = json!([names[0]]);
+                    stream["sourceDefinedCursor"] = json!(flags[1]);
+                }
+                let selected: Vec<Value> = names.iter().map(|name| json!({"fieldPath": [name]})).collect();
+                let config = json!({"selected": true, "syncMode": mode.0, "destinationSyncMode": mode.1,
+                "cursorField": if flags[2] { json!([names[0]]) } else { json!([]) },
+                "primaryKey": if flags[3] { json!([[names[0]]]) } else { json!([]) },
+                "fieldSelectionEnabled": false, "selectedFields": [], "aliasName": "s", "mappers": [],
+                "hashedFields": selected, "later": true});
+                json!({"stream": stream, "config": config})
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn export_plan_apply_export_is_equal(live in live_entry()) {
+            let live = [live];
+            let wanted = configured(&live).unwrap();
+            let sent = entries(&wanted, &live, &live);
+            prop_assert_eq!(configured(&sent).unwrap(), wanted);
+            prop_assert_eq!(&sent[0]["config"], &live[0]["config"]);
+            prop_assert_eq!(&sent[0]["stream"]["jsonSchema"], &live[0]["stream"]["jsonSchema"]);
+            for (key, value) in live[0]["stream"].as_object().unwrap() {
+                prop_assert_eq!(&sent[0]["stream"][key], value, "{}", key);
+            }
+        }
+    }
+}
