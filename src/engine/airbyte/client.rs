@@ -195,6 +195,11 @@ impl Client {
         decode(&request, &self.send(&request).await?)
     }
 
+    /// How long a discover may take.
+    pub fn discover_deadline(&self) -> Duration {
+        self.access.manners.discover
+    }
+
     /// What the instance said of itself; asked once, with the first call.
     pub async fn instance(&self) -> Result<&Instance, ApiError> {
         self.instance.get_or_try_init(|| self.probe()).await

@@ -1,5 +1,6 @@
 //! Airbyte as the engine: a client of its two HTTP APIs.
 
+pub mod api;
 pub mod breaker;
 pub mod catalog;
 pub mod client;

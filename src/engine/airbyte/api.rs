@@ -1,0 +1,516 @@
+//! What is asked of Airbyte, one function per question, with the traps of its contract handled where they are.
+//!
+//! Lists are read to their last page. An object that was asked for by id counts as there only if it is in force: deleted
+//! ones are still answered. Answers keep what this version does not know.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::client::{Client, Kind};
+use super::error::{ApiError, Fate, text};
+use crate::ports::ObjectKind;
+
+/// Objects per page of a list; the servers' default of 20 would hide the rest from a careless reader.
+const PAGE: usize = 100;
+/// More pages than any installation has: a list that goes on for longer goes in circles.
+const PAGES_MAX: usize = 10_000;
+/// How often a command is asked for its status.
+const POLL: Duration = Duration::from_secs(2);
+
+/// An answer as it came, with what this version knows of it read out.
+#[derive(Debug, Clone)]
+pub struct Kept<T> {
+    /// As it came.
+    pub raw: Value,
+    /// What is known of it.
+    pub known: T,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Kept<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let raw = Value::deserialize(d)?;
+        let known = T::deserialize(&raw).map_err(serde::de::Error::custom)?;
+        Ok(Self { raw, known })
+    }
+}
+
+/// A workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    /// Its id.
+    pub workspace_id: Uuid,
+    /// Its name, not unique.
+    pub name: String,
+}
+
+/// A connector that a workspace can use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Definition {
+    /// Its id.
+    #[serde(alias = "sourceDefinitionId", alias = "destinationDefinitionId")]
+    pub id: Uuid,
+    /// `Postgres`
+    pub name: String,
+    /// `airbyte/source-postgres`
+    pub docker_repository: String,
+    /// Its version.
+    pub docker_image_tag: String,
+}
+
+/// A source or a destination.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Actor {
+    /// Its id.
+    #[serde(alias = "sourceId", alias = "destinationId")]
+    pub id: Uuid,
+    /// Its name, not unique.
+    pub name: String,
+    /// Its connector.
+    #[serde(alias = "sourceDefinitionId", alias = "destinationDefinitionId")]
+    pub definition: Uuid,
+    /// Where it is.
+    pub workspace_id: Uuid,
+    /// Its settings, secrets masked as `**********`.
+    #[serde(default)]
+    pub connection_configuration: Value,
+    /// When it was made, in seconds since 1970.
+    #[serde(default)]
+    pub created_at: Option<i64>,
+    /// `deprecated` once deleted.
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// Its id.
+    pub connection_id: Uuid,
+    /// Its name, not unique.
+    pub name: String,
+    /// Its source.
+    pub source_id: Uuid,
+    /// Its destination.
+    pub destination_id: Uuid,
+    /// `active`, `inactive`, `deprecated`, `locked`, or what a later version has.
+    pub status: String,
+    /// Why the system changed it.
+    #[serde(default)]
+    pub status_reason: Option<String>,
+    /// The streams it carries.
+    #[serde(default)]
+    pub sync_catalog: SyncCatalog,
+    /// Whether Airbyte stopped it for a change of the source.
+    #[serde(default)]
+    pub breaking_change: bool,
+    /// The stored catalog it was made from.
+    #[serde(default)]
+    pub source_catalog_id: Option<Uuid>,
+    /// When it was made, in seconds since 1970.
+    #[serde(default, rename = "created_at")]
+    pub created_at: Option<i64>,
+    /// Its tags, whole.
+    #[serde(default)]
+    pub tags: Vec<Value>,
+}
+
+/// The streams of a connection or a discover, with their configuration.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct SyncCatalog {
+    /// `{"stream": {…}, "config": {…}}` each; see `catalog`.
+    pub streams: Vec<Value>,
+}
+
+/// What a discover brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discovery {
+    /// The streams.
+    pub catalog: SyncCatalog,
+    /// The id of the stored catalog.
+    pub catalog_id: Option<Uuid>,
+}
+
+/// A job of a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiJob {
+    /// Its id.
+    pub id: i64,
+    /// `pending`, `queued`, `running`, `incomplete`, `failed`, `succeeded`, `cancelled`, or what a later version has.
+    pub status: String,
+    /// `sync`, `clear`, `refresh`, `reset_connection`.
+    pub kind: String,
+    /// When it was made, in seconds since 1970.
+    pub created_at: i64,
+    /// When it last changed, in seconds since 1970.
+    pub updated_at: i64,
+    /// Rows that arrived in the destination.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why its last attempt failed.
+    pub failure: Option<String>,
+}
+
+impl ApiJob {
+    /// Whether it has ended; `incomplete` has not: a retry follows.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status.as_str(), "succeeded" | "failed" | "cancelled")
+    }
+}
+
+/// Why a check or a discover did not succeed though it was answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunError {
+    /// The call failed.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The connector said no.
+    #[error("{0}")]
+    Connector(String),
+}
+
+/// The questions.
+#[derive(Debug)]
+pub struct Airbyte {
+    /// How they are sent.
+    pub client: Client,
+}
+
+fn family(kind: ObjectKind) -> (&'static str, &'static str) {
+    match kind {
+        ObjectKind::Source => ("source", "sources"),
+        ObjectKind::Destination => ("destination", "destinations"),
+        ObjectKind::Connection => ("connection", "connections"),
+    }
+}
+
+impl Airbyte {
+    /// All workspaces.
+    pub async fn workspaces(&self) -> Result<Vec<Workspace>, ApiError> {
+        if !self.client.instance().await?.public {
+            let body = json!({"organizationId": Uuid::nil(), "pagination": {"pageSize": PAGE, "rowOffset": 0}});
+            let read = Kind::Read;
+            let found: Result<Value, _> =
+                self.client.config(read, "/v1/workspaces/list_by_organization_id", &body).await;
+            let found = match found {
+                // up to 1.6
+                Err(e) if e.fate == Fate::Answered(404) => {
+                    self.client.config(read, "/v1/workspaces/list", &json!({})).await?
+                }
+                other => other?,
+            };
+            return list("workspaces", found, "POST /v1/workspaces");
+        }
+        let page = async |offset: usize| {
+            let query = [("limit", PAGE.to_string()), ("offset", offset.to_string())];
+            let found: Value =
+                self.client.public(Kind::Read, reqwest::Method::GET, "/workspaces", &query, None).await?;
+            list("data", found, "GET /public/workspaces")
+        };
+        pages(page, |w: &Workspace| w.workspace_id).await
+    }
+
+    /// The connectors that a workspace can use.
+    pub async fn definitions(&self, kind: ObjectKind, workspace: Uuid) -> Result<Vec<Definition>, ApiError> {
+        let (one, _) = family(kind);
+        let path = format!("/v1/{one}_definitions/list_for_workspace");
+        let found: Value = self.client.config(Kind::Read, &path, &json!({"workspaceId": workspace})).await?;
+        list(&format!("{one}Definitions"), found, &path)
+    }
+
+    /// The sources or destinations of a workspace.
+    pub async fn actors(&self, kind: ObjectKind, workspace: Uuid) -> Result<Vec<Kept<Actor>>, ApiError> {
+        let (one, many) = family(kind);
+        let path = format!("/v1/{many}/list");
+        let mut all: Vec<Kept<Actor>> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for _ in 0..PAGES_MAX {
+            let mut body = json!({"workspaceId": workspace, "pageSize": PAGE});
+            if let Some(last) = all.last() {
+                body["cursor"] = json!(last.known.id);
+            }
+            let found: Value = self.client.config(Kind::Read, &path, &body).await?;
+            let page: Vec<Kept<Actor>> = list(&format!("{one}s"), found, &path)?;
+            let before = all.len();
+            let full = page.len() >= PAGE;
+            // servers before 1.8 know no pages: they answer everything each time
+            all.extend(page.into_iter().filter(|actor| seen.insert(actor.known.id)));
+            if !full || all.len() == before {
+                return Ok(all);
+            }
+        }
+        Err(ApiError::new(&path, Fate::Garbled, "the list does not end"))
+    }
+
+    /// A source or destination by id; `None` if it is deleted.
+    pub async fn actor(&self, kind: ObjectKind, id: Uuid) -> Result<Option<Kept<Actor>>, ApiError> {
+        let (one, many) = family(kind);
+        let body = json!({ format!("{one}Id"): id });
+        let found: Result<Kept<Actor>, _> = self.client.config(Kind::Read, &format!("/v1/{many}/get"), &body).await;
+        match found {
+            Ok(actor) if actor.known.status.as_deref() == Some("deprecated") => Ok(None),
+            Ok(actor) if actor.known.id != id => Err(ApiError::new(many, Fate::Garbled, "another object was answered")),
+            Ok(actor) => Ok(Some(actor)),
+            Err(e) if e.is_absent() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes a source or destination. It is not connected to by that.
+    pub async fn create_actor(
+        &self,
+        kind: ObjectKind,
+        workspace: Uuid,
+        definition: Uuid,
+        name: &str,
+        settings: &Value,
+    ) -> Result<Kept<Actor>, ApiError> {
+        let (one, many) = family(kind);
+        let body = json!({
+            "workspaceId": workspace, format!("{one}DefinitionId"): definition, "name": name,
+            "connectionConfiguration": settings,
+        });
+        self.client.config(Kind::Write, &format!("/v1/{many}/create"), &body).await
+    }
+
+    /// Replaces name and settings of a source or destination.
+    pub async fn update_actor(
+        &self,
+        kind: ObjectKind,
+        id: Uuid,
+        name: &str,
+        settings: &Value,
+    ) -> Result<Kept<Actor>, ApiError> {
+        let (one, many) = family(kind);
+        let body = json!({format!("{one}Id"): id, "name": name, "connectionConfiguration": settings});
+        self.client.config(Kind::Write, &format!("/v1/{many}/update"), &body).await
+    }
+
+    /// Deletes an object; one that is gone already is no error. A source or destination takes its connections along.
+    pub async fn delete(&self, kind: ObjectKind, id: Uuid) -> Result<(), ApiError> {
+        let (one, many) = family(kind);
+        let body = json!({ format!("{one}Id"): id });
+        match self.client.config::<Value>(Kind::Write, &format!("/v1/{many}/delete"), &body).await {
+            Err(e) if !e.is_absent() => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the check of a source or destination that exists.
+    pub async fn check(&self, kind: ObjectKind, id: Uuid) -> Result<(), RunError> {
+        let (one, many) = family(kind);
+        let body = json!({ format!("{one}Id"): id });
+        let answer: Value = self.client.config(Kind::Check, &format!("/v1/{many}/check_connection"), &body).await?;
+        checked(&answer)
+    }
+
+    /// Runs the check of settings that no source or destination has yet.
+    pub async fn check_settings(
+        &self,
+        kind: ObjectKind,
+        workspace: Uuid,
+        definition: Uuid,
+        settings: &Value,
+    ) -> Result<(), RunError> {
+        let (one, many) = family(kind);
+        let body = json!({
+            format!("{one}DefinitionId"): definition, "workspaceId": workspace, "connectionConfiguration": settings,
+        });
+        let path = format!("/v1/scheduler/{many}/check_connection");
+        checked(&self.client.config(Kind::Check, &path, &body).await?)
+    }
+
+    /// Reads a source's catalog, never from the cache and never naming a connection: that could pause it.
+    pub async fn discover(&self, source: Uuid) -> Result<Discovery, RunError> {
+        match self.discover_by_command(source).await {
+            // before 1.7 there are no commands
+            Err(RunError::Api(e)) if e.fate == Fate::Answered(404) => {}
+            other => return other,
+        }
+        let body = json!({"sourceId": source, "disable_cache": true});
+        let answer: Value = self.client.config(Kind::Discover, "/v1/sources/discover_schema", &body).await?;
+        discovered(&answer, &answer["jobInfo"])
+    }
+
+    /// The form that does not hold a request open. Its id is ours, so asking twice runs it once.
+    async fn discover_by_command(&self, source: Uuid) -> Result<Discovery, RunError> {
+        let id = Uuid::now_v7().to_string();
+        let run = json!({"id": id, "actor_id": source});
+        self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;
+        let began = tokio::time::Instant::now();
+        let body = json!({ "id": id });
+        loop {
+            let answer: Value = self.client.config(Kind::Read, "/v1/commands/status", &body).await?;
+            match answer.get("status").and_then(Value::as_str) {
+                Some("completed") => break,
+                Some("cancelled") => return Err(RunError::Connector("the discover was cancelled in Airbyte".into())),
+                _ if began.elapsed() > self.client.discover_deadline() => {
+                    let why = "the discover still runs; its result is looked for at the next look";
+                    return Err(ApiError::new("POST /v1/commands/status", Fate::Unknown, why).into());
+                }
+                _ => tokio::time::sleep(POLL).await,
+            }
+        }
+        let answer: Value = self.client.config(Kind::Read, "/v1/commands/output/discover", &body).await?;
+        discovered(&answer, &answer)
+    }
+
+    /// Every connection of a workspace.
+    pub async fn connections(&self, workspace: Uuid) -> Result<Vec<Kept<Connection>>, ApiError> {
+        let path = "/v1/connections/list";
+        let found: Value = self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await?;
+        list("connections", found, path)
+    }
+
+    /// A connection by id; `None` if it is deleted.
+    pub async fn connection(&self, id: Uuid) -> Result<Option<Kept<Connection>>, ApiError> {
+        let path = "/v1/connections/get";
+        let found: Result<Kept<Connection>, _> =
+            self.client.config(Kind::Read, path, &json!({"connectionId": id})).await;
+        match found {
+            Ok(found) if found.known.status == "deprecated" => Ok(None),
+            Ok(found) if found.known.connection_id != id => {
+                Err(ApiError::new(path, Fate::Garbled, "another object was answered"))
+            }
+            Ok(found) => Ok(Some(found)),
+            Err(e) if e.is_absent() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes a connection from a whole `ConnectionCreate`.
+    pub async fn create_connection(&self, body: &Value) -> Result<Kept<Connection>, ApiError> {
+        self.client.config(Kind::Write, "/v1/connections/create", body).await
+    }
+
+    /// Changes a connection: what is absent stays, a `syncCatalog` replaces the whole. Never clears data, and starts no job.
+    pub async fn update_connection(&self, mut body: Value) -> Result<(), ApiError> {
+        // without it, streams that changed are refreshed or cleared
+        body["skipReset"] = json!(true);
+        self.client.config::<Value>(Kind::Write, "/v1/web_backend/connections/update", &body).await.map(drop)
+    }
+
+    /// Starts a sync. While one runs it is refused with 409.
+    pub async fn sync(&self, connection: Uuid) -> Result<ApiJob, ApiError> {
+        let path = "/v1/connections/sync";
+        let answer: Value = self.client.config(Kind::Write, path, &json!({"connectionId": connection})).await?;
+        job(&answer).ok_or_else(|| ApiError::new(path, Fate::Garbled, "the answer names no job"))
+    }
+
+    /// The newest jobs of a connection, newest first.
+    pub async fn jobs(&self, connection: Uuid, limit: u32) -> Result<Vec<ApiJob>, ApiError> {
+        let body = json!({
+            "configTypes": ["sync", "reset_connection", "clear", "refresh"], "configId": connection,
+            "pagination": {"pageSize": limit, "rowOffset": 0},
+        });
+        let path = "/v1/jobs/list";
+        let answer: Value = self.client.config(Kind::Read, path, &body).await?;
+        let jobs: Vec<Value> = list("jobs", answer, path)?;
+        Ok(jobs.iter().filter_map(job).collect())
+    }
+
+    /// Cancels a job, if it is still the one that runs: cancelling acts on whatever the connection runs now.
+    pub async fn cancel(&self, connection: Uuid, id: i64) -> Result<(), ApiError> {
+        let running = self.jobs(connection, 1).await?.into_iter().find(|job| job.id == id && !job.has_ended());
+        if running.is_none() {
+            return Ok(());
+        }
+        self.client.config::<Value>(Kind::Write, "/v1/jobs/cancel", &json!({ "id": id })).await.map(drop)
+    }
+}
+
+/// The list below a key; an answer without it is broken, never empty.
+fn list<T: DeserializeOwned>(key: &str, mut answer: Value, call: &str) -> Result<Vec<T>, ApiError> {
+    let broken = || ApiError::new(call, Fate::Garbled, format!("the answer has no list `{key}`"));
+    let found = answer.get_mut(key).map(Value::take).filter(Value::is_array).ok_or_else(broken)?;
+    // serde's text repeats values, which may be settings
+    serde_json::from_value(found)
+        .map_err(|_| ApiError::new(call, Fate::Garbled, "an object of the list lacks what it must have"))
+}
+
+/// Pages of the public API until one is short. Objects that come twice count once.
+async fn pages<T, K: Ord, F: Future<Output = Result<Vec<T>, ApiError>>>(
+    page: impl Fn(usize) -> F,
+    key: impl Fn(&T) -> K,
+) -> Result<Vec<T>, ApiError> {
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+    for number in 0..PAGES_MAX {
+        let found = page(number * PAGE).await?;
+        let (full, before) = (found.len() >= PAGE, all.len());
+        all.extend(found.into_iter().filter(|one| seen.insert(key(one))));
+        if !full || all.len() == before {
+            return Ok(all);
+        }
+    }
+    Err(ApiError::new("a list", Fate::Garbled, "the list does not end"))
+}
+
+/// A check's answer. HTTP is 200 either way, and a job that broke has no status.
+fn checked(answer: &Value) -> Result<(), RunError> {
+    if answer["jobInfo"]["succeeded"].as_bool() == Some(false) {
+        return Err(RunError::Connector(failure(&answer["jobInfo"])));
+    }
+    match answer.get("status").and_then(Value::as_str) {
+        Some("succeeded") => Ok(()),
+        Some(_) => {
+            let why = answer.get("message").and_then(Value::as_str).and_then(text);
+            Err(RunError::Connector(why.unwrap_or_else(|| "the check failed and gave no reason".into())))
+        }
+        None => Err(ApiError::new("a check", Fate::Garbled, "the answer says neither succeeded nor failed").into()),
+    }
+}
+
+/// A discover's answer; `ran` holds how the run went. A failed discover is HTTP 200 without a catalog.
+fn discovered(answer: &Value, ran: &Value) -> Result<Discovery, RunError> {
+    let failed = ran.get("succeeded").and_then(Value::as_bool) == Some(false)
+        || ran.get("status").and_then(Value::as_str) == Some("failed");
+    if failed {
+        return Err(RunError::Connector(failure(ran)));
+    }
+    let catalog = answer.get("catalog").and_then(|catalog| SyncCatalog::deserialize(catalog).ok());
+    let catalog = catalog.ok_or_else(|| ApiError::new("a discover", Fate::Garbled, "the answer has no catalog"))?;
+    let catalog_id = answer.get("catalogId").and_then(Value::as_str).and_then(|id| id.parse().ok());
+    Ok(Discovery { catalog, catalog_id })
+}
+
+fn failure(ran: &Value) -> String {
+    let reason = &ran["failureReason"];
+    let said =
+        [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str).and_then(text);
+    said.unwrap_or_else(|| "the connector failed and gave no reason".into())
+}
+
+/// `{"job": {…}, "attempts": […]}`; attempts may be wrapped once more.
+fn job(answer: &Value) -> Option<ApiJob> {
+    let job = answer.get("job")?;
+    let number = |value: &Value| value.as_i64().unwrap_or_default();
+    let attempts: Vec<&Value> = answer.get("attempts").and_then(Value::as_array).into_iter().flatten().collect();
+    let last = attempts.last().map(|attempt| attempt.get("attempt").unwrap_or(attempt));
+    let said = last.and_then(|attempt| attempt["failureSummary"]["failures"][0]["externalMessage"].as_str());
+    let stats = |aggregated: &str, of_attempt: &str| {
+        let told = [&job["aggregatedStats"][aggregated], last.map_or(&Value::Null, |last| &last[of_attempt])];
+        told.into_iter().find_map(Value::as_u64).unwrap_or_default()
+    };
+    Some(ApiJob {
+        id: job.get("id")?.as_i64()?,
+        status: job.get("status")?.as_str()?.to_owned(),
+        kind: job.get("configType").and_then(Value::as_str).unwrap_or("sync").to_owned(),
+        created_at: number(&job["createdAt"]),
+        updated_at: number(&job["updatedAt"]),
+        rows: stats("recordsCommitted", "recordsSynced"),
+        bytes: stats("bytesCommitted", "bytesSynced"),
+        attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
+        failure: said.and_then(text),
+    })
+}
