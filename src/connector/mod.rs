@@ -4,6 +4,7 @@
 //! reading goes on after it. What a row becomes in landing, and when a position counts as reached, is the engine's
 //! business.
 
+mod airbyte;
 pub mod copy_text;
 mod error;
 mod file;
@@ -65,8 +66,19 @@ pub struct Batch {
     pub rows: Vec<u8>,
     /// How many lines.
     pub count: u64,
-    /// Where to go on. `None`: this read cannot be taken up in the middle, only begun anew.
-    pub state: Option<Value>,
+    /// Where to go on.
+    pub position: Position,
+}
+
+/// Where reading can be taken up behind a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Position {
+    /// Not behind this batch. If the read is cut off, what landed since the last position, or since the beginning, is
+    /// taken out and read again.
+    #[default]
+    Open,
+    /// Here: the connector's own words.
+    After(Value),
 }
 
 /// Rows are sent on when a batch has grown to this size: large enough that a commit costs little beside its COPY, small
@@ -100,11 +112,12 @@ impl BatchSink {
 }
 
 /// The connectors there are.
-pub const CONNECTORS: &[&str] = &["file", "postgres"];
+pub const CONNECTORS: &[&str] = &["airbyte", "file", "postgres"];
 
-/// The connector for a source, its settings checked.
-pub fn open(source: &EndpointHandle) -> Result<Box<dyn Connector>, EngineError> {
+/// The connector for a source, its settings checked. `commands` are the programs that may be run on this machine.
+pub fn open(source: &EndpointHandle, commands: &[String]) -> Result<Box<dyn Connector>, EngineError> {
     match source.connector.as_str() {
+        "airbyte" => Ok(Box::new(airbyte::Airbyte::open(source, commands)?)),
         "postgres" => Ok(Box::new(postgres::Postgres::open(source)?)),
         "file" => Ok(Box::new(file::File::open(source)?)),
         other => Err(EngineError {

@@ -4,11 +4,11 @@
 //! one that other readers ignore: `x-aam-type` holds the type in a lock's form (`decimal(40,2)`, `map`, `any!`,
 //! `string<date>`), `x-aam-place` the field's place, because our JSON objects keep no order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::{Catalog, Cursor, Field, FieldPath, FieldType, Segment, Stream, StringFormat};
+use super::{Catalog, Cursor, Field, FieldPath, FieldType, Segment, Stream, StringFormat, SyncMode};
 
 /// The fields of a stream by path.
 pub type Fields = BTreeMap<FieldPath, Field>;
@@ -41,6 +41,35 @@ pub fn airbyte_catalog(catalog: &Catalog) -> Value {
         Value::Object(out)
     };
     json!({"streams": catalog.streams.iter().map(stream).collect::<Vec<_>>()})
+}
+
+/// One `AirbyteStream`, in the protocol's spelling or in that of the Config API; `None` without a name.
+pub fn stream_from_airbyte(stream: &Value) -> Option<(super::StreamName, Stream)> {
+    let get = |protocol: &str, api: &str| stream.get(protocol).or_else(|| stream.get(api)).unwrap_or(&Value::Null);
+    let namespace = stream.get("namespace").and_then(Value::as_str).map(str::to_owned);
+    let name = super::StreamName { namespace, name: stream.get("name")?.as_str()?.to_owned() };
+    let words = get("supported_sync_modes", "supportedSyncModes").as_array().into_iter().flatten();
+    let mut modes: BTreeSet<SyncMode> = words.filter_map(|word| word.as_str()?.parse().ok()).collect();
+    if modes.is_empty() {
+        // a source that says nothing can at least be read whole
+        modes.insert(SyncMode::FullRefresh);
+    }
+    let default = path_from_airbyte(get("default_cursor_field", "defaultCursorField"));
+    let source_defined = get("source_defined_cursor", "sourceDefinedCursor").as_bool() == Some(true);
+    let cursor = match modes.contains(&SyncMode::Incremental) {
+        false => Cursor::None,
+        true if source_defined => Cursor::SourceDefined(default),
+        true => Cursor::Any(default),
+    };
+    let key = get("source_defined_primary_key", "sourceDefinedPrimaryKey").as_array().into_iter().flatten();
+    let key = key.filter_map(path_from_airbyte).collect();
+    Some((name, Stream { key, cursor, modes, fields: stream_from_json_schema(get("json_schema", "jsonSchema")) }))
+}
+
+/// `["address", "city"]`; `None` for an empty or absent one.
+pub fn path_from_airbyte(words: &Value) -> Option<FieldPath> {
+    let name = |word: &Value| Some(Segment::Name(word.as_str()?.to_owned()));
+    FieldPath::from_segments(words.as_array()?.iter().map(name).collect::<Option<_>>()?)
 }
 
 /// The JSON Schema of a record with these fields.

@@ -55,6 +55,8 @@ pub struct Engine {
     pub kind: EngineKind,
     /// Caps the mode of every spec.
     pub mode: Mode,
+    /// Programs that specs may name as connectors (`type: airbyte`): what runs on this machine is not for a commit to say.
+    pub commands: Vec<String>,
 }
 
 /// Which execution plane.
@@ -160,7 +162,7 @@ impl Default for Repository {
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { kind: EngineKind::Embedded, mode: Mode::Manage }
+        Self { kind: EngineKind::Embedded, mode: Mode::Manage, commands: Vec::new() }
     }
 }
 

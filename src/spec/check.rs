@@ -13,8 +13,9 @@ use super::names::Role;
 use super::raw::{RawConnection, RawDestination, RawEntity, RawLock, RawMapping, RawRejection, RawSource};
 use super::read::{FromNode, Text, nearest};
 use super::source::{Problems, Source};
+use super::value::read_config;
 use super::yaml::{self, Node};
-use super::{Config, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
+use super::{Config, ConfigValue, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
 
 pub(super) use connection::{CheckedConnection, EndpointChoice};
 
@@ -45,9 +46,54 @@ pub(super) struct CheckedEndpoint {
 }
 
 impl CheckedEndpoint {
-    pub(super) fn read(end: End, connector: &Text, config: Option<&Node>, to: &mut Problems<'_>) -> Self {
-        let config = check_config(end, connector, config, to);
+    /// An endpoint of an engine's connector, or of a program that speaks Airbyte's connector protocol.
+    pub(super) fn read(
+        end: End,
+        connector: &Text,
+        program: Program<'_>,
+        config: Option<&Node>,
+        to: &mut Problems<'_>,
+    ) -> Self {
+        let config = match connector.value.as_str() {
+            PROGRAM if end == End::Source => program.check(connector, config, to),
+            _ => {
+                if let Some(stray) = program.command.and_then(<[Text]>::first).or(program.manifest) {
+                    let d = Diagnostic::error("AAM-S023", format!("only a source of `type: {PROGRAM}` runs a program"));
+                    to.add(&stray.place(), d.help("remove `command` and `manifest`, or correct the type"));
+                }
+                check_config(end, connector, config, to)
+            }
+        };
         Self { connector: connector.value.clone(), config }
+    }
+}
+
+/// The connector that is any program.
+const PROGRAM: &str = "airbyte";
+
+/// What a source says about the program that reads it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Program<'a> {
+    /// The program and its first arguments.
+    pub command: Option<&'a [Text]>,
+    /// A declarative manifest.
+    pub manifest: Option<&'a Text>,
+}
+
+impl Program<'_> {
+    /// Its settings as the connector takes them: `command`, `manifest`, and the program's own below `config`.
+    fn check(self, connector: &Text, config: Option<&Node>, to: &mut Problems<'_>) -> Config {
+        let command = self.command.unwrap_or_default();
+        if command.is_empty() {
+            let d = Diagnostic::error("AAM-S024", format!("`type: {PROGRAM}` needs `command`: the program to run"));
+            to.add(&connector.place(), d.help("add it beside `type:`, for example `command: [source-faker]`"));
+        }
+        let text = |text: &Text| ConfigValue::Text(text.value.clone());
+        let mut whole = Config::from([("command".to_owned(), ConfigValue::List(command.iter().map(text).collect()))]);
+        whole.extend(self.manifest.map(|manifest| ("manifest".to_owned(), text(manifest))));
+        let config = config.and_then(|node| read_config(node, to));
+        whole.extend(config.map(|config| ("config".to_owned(), ConfigValue::Map(config))));
+        whole
     }
 }
 
@@ -101,12 +147,15 @@ fn check_spec(name: &ConnectionRef, node: &Node, to: &mut Problems<'_>) -> Optio
         }
         "source" => {
             let raw = RawSource::read(node, to)?;
-            let read = CheckedEndpoint::read(End::Source, &raw.r#type, raw.config.as_ref().map(|f| &f.0), to);
+            let program = Program { command: raw.command.as_deref(), manifest: raw.manifest.as_ref() };
+            let config = raw.config.as_ref().map(|f| &f.0);
+            let read = CheckedEndpoint::read(End::Source, &raw.r#type, program, config, to);
             Some(Checked::Endpoint(End::Source, read))
         }
         _ => {
             let raw = RawDestination::read(node, to)?;
-            let read = CheckedEndpoint::read(End::Destination, &raw.r#type, raw.config.as_ref().map(|f| &f.0), to);
+            let config = raw.config.as_ref().map(|f| &f.0);
+            let read = CheckedEndpoint::read(End::Destination, &raw.r#type, Program::default(), config, to);
             Some(Checked::Endpoint(End::Destination, read))
         }
     }

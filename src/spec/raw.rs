@@ -53,8 +53,13 @@ raw! {
         /// Always `source`.
         #[schemars(extend("const" = "source"))]
         kind: Text,
-        /// The connector: `postgres`, `file`, or a source connector of the engine.
+        /// The connector: `postgres`, `file`, `airbyte` (any Airbyte source connector as a program), or a source connector of
+        /// the engine.
         r#type: Text,
+        /// With `type: airbyte`: the program and its first arguments, for example `[source-faker]`.
+        command: Option<Vec<Text>>,
+        /// With `type: airbyte`: the declarative manifest (YAML connector) that the program is to run.
+        manifest: Option<Text>,
         /// The connector's settings. Secrets only as `${env:…}`, `${file:…}` or `${credential:…}`.
         config: Option<Free>,
     }
@@ -78,6 +83,10 @@ raw! {
     RawInline = "an inline source or destination" {
         /// The connector.
         r#type: Text,
+        /// With `type: airbyte`: the program and its first arguments, for example `[source-faker]`.
+        command: Option<Vec<Text>>,
+        /// With `type: airbyte`: the declarative manifest (YAML connector) that the program is to run.
+        manifest: Option<Text>,
         /// The connector's settings. Secrets only as `${env:…}`, `${file:…}` or `${credential:…}`.
         config: Option<Free>,
     }

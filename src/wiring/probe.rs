@@ -99,8 +99,8 @@ pub fn resolve(endpoint: &Endpoint, root: &Path) -> Result<EndpointHandle, Secre
 }
 
 /// Tries a source.
-pub async fn check_source(source: &EndpointHandle) -> Result<(), EngineError> {
-    embedded::check_source(source).await
+pub async fn check_source(source: &EndpointHandle, settings: &Settings) -> Result<(), EngineError> {
+    embedded::check_source(source, &settings.engine.commands).await
 }
 
 /// Tries a destination.

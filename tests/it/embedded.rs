@@ -3,4 +3,5 @@
 mod files;
 pub mod harness;
 mod postgres;
+mod programs;
 mod resume;

@@ -41,7 +41,7 @@ pub(super) async fn all(base: &Path, settings: &Settings) -> Vec<Check> {
     checks.push(daemon(&state).await);
     checks.push(watches(&root).await);
     match resolution {
-        Some(resolution) => checks.extend(sources::check_all(&resolution.desired, &root).await),
+        Some(resolution) => checks.extend(sources::check_all(&resolution.desired, settings, &root).await),
         None => checks.push(Check::skipped("sources and destinations", "the repository cannot be read")),
     }
     checks

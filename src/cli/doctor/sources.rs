@@ -7,11 +7,12 @@ use futures_util::future::join_all;
 
 use super::Check;
 use super::checks::PATIENCE;
+use crate::settings::Settings;
 use crate::spec::{Desired, Endpoint};
 use crate::wiring::probe;
 
 /// One check for each, all at the same time; several connections that share one have it checked once.
-pub(super) async fn check_all(desired: &Desired, root: &Path) -> Vec<Check> {
+pub(super) async fn check_all(desired: &Desired, settings: &Settings, root: &Path) -> Vec<Check> {
     let mut endpoints: BTreeMap<String, (&Endpoint, bool)> = BTreeMap::new();
     for connection in desired.connections.values() {
         endpoints.insert(format!("source {}", connection.source.name), (&connection.source, true));
@@ -20,10 +21,11 @@ pub(super) async fn check_all(desired: &Desired, root: &Path) -> Vec<Check> {
     if endpoints.is_empty() {
         return vec![Check::skipped("sources and destinations", "no connection is declared")];
     }
-    join_all(endpoints.iter().map(|(name, (endpoint, is_source))| check(name, endpoint, *is_source, root))).await
+    join_all(endpoints.iter().map(|(name, (endpoint, is_source))| check(name, endpoint, *is_source, settings, root)))
+        .await
 }
 
-async fn check(name: &str, endpoint: &Endpoint, is_source: bool, root: &Path) -> Check {
+async fn check(name: &str, endpoint: &Endpoint, is_source: bool, settings: &Settings, root: &Path) -> Check {
     let handle = match probe::resolve(endpoint, root) {
         Ok(handle) => handle,
         Err(error) => {
@@ -34,8 +36,9 @@ async fn check(name: &str, endpoint: &Endpoint, is_source: bool, root: &Path) ->
             );
         }
     };
-    let tried =
-        async { if is_source { probe::check_source(&handle).await } else { probe::check_destination(&handle).await } };
+    let tried = async {
+        if is_source { probe::check_source(&handle, settings).await } else { probe::check_destination(&handle).await }
+    };
     match tokio::time::timeout(PATIENCE, tried).await {
         Ok(Ok(())) => Check::pass(name, format!("{} answers", endpoint.connector)),
         Ok(Err(error)) => {

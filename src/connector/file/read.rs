@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::locate::Layout;
 use super::rows::{self, Cell, Row, Visitor, nameless};
+use crate::connector::Position::After;
 use crate::connector::copy_text::{NULL, push_escaped};
 use crate::connector::{BATCH_BYTES, Batch, BatchSink, How, ReadOrder};
 use crate::model::{FieldPath, FieldType};
@@ -133,7 +134,7 @@ impl Reading<'_> {
 
     fn send(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
-        batch.state = Some(serde_json::to_value(&self.position).expect("a position is plain data"));
+        batch.position = After(serde_json::to_value(&self.position).expect("a position is plain data"));
         self.stopped = self.sink.blocking_send(batch).is_err();
     }
 }

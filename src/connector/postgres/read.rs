@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnection;
 use super::catalog::{self, Column, Relation};
 use super::connect::{begin_reading, ident, literal};
 use super::position::{Along, Position};
+use crate::connector::Position::After;
 use crate::connector::copy_text::{push_escaped, split_last, unescape};
 use crate::connector::{BATCH_BYTES, Batch, BatchSink, How, ReadOrder, database_error, failure};
 use crate::model::FieldPath;
@@ -217,7 +218,9 @@ impl Growing<'_> {
         };
         let mut batch = std::mem::take(&mut self.batch);
         self.batch.rows.reserve(BATCH_BYTES + BATCH_BYTES / 8);
-        batch.state = position.map(|p| serde_json::to_value(p).expect("a position is plain data"));
+        if let Some(position) = position {
+            batch.position = After(serde_json::to_value(position).expect("a position is plain data"));
+        }
         batch
     }
 }

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{Catalog, Cursor, FieldPath, Segment, Stream, StreamName, SyncMode, json_schema};
+use crate::model::json_schema::{self, path_from_airbyte, stream_from_airbyte};
+use crate::model::{Catalog, Cursor, FieldPath, Segment, StreamName};
 use crate::ports::ConfiguredStream;
 use crate::spec::StreamMode;
 
@@ -16,29 +17,7 @@ const SERVER_OWNED: [&str; 4] = ["generationId", "minimumGenerationId", "syncId"
 
 /// A catalog of a discover, or the streams of a `syncCatalog` without their configuration.
 pub fn catalog(entries: &[Value]) -> Catalog {
-    let streams = entries.iter().filter_map(|entry| stream(entry.get("stream")?));
-    Catalog { streams: streams.collect() }
-}
-
-/// One stream; `None` without a name.
-pub fn stream(stream: &Value) -> Option<(StreamName, Stream)> {
-    let name = name(stream)?;
-    let words = stream.get("supportedSyncModes").and_then(Value::as_array).into_iter().flatten();
-    let mut modes: BTreeSet<SyncMode> = words.filter_map(|word| word.as_str()?.parse().ok()).collect();
-    if modes.is_empty() {
-        // the protocol: a source that says nothing can at least be read whole
-        modes.insert(SyncMode::FullRefresh);
-    }
-    let default = stream.get("defaultCursorField").and_then(path);
-    let cursor =
-        match (stream.get("sourceDefinedCursor").and_then(Value::as_bool), modes.contains(&SyncMode::Incremental)) {
-            (_, false) => Cursor::None,
-            (Some(true), true) => Cursor::SourceDefined(default),
-            (_, true) => Cursor::Any(default),
-        };
-    let schema = stream.get("jsonSchema").unwrap_or(&Value::Null);
-    let key = stream.get("sourceDefinedPrimaryKey").map(paths).unwrap_or_default();
-    Some((name, Stream { key, cursor, modes, fields: json_schema::stream_from_json_schema(schema) }))
+    Catalog { streams: entries.iter().filter_map(|entry| stream_from_airbyte(entry.get("stream")?)).collect() }
 }
 
 /// The streams that a connection carries, by name; a stream in a mode that `aam` has no word for is an error.
@@ -49,7 +28,7 @@ pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
         if config.get("selected").and_then(Value::as_bool) == Some(false) {
             continue;
         }
-        let Some((name, mut schema)) = entry.get("stream").and_then(stream) else { continue };
+        let Some((name, mut schema)) = entry.get("stream").and_then(stream_from_airbyte) else { continue };
         if let Some(selected) = selected_fields(config) {
             schema.fields.retain(|path, _| selected.contains(path.root()));
         }
@@ -58,7 +37,7 @@ pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
         streams.push(ConfiguredStream {
             name,
             mode,
-            cursor: config.get("cursorField").and_then(path),
+            cursor: config.get("cursorField").and_then(path_from_airbyte),
             key: config.get("primaryKey").map(paths).unwrap_or_default(),
             schema,
         });
@@ -168,14 +147,8 @@ fn selected_fields(config: &Value) -> Option<BTreeSet<String>> {
     Some(fields.iter().filter_map(first).collect())
 }
 
-/// `["address", "city"]`; `None` for an empty or absent one.
-fn path(words: &Value) -> Option<FieldPath> {
-    let name = |word: &Value| Some(Segment::Name(word.as_str()?.to_owned()));
-    FieldPath::from_segments(words.as_array()?.iter().map(name).collect::<Option<_>>()?)
-}
-
 fn paths(list: &Value) -> Vec<FieldPath> {
-    list.as_array().into_iter().flatten().filter_map(path).collect()
+    list.as_array().into_iter().flatten().filter_map(path_from_airbyte).collect()
 }
 
 fn words(path: &FieldPath) -> Value {

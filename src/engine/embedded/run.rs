@@ -64,8 +64,8 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Ended {
     let failed = |why: String| Ended::With(JobState::Failed, Some(why));
-    let opened =
-        connector::open(&order.source).and_then(|s| Ok((Arc::from(s), Destination::open(&order.destination)?)));
+    let opened = connector::open(&order.source, &shared.commands)
+        .and_then(|s| Ok((Arc::from(s), Destination::open(&order.destination)?)));
     let (source, destination) = match opened {
         Ok(opened) => opened,
         Err(error) => return failed(error.to_string()),

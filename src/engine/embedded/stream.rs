@@ -18,7 +18,7 @@ use super::names::{self, TableName};
 use super::raw_id::RawIds;
 use super::table::{self, Column};
 use super::writer::{self, Frame};
-use crate::connector::{Batch, BatchSink, Connector, How, ReadOrder, database_error, failure};
+use crate::connector::{Batch, BatchSink, Connector, How, Position, ReadOrder, database_error, failure};
 use crate::model::FieldPath;
 use crate::ports::{ConfiguredStream, EngineError, Remedy, applied, recorded, sent, written};
 use crate::spec::StreamMode;
@@ -89,8 +89,10 @@ impl StreamSync<'_> {
         let mut prepared = written("prepare_table", self.prepare(&mut db, report)).await?;
         report.committed(progress(&prepared.entry)).await?;
         if !prepared.entry.finished {
-            if !self.carry(&mut db, &mut prepared, source, report).await? {
-                return Ok(false);
+            let carried = self.carry(&mut db, &mut prepared, source, report).await;
+            if !matches!(carried, Ok(true)) {
+                self.leave_nothing_open(&mut db, &mut prepared).await;
+                return carried;
             }
             written("finish_table", self.finish(&mut db, &mut prepared)).await.map_err(|e| self.wrong(&e))?;
         }
@@ -216,8 +218,12 @@ impl StreamSync<'_> {
             entry.state = None;
         }
         entry.indexed &= there;
+        let was_finished = entry.finished;
         (entry.connection, entry.job, entry.finished, entry.rows, entry.bytes) =
             (self.connection, self.job, false, 0, 0);
+        if was_finished {
+            entry.mark = entry.last_raw_id;
+        }
         if self.stream.mode == StreamMode::FullRefreshOverwrite {
             entry.generation += 1;
         }
@@ -239,12 +245,13 @@ impl StreamSync<'_> {
         Ok(Entry {
             connection: self.connection,
             job: self.job,
-            finished: false,
+            finished: true,
             rows: 0,
             bytes: 0,
             state: None,
             generation,
             last_raw_id: last,
+            mark: last,
             indexed: false,
             columns: Vec::new(),
         })
@@ -265,8 +272,9 @@ impl StreamSync<'_> {
             let sql = format!("DROP TABLE IF EXISTS {}; {}", target.sql(), table::create(target, columns));
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(db).await.map_err(wrong)?;
             (entry.state, entry.rows, entry.bytes) = (None, 0, 0);
+            return Ok(());
         }
-        Ok(())
+        self.take_out_open_rows(db, target, entry).await.map_err(wrong)
     }
 
     /// The table itself: made, or brought to the stream's columns. Rows that a cut-off read of this very job left are
@@ -290,12 +298,44 @@ impl StreamSync<'_> {
         if !entry.indexed && self.stream.mode == StreamMode::IncrementalAppendDedup {
             self.index(db, self.table, entry, columns).await.map_err(wrong)?;
         }
-        if entry.rows > 0 && entry.state.is_none() {
-            let sql = format!("DELETE FROM {} WHERE (_airbyte_meta ->> 'sync_id')::bigint = $1", self.table.sql());
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(self.job).execute(db).await.map_err(wrong)?;
-            (entry.rows, entry.bytes) = (0, 0);
+        self.take_out_open_rows(db, self.table, entry).await.map_err(wrong)
+    }
+
+    /// Takes out the rows that landed behind the position at which this job goes on. A merge by key needs no such care:
+    /// reading a row twice leaves one.
+    async fn take_out_open_rows(
+        &self,
+        db: &mut PgConnection,
+        table: &TableName,
+        entry: &mut Entry,
+    ) -> Result<(), sqlx::Error> {
+        if self.stream.mode == StreamMode::IncrementalAppendDedup || entry.last_raw_id == entry.mark {
+            return Ok(());
+        }
+        let mark = entry.mark.map(|mark| mark.to_string()).unwrap_or_default();
+        let sql = format!("DELETE FROM {} WHERE _airbyte_raw_id COLLATE \"C\" > $1", table.sql());
+        let gone = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(mark).execute(db).await?.rows_affected();
+        entry.rows = (entry.rows - i64::try_from(gone).unwrap_or(0)).max(0);
+        if entry.rows == 0 {
+            entry.bytes = 0;
         }
         Ok(())
+    }
+
+    /// A read that ended early leaves no row that the next one brings again. What fails here is made good when the next
+    /// job prepares the table.
+    async fn leave_nothing_open(&self, db: &mut PgConnection, prepared: &mut Prepared) {
+        let work = async {
+            let mut tx = db.begin().await?;
+            let mut entry = prepared.entry.clone();
+            self.take_out_open_rows(&mut tx, &prepared.target, &mut entry).await?;
+            entry.mark = entry.last_raw_id;
+            ledger::save(&mut tx, self.table, &self.stream.name, &entry).await?;
+            tx.commit().await
+        };
+        if let Err(error) = Box::pin(work).await {
+            tracing::warn!("stream {}: rows behind the last position wait for the next job: {error}", self.stream.name);
+        }
     }
 
     async fn index(
@@ -396,7 +436,10 @@ impl StreamSync<'_> {
         next.rows += i64::try_from(batch.count).unwrap_or(0);
         next.bytes += i64::try_from(batch.rows.len()).unwrap_or(0);
         next.last_raw_id = Some(ids.last());
-        next.state.clone_from(&batch.state);
+        if let Position::After(state) = &batch.position {
+            next.state = Some(state.clone());
+            next.mark = next.last_raw_id;
+        }
         let mut tx = db.begin().await?;
         if batch.count > 0 {
             if prepared.key.is_empty() {

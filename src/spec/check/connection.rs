@@ -14,7 +14,7 @@ use crate::spec::{
     Config, FieldSelection, Mode, OnDelete, RepairPolicy, Schedule, Selection, StreamChoice, WhenBreaking,
 };
 
-use super::{CheckedEndpoint, parse};
+use super::{CheckedEndpoint, Program, parse};
 
 /// What is automatic below this confidence would be a coin toss.
 const LEAST_THRESHOLD: f64 = 0.5;
@@ -81,7 +81,8 @@ fn check_endpoint(end: End, name: &ConnectionRef, raw: &RawEndpoint, to: &mut Pr
         }
         RawEndpoint::Inline(inline) => {
             let config = inline.config.as_ref().map(|f| &f.0);
-            EndpointChoice::Inline(CheckedEndpoint::read(end, &inline.r#type, config, to))
+            let program = Program { command: inline.command.as_deref(), manifest: inline.manifest.as_ref() };
+            EndpointChoice::Inline(CheckedEndpoint::read(end, &inline.r#type, program, config, to))
         }
     }
 }

@@ -74,7 +74,7 @@ impl Bench {
         Self {
             source: pool(&landing).await,
             landing: pool(&landing).await,
-            engine: EmbeddedEngine::open(registry.clone()).await.unwrap(),
+            engine: EmbeddedEngine::open(registry.clone(), Vec::new()).await.unwrap(),
             registry,
             source_handle,
             destination_handle: postgres_handle("warehouse", &landing),

@@ -1,0 +1,187 @@
+//! A connector's program as a process: started in a folder of its own with its files, read line by line, ended with its
+//! children.
+//!
+//! The folder holds the settings, secrets included: only this user may enter it, and it goes when the run ends. What a
+//! killed `aam` left behind goes when the next run starts.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// The longest line that is read: the largest record or catalog.
+const LINE_MAX: usize = 64 << 20;
+/// So much of standard error is kept: its end.
+const TAIL_MAX: usize = 4 << 10;
+/// How long a program may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+/// Beginning of the folders' names; the process id follows.
+const FOLDER: &str = "aam-connector-";
+/// What a connector sees of our environment: the rest may hold secrets of others.
+const ENVIRONMENT: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "JAVA_HOME",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+];
+
+/// A program that runs.
+pub struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    line: Vec<u8>,
+    tail: Arc<Mutex<Vec<u8>>>,
+    tail_reader: tokio::task::JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Running {
+    /// Starts `command`, then `verb`, then each file as `--name PATH`, then `more`.
+    pub fn start(command: &[String], verb: &str, files: &[(&str, &Value)], more: &[String]) -> io::Result<Self> {
+        sweep(&std::env::temp_dir());
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("{FOLDER}{}-", std::process::id()))
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()?;
+        let mut arguments: Vec<OsString> = vec![verb.into()];
+        for (name, value) in files {
+            let path = folder.path().join(format!("{name}.json"));
+            // the folder's mode keeps others out
+            fs::write(&path, serde_json::to_vec(value)?)?;
+            arguments.extend([format!("--{name}").into(), path.into()]);
+        }
+        arguments.extend(more.iter().map(OsString::from));
+        let tmp = folder.path().join("tmp");
+        fs::create_dir(&tmp)?;
+        let (program, first) = command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;
+        let mut child = Command::new(program)
+            .args(first)
+            .args(arguments)
+            .env_clear()
+            .envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env("TMPDIR", &tmp)
+            .env("PYTHONUNBUFFERED", "1")
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let lines = BufReader::with_capacity(64 << 10, child.stdout.take().expect("piped"));
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().expect("piped");
+        let tail_reader = tokio::spawn(keep_tail(stderr, Arc::clone(&tail)));
+        Ok(Self { child, lines, line: Vec::new(), tail, tail_reader, _folder: folder })
+    }
+
+    /// The next line without its end; `None` at the end. A half line of a killed program is none.
+    pub async fn line(&mut self) -> io::Result<Option<&[u8]>> {
+        self.line.clear();
+        loop {
+            let chunk = self.lines.fill_buf().await?;
+            if chunk.is_empty() {
+                return Ok(None);
+            }
+            let end = chunk.iter().position(|b| *b == b'\n');
+            let taken = end.unwrap_or(chunk.len());
+            if self.line.len() + taken > LINE_MAX {
+                return Err(io::Error::other("it printed a line of more than 64 MiB"));
+            }
+            self.line.extend_from_slice(&chunk[..taken]);
+            self.lines.consume(taken + usize::from(end.is_some()));
+            if end.is_some() {
+                return Ok(Some(&self.line));
+            }
+        }
+    }
+
+    /// Waits for its end; the exit code, or `None` if a signal ended it.
+    pub async fn wait(&mut self) -> io::Result<Option<i32>> {
+        let status = tokio::time::timeout(GRACE, self.child.wait()).await;
+        let status = status.map_err(|_| io::Error::other("it closed its output and did not end"))??;
+        // a child of its own may keep standard error open
+        let _ = tokio::time::timeout(Duration::from_secs(1), &mut self.tail_reader).await;
+        Ok(status.code())
+    }
+
+    /// Asks it to end, and makes it.
+    pub async fn end(&mut self) {
+        self.signal(Signal::TERM);
+        let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        self.signal(Signal::KILL);
+    }
+
+    /// The end of its standard error.
+    pub fn tail(&self) -> String {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&tail).trim().to_owned()
+    }
+
+    /// The whole group: a wrapper's children too.
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            // gone already is as good
+            let _ = kill_process_group(pid, signal);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        self.tail_reader.abort();
+    }
+}
+
+async fn keep_tail(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<Vec<u8>>>) {
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut chunk).await {
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(&chunk[..count]);
+        let over = tail.len().saturating_sub(TAIL_MAX);
+        tail.drain(..over);
+    }
+}
+
+/// Removes folders whose process is gone.
+fn sweep(temp: &Path) {
+    for folder in fs::read_dir(temp).into_iter().flatten().flatten() {
+        let name = folder.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix(FOLDER)?.split('-').next()?.parse::<i32>().ok());
+        let alive = |pid| Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
+        if pid.is_some_and(|pid| !alive(pid)) {
+            // another user's cannot be removed, and need not be
+            let _ = fs::remove_dir_all(folder.path());
+        }
+    }
+}
+
+/// Whether the program can be found: as a path, or in the folders of `PATH`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| path.is_file());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
