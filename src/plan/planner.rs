@@ -251,16 +251,12 @@ fn plan_declared(
         plan.steps.push(Step::Look);
     }
     plan_lifecycle(connection, row, facts, manage, &mut plan);
-    if plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. })) || plan.standing != Standing::InSync {
-        if matches!(plan.standing, Standing::InSync) {
-            plan.standing = Standing::Changing;
-        }
-        return plan;
+    let commits = plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. }));
+    let settled = plan.standing == Standing::InSync && !commits;
+    if settled {
+        plan_drift(world, connection, row, facts, open, &mut plan);
     }
-    plan_drift(world, connection, row, facts, open, &mut plan);
-    if manage {
-        plan_sync(world, connection, row, facts, &mut plan);
-    }
+    plan_sync(world, connection, row, facts, settled, &mut plan);
     if plan.standing == Standing::InSync && plan.steps.iter().any(|step| !step.is_routine()) {
         plan.standing = Standing::Changing;
     }
@@ -332,7 +328,6 @@ fn plan_lifecycle(
     if facts.syncing && manage && !steps.is_empty() {
         // The engine's connection is not changed under a running sync.
         plan.standing = Standing::Changing;
-        plan.steps.push(Step::FollowSync);
     } else if manage {
         plan.steps.extend(steps);
     } else if let Some(step) = steps.first() {
@@ -411,16 +406,26 @@ fn plan_drift(
     }
 }
 
+/// `settled`: lock and settings are in force as far as they may be.
 fn plan_sync(
     world: &World<'_>,
     connection: &Connection,
     row: &ConnectionRow,
     facts: &Facts,
+    settled: bool,
     plan: &mut ConnectionPlan,
 ) {
     if facts.syncing {
-        plan.steps.push(Step::FollowSync);
-    } else if let Some(job) = facts.unnormalized {
+        // Once begun it is followed to its end, whatever the mode is by now; without its secrets it cannot be asked for.
+        if matches!(facts.secrets, Some(Ok(_))) {
+            plan.steps.push(Step::FollowSync);
+        }
+        return;
+    }
+    if connection.mode < Mode::Manage || !settled {
+        return;
+    }
+    if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
     } else if plan.steps.iter().all(Step::is_routine)
         && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))

@@ -265,6 +265,24 @@ fn looks_and_syncs_follow_schedules_and_asks() {
     = crm  in sync
     . crm  follow the running sync
     ");
+    // Begun is followed to its end, whatever else keeps the connection.
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(running), @r"
+    = crm  in sync
+    . crm  follow the running sync
+    ");
+    let unapplied = |c: &mut Case| {
+        running(c);
+        c.row().applied_digest = None;
+    };
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(unapplied), @r"
+    ! crm  needs mode: manage: update settings from its spec
+    . crm  follow the running sync
+    ");
+    let without_secret = |c: &mut Case| {
+        running(c);
+        c.facts().secrets = Some(Err("secret ${env:P}: not set".into()));
+    };
+    insta::assert_snapshot!(Case::crm("").after(without_secret), @"! crm  blocked: secret ${env:P}: not set");
     let landed = |c: &mut Case| c.facts().unnormalized = Some(7);
     insta::assert_snapshot!(Case::crm("").after(landed), @r"
     = crm  in sync
