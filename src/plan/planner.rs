@@ -82,6 +82,8 @@ pub struct RepairFacts {
     pub branch_current: bool,
     /// Whether syncs break without it.
     pub breaking: bool,
+    /// Whether what is automatic is itself breaking: rows that landed before read differently after it.
+    pub automatic_breaking: bool,
 }
 
 /// Plans everything. The result of carrying a plan out plans to nothing.
@@ -252,7 +254,8 @@ fn plan_declared(
     }
     plan_lifecycle(connection, row, facts, manage, &mut plan);
     let commits = plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. }));
-    let settled = plan.standing == Standing::InSync && !commits;
+    let heals = plan.steps.iter().any(|step| matches!(step, Step::Heal { .. }));
+    let settled = plan.standing == Standing::InSync && !commits && !heals;
     if settled {
         plan_drift(world, connection, row, facts, open, &mut plan);
     }
@@ -302,11 +305,13 @@ fn plan_lifecycle(
         return;
     }
     let mut steps = Vec::new();
+    let mut another_lock = false;
     if row.status == ConnectionStatus::Retired || row.paused {
         steps.push(Step::Resume);
     }
     if let Some(lock) = &connection.lock {
         let approved = row.fingerprint.as_ref() == Some(&lock.fingerprint);
+        another_lock = !approved;
         // A heal that was cut off, or failed and was taken back since: what the engine carries is uncertain.
         if !approved || row.status == ConnectionStatus::Healing {
             let version = if approved { row.version } else { row.version + 1 };
@@ -325,13 +330,15 @@ fn plan_lifecycle(
     if let Some((why, draft)) = &facts.lock {
         steps.push(Step::CommitLock { why: why.clone(), draft: draft.clone() });
     }
-    if facts.syncing && manage && !steps.is_empty() {
-        // The engine's connection is not changed under a running sync.
-        plan.standing = Standing::Changing;
-    } else if manage {
+    let Some(first) = steps.first() else { return };
+    if !manage {
+        plan.standing = Standing::NeedsManage { what: first.describe() };
+    } else if facts.syncing || (another_lock && facts.unnormalized.is_some()) {
+        // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
+        // that it landed under.
+        plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+    } else {
         plan.steps.extend(steps);
-    } else if let Some(step) = steps.first() {
-        plan.standing = Standing::NeedsManage { what: step.describe() };
     }
 }
 
@@ -365,7 +372,12 @@ fn plan_drift(
     if connection.mode == Mode::Manage
         && let Some((automatic, rule, commit)) = &repair.automatic
     {
-        plan.steps.push(Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() });
+        let step = Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() };
+        if repair.automatic_breaking && (facts.syncing || facts.unnormalized.is_some()) {
+            plan.standing = Standing::Finishing { syncing: facts.syncing, then: step.describe() };
+        } else {
+            plan.steps.push(step);
+        }
         return;
     }
     let Some((target, draft)) = &repair.proposed else { return };
@@ -422,7 +434,8 @@ fn plan_sync(
         }
         return;
     }
-    if connection.mode < Mode::Manage || !settled {
+    let finishing = matches!(plan.standing, Standing::Finishing { .. });
+    if connection.mode < Mode::Manage || !(settled || finishing) {
         return;
     }
     if let Some(job) = facts.unnormalized {

@@ -39,6 +39,14 @@ pub enum Standing {
     InSync,
     /// The steps bring it where it should be.
     Changing,
+    /// A sync that runs, or the rows that it landed, are finished with first: under the lock and the mapping that it began
+    /// with.
+    Finishing {
+        /// Whether it still runs; else its rows are being normalized.
+        syncing: bool,
+        /// What comes then.
+        then: String,
+    },
     /// A repair is open for review.
     AwaitingReview {
         /// The branch to merge.

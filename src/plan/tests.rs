@@ -44,6 +44,7 @@ fn proposed(digit: char) -> RepairFacts {
         branch: "aam/drift/x".into(),
         branch_current: false,
         breaking: false,
+        automatic_breaking: false,
     }
 }
 
@@ -211,14 +212,91 @@ fn the_engine_follows_lock_and_spec() {
     insta::assert_snapshot!(Case::crm("").after(secret), @"~ crm  update settings from its spec");
     let approved = |c: &mut Case| c.row().fingerprint = Some(shows('0'));
     insta::assert_snapshot!(Case::crm("mode: propose\n").after(approved), @"! crm  needs mode: manage: update catalog to version 2 (279ce447)");
+}
+
+#[test]
+fn what_landed_is_finished_with_before_another_lock_comes_into_force() {
+    let merged = |c: &mut Case| c.row().fingerprint = Some(shows('0'));
     let syncing = |c: &mut Case| {
-        c.row().fingerprint = Some(shows('0'));
+        merged(c);
         c.facts().syncing = true;
     };
     insta::assert_snapshot!(Case::crm("").after(syncing), @r"
-    = crm  changing
+    ~ crm  waits until the running sync has ended, then: update catalog to version 2 (279ce447)
     . crm  follow the running sync
     ");
+    let landed = |c: &mut Case| {
+        merged(c);
+        c.row().applied_digest = None;
+        c.facts().unnormalized = Some(7);
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @r"
+    ~ crm  waits until the rows of the last sync are normalized, then: update catalog to version 2 (279ce447)
+    . crm  normalize rows of job 7
+    ");
+    // Settings leave the lock in force alone.
+    let settings = |c: &mut Case| {
+        c.row().applied_digest = None;
+        c.facts().unnormalized = Some(7);
+    };
+    insta::assert_snapshot!(Case::crm("").after(settings), @r"
+    ~ crm  update settings from its spec
+    . crm  normalize rows of job 7
+    ");
+    let automatic = |breaking: bool| {
+        move |c: &mut Case| {
+            let automatic = Some((shows('a'), "additive".into(), draft("repair")));
+            c.facts().repair = Some(RepairFacts { automatic, automatic_breaking: breaking, ..proposed('b') });
+            c.facts().syncing = true;
+        }
+    };
+    insta::assert_snapshot!(Case::crm("").after(automatic(true)), @r"
+    ~ crm  waits until the running sync has ended, then: commit repair aaaaaaaa (rule:additive)
+    . crm  follow the running sync
+    ");
+    insta::assert_snapshot!(Case::crm("").after(automatic(false)), @r"
+    ~ crm  commit repair aaaaaaaa (rule:additive)
+    . crm  follow the running sync
+    ");
+    // What follows from a lock is planned once it is in force.
+    let healing = |c: &mut Case| {
+        automatic(false)(c);
+        c.facts().syncing = false;
+        merged(c);
+    };
+    insta::assert_snapshot!(Case::crm("").after(healing), @"~ crm  update catalog to version 2 (279ce447)");
+}
+
+#[test]
+fn what_a_crash_cut_off_is_gone_on_with() {
+    let unsettled = |c: &mut Case| c.facts().unsettled = true;
+    insta::assert_snapshot!(Case::crm("").after(unsettled), @r"
+    = crm  in sync
+    . crm  look up what became of interrupted effects
+    ");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(unsettled), @"= crm  in sync");
+    let with_drift = |c: &mut Case| {
+        unsettled(c);
+        c.facts().repair = Some(proposed('b'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(with_drift), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  look up what became of interrupted effects
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    ");
+    // The version is recorded already, but what the engine carries is uncertain.
+    let healing = |c: &mut Case| c.row().status = ConnectionStatus::Healing;
+    insta::assert_snapshot!(Case::crm("").after(healing), @"~ crm  update catalog to version 1 (279ce447)");
+    let unrecorded = |c: &mut Case| {
+        healing(c);
+        c.row().fingerprint = Some(shows('0'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(unrecorded), @"~ crm  update catalog to version 2 (279ce447)");
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(healing), @"! crm  needs mode: manage: update catalog to version 1 (279ce447)");
+    let pending = |c: &mut Case| c.row().status = ConnectionStatus::Pending;
+    insta::assert_snapshot!(Case::crm("").after(pending), @"+ crm  onboard from its lock: check, create");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(pending), @"! crm  needs mode: manage: it does not exist in the engine yet");
 }
 
 #[test]

@@ -95,13 +95,16 @@ impl Drifted {
 
     /// Streams with a change that breaks their mapping or their sync.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let breaking = |severity| matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync);
-        self.repair
-            .assessment
-            .changes
-            .iter()
-            .filter(|c| breaking(c.severity))
-            .map(|c| c.change.stream().clone())
-            .collect()
+        let changes = self.repair.assessment.changes.iter();
+        changes.filter(|c| is_breaking(c.severity)).map(|c| c.change.stream().clone()).collect()
     }
+
+    /// Whether what is automatic breaks a mapping or a sync.
+    pub(super) fn automatic_breaks(&self) -> bool {
+        self.repair.automatic.as_ref().is_some_and(|part| is_breaking(part.assessment.severity()))
+    }
+}
+
+fn is_breaking(severity: Severity) -> bool {
+    matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync)
 }

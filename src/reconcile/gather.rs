@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::drifted::Drifted;
+use super::landed::{LANDED, is_expected, unnormalized};
 use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
@@ -19,6 +20,8 @@ pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
     pub(super) mode_cap: spec::Mode,
     pub(super) files: BTreeMap<RepoPath, Arc<[u8]>>,
+    /// The text in force of each file; only of the committed state.
+    pub(super) good: Arc<BTreeMap<String, String>>,
     pub(super) desired: Arc<Desired>,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
@@ -176,9 +179,9 @@ impl Reconciler {
         let known = self.cache.lock().expect("no panic while held").last_good.clone();
         let last_good = match known {
             Some(known) => known,
-            None => self.doors.registry.last_good().await?,
+            None => Arc::new(self.doors.registry.last_good().await?),
         };
-        let (resolved, mut good) = resolve(snapshot, &last_good, policy);
+        let (mut resolved, mut good) = resolve(snapshot, &last_good, policy);
         // What a removed spec said about its removal is needed until that is done.
         for row in rows.iter().filter(|row| row.status != ConnectionStatus::Retired) {
             let path = spec::names::spec_path(&row.name);
@@ -186,9 +189,11 @@ impl Reconciler {
                 good.entry(path.to_string()).or_insert_with(|| text.clone());
             }
         }
-        if good != last_good {
+        if good != *last_good {
             self.doors.registry.set_last_good(&good).await?;
         }
+        let good = Arc::new(good);
+        resolved.good = good.clone();
         let resolved = Arc::new(resolved);
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.last_good = Some(good);
@@ -233,16 +238,17 @@ impl Reconciler {
     ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
         let branch_name = crate::repair::branch(&connection.name);
         let branch = branches.iter().find(|branch| branch.name == branch_name);
-        let syncing = intents.iter().any(|intent| intent.connection == row.id && intent.effect == "sync");
-        let ended = row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job));
+        let intents: Vec<&Intent> = intents.iter().filter(|intent| intent.connection == row.id).collect();
+        let syncing = intents.iter().any(|intent| intent.effect == "sync");
+        let landed = intents.iter().any(|intent| intent.effect == LANDED);
         let mut facts = Facts {
             secrets: Some(self.secrets_of(connection)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             syncing,
-            unsettled: intents.iter().any(|intent| intent.connection == row.id && intent.effect != "sync"),
-            unnormalized: ended.filter(|_| connection.mapping.is_some()),
+            unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
+            unnormalized: unnormalized(row).filter(|_| landed || connection.mapping.is_some()),
             ..Facts::default()
         };
         let whole = self.look_catalog(row).await?;
@@ -277,6 +283,7 @@ impl Reconciler {
             branch: branch_name,
             branch_current,
             breaking: !drifted.breaking_streams().is_empty(),
+            automatic_breaking: drifted.automatic_breaks(),
         });
         Ok((facts, Some(drifted)))
     }
@@ -425,7 +432,13 @@ pub(super) fn resolve(
     diagnostics.extend(crate::mapping::check(&resolution.desired));
     diagnostics.sort();
     let desired = Arc::new(resolution.desired);
-    let resolved =
-        Resolved { commit: snapshot.commit, mode_cap: policy.mode_cap, files: snapshot.files, desired, diagnostics };
+    let resolved = Resolved {
+        commit: snapshot.commit,
+        mode_cap: policy.mode_cap,
+        files: snapshot.files,
+        good: Arc::default(),
+        desired,
+        diagnostics,
+    };
     (resolved, resolution.good)
 }
