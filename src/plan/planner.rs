@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::schedule::next_after;
-use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, ObjectKind, Plan, Standing, Step};
+use super::{
+    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, ObjectKind, Plan, Standing, Step,
+};
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete};
@@ -364,7 +366,7 @@ fn plan_drift(
             plan.steps.push(Step::CloseDrift {
                 drift: pending.map(|d| d.id),
                 branch: our_branch,
-                why: "the source and the lock agree".into(),
+                why: Closing::Agreement,
             });
         }
         return;
@@ -391,7 +393,7 @@ fn plan_drift(
             plan.steps.push(Step::CloseDrift {
                 drift: pending.map(|d| d.id),
                 branch: our_branch,
-                why: format!("rejected by {}: {}", rejection.by, rejection.reason),
+                why: Closing::Rejection { by: rejection.by.clone(), reason: rejection.reason.clone() },
             });
         }
         return;

@@ -177,7 +177,7 @@ pub enum Step {
         /// The branch, if it is there.
         branch: Option<String>,
         /// Why.
-        why: String,
+        why: Closing,
     },
     /// Discover the source and compare.
     Look,
@@ -195,6 +195,34 @@ pub enum Step {
         /// What the spec said about that.
         on_delete: OnDelete,
     },
+}
+
+/// Why a drift is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Closing {
+    /// The source and the lock agree.
+    Agreement,
+    /// A person said no.
+    Rejection {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection has no spec any more.
+    Removal,
+}
+
+impl Closing {
+    /// The same for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Agreement => "the source and the lock agree".into(),
+            Self::Rejection { by, reason } => format!("rejected by {by}: {reason}"),
+            Self::Removal => "its spec is gone".into(),
+        }
+    }
 }
 
 impl Step {
@@ -220,7 +248,7 @@ impl Step {
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({why})", target.short()),
-            Self::CloseDrift { why, .. } => format!("close drift: {why}"),
+            Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),
             Self::Sync => "sync".into(),

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::drifted::Drifted;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
-use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, recorded, sent};
+use crate::plan::Closing;
+use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
 use crate::spec::Connection;
 
 /// The effect of an automatic repair's commit, in intents.
@@ -192,34 +193,45 @@ impl Reconciler {
         Ok(OutcomeKind::Applied)
     }
 
-    /// Removes the branch, then closes the drift: a crash between leaves a drift without a branch, which is planned again.
+    /// Removes the branch, then closes the drift: a crash between leaves a drift without a branch, which is planned again. A
+    /// branch that a person has checked out stays until they leave it; that is logged once, with the closing.
     pub(super) async fn close_drift(
         &self,
         connection: &ConnectionRef,
         drift: Option<Uuid>,
         branch: Option<&str>,
-        why: &str,
+        why: &Closing,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        let mut kept = None;
         if let Some(branch) = branch {
-            sent("withdraw", self.doors.repo.withdraw(branch)).await?;
+            match sent("withdraw", self.doors.repo.withdraw(branch)).await {
+                Err(error) if error.remedy == Remedy::Person => kept = Some(error),
+                withdrawn => withdrawn?,
+            }
         }
         let open = self.doors.registry.drifts(Some(lease.connection), true).await?;
         if let Some(mut row) = open.into_iter().find(|row| Some(row.id) == drift) {
-            row.status = if why.starts_with("rejected by") { DriftStatus::Rejected } else { DriftStatus::Withdrawn };
+            row.status = match why {
+                Closing::Rejection { .. } => DriftStatus::Rejected,
+                Closing::Agreement | Closing::Removal => DriftStatus::Withdrawn,
+            };
             row.branch = None;
             row.changed_at = self.doors.clock.now();
-            row.cause = why.to_owned();
+            row.cause = why.describe();
             let cause = by_aam(
-                format!("connection {connection}: drift {} closed: {why}", row.target.short()),
+                format!("connection {connection}: drift {} closed: {}", row.target.short(), row.cause),
                 json!({"drift": row.id}),
             );
             self.doors.registry.put_drift(lease, &row, &cause).await?;
+            if let Some(error) = &kept {
+                tracing::warn!(connection.name = %connection, "connection {connection}: {error}");
+            }
         }
         if branch.is_some() {
             recorded("withdraw");
         }
-        Ok(OutcomeKind::Applied)
+        Ok(kept.map_or(OutcomeKind::Applied, |error| OutcomeKind::Skipped(error.to_string())))
     }
 
     /// Removes the repair branch of a name that its connection left; one with a person's own commits stays theirs.

@@ -140,6 +140,24 @@ async fn a_repair_branch_that_cannot_move_is_left_until_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_drift_is_over_though_its_branch_is_checked_out_and_that_is_said_once() {
+    let world = renamed().await;
+    let (branch, other) = ("aam/drift/default/crm", world.dir().join("review"));
+    world.git(&["worktree", "add", "--quiet", other.to_str().unwrap(), branch]);
+    let daemon = world.daemon().await;
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_region TO billing_state").await;
+    for args in [&["apply", "--look"][..], &["apply"]] {
+        let ran = world.aam(args);
+        assert!(ran.out.contains("close drift: the source and the lock agree (skipped: withdrawing"), "{ran:?}");
+    }
+    assert_eq!(world.registry.one("SELECT status FROM drift_events").await, "withdrawn");
+    assert_eq!(daemon.log().matches("is checked out in a work tree").count(), 1, "{}", daemon.log());
+    world.git(&["worktree", "remove", other.to_str().unwrap()]);
+    world.aam_is(0, &["apply"]);
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_retired_connection_saw_last_is_no_reason_to_worry() {
     let world = World::with_crm("").await;
     world.aam_is(0, &["apply"]);
