@@ -18,7 +18,8 @@ use crate::spec::{self, Connection, Desired, Lock, WhenBreaking};
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
-    pub(super) mode_cap: spec::Mode,
+    /// What the settings said about specs.
+    settings: (spec::Mode, spec::Schedule),
     pub(super) files: BTreeMap<RepoPath, Arc<[u8]>>,
     /// The text in force of each file; only of the committed state.
     pub(super) good: Arc<BTreeMap<String, String>>,
@@ -171,7 +172,7 @@ impl Reconciler {
     ) -> Result<Arc<Resolved>, TurnError> {
         let cached = self.cache.lock().expect("no panic while held").resolution.clone();
         if let Some(cached) =
-            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.mode_cap == policy.mode_cap)
+            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.settings == policy.specs())
         {
             return Ok(cached);
         }
@@ -434,7 +435,7 @@ pub(super) fn resolve(
     let desired = Arc::new(resolution.desired);
     let resolved = Resolved {
         commit: snapshot.commit,
-        mode_cap: policy.mode_cap,
+        settings: policy.specs(),
         files: snapshot.files,
         good: Arc::default(),
         desired,

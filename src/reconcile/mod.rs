@@ -70,6 +70,13 @@ pub struct Policy {
     pub lease_ttl: Duration,
 }
 
+impl Policy {
+    /// What the resolution of specs depends on.
+    fn specs(&self) -> (Mode, Schedule) {
+        (self.mode_cap, self.look.clone())
+    }
+}
+
 /// Carries the loop. Cheap to share; holds only caches and who it is.
 pub struct Reconciler {
     doors: Doors,
