@@ -6,11 +6,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::schedule::next_after;
 use super::{
-    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, ObjectKind, Plan, Standing, Step,
+    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Noting, ObjectKind, Plan,
+    Standing, Step,
 };
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
 use crate::spec::names::spec_path;
-use crate::spec::{Connection, Desired, Mode, OnDelete};
+use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
 
 /// Everything a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +79,10 @@ pub struct RepairFacts {
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
+    /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
+    pub rejected: Option<(Fingerprint, Rejection)>,
+    /// Whether the registry holds a drift that was rejected for the same changes.
+    pub rejection_noted: bool,
     /// The repair branch's name.
     pub branch: String,
     /// Whether the branch carries exactly the proposal already.
@@ -194,9 +199,7 @@ impl OpenRepairs {
             .facts
             .iter()
             .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
-            .filter(|(id, _, repair)| {
-                repair.proposed.as_ref().is_some_and(|(target, _)| !is_rejected(world, **id, target))
-            })
+            .filter(|(_, _, repair)| repair.proposed.is_some())
             .filter(|(id, ..)| !only_observed.contains(*id))
             .map(|(id, facts, repair)| {
                 // Of equal severity the oldest goes first; what was not noted yet is the newest.
@@ -207,12 +210,6 @@ impl OpenRepairs {
         wanting.sort();
         Self { allowed: wanting.into_iter().take(world.limits.max_open).map(|(.., id)| id).collect() }
     }
-}
-
-fn is_rejected(world: &World<'_>, id: ConnectionId, target: &Fingerprint) -> bool {
-    let name = world.rows.iter().find(|row| row.id == id).map(|row| &row.name);
-    name.and_then(|name| world.desired.rejected.get(name))
-        .is_some_and(|list| list.iter().any(|rejection| rejection.fingerprint == *target))
 }
 
 fn plan_declared(
@@ -382,26 +379,15 @@ fn plan_drift(
         }
         return;
     }
-    let Some((target, draft)) = &repair.proposed else { return };
-    let branch = &repair.branch;
-    if let Some(rejection) =
-        world.desired.rejected.get(&connection.name).and_then(|l| l.iter().find(|r| r.fingerprint == *target))
-    {
-        plan.standing =
-            Standing::Rejected { target: target.clone(), by: rejection.by.clone(), reason: rejection.reason.clone() };
-        if pending.is_some() || our_branch.is_some() {
-            plan.steps.push(Step::CloseDrift {
-                drift: pending.map(|d| d.id),
-                branch: our_branch,
-                why: Closing::Rejection { by: rejection.by.clone(), reason: rejection.reason.clone() },
-            });
-        }
+    let Some((target, draft)) = &repair.proposed else {
+        plan_rejected(repair, pending, our_branch, plan);
         return;
-    }
+    };
+    let branch = &repair.branch;
     if connection.mode == Mode::Observe {
         plan.standing = Standing::Drifted { target: target.clone() };
         if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "observed".into() });
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Observed });
         }
         return;
     }
@@ -409,7 +395,7 @@ fn plan_drift(
     if !open.allowed.contains(&row.id) {
         plan.standing = Standing::Waiting { target: target.clone() };
         if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "waiting".into() });
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Waiting });
         }
         return;
     }
@@ -417,6 +403,26 @@ fn plan_drift(
     let opened = pending.is_some_and(|d| d.target == *target && d.branch.as_deref() == Some(branch));
     if (!repair.branch_current && !edited) || !opened {
         plan.steps.push(Step::Propose { target: target.clone(), branch: branch.clone(), draft: draft.clone() });
+    }
+}
+
+/// What a person said no to stands, and nothing is asked.
+fn plan_rejected(
+    repair: &RepairFacts,
+    pending: Option<&DriftRow>,
+    our_branch: Option<String>,
+    plan: &mut ConnectionPlan,
+) {
+    let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
+    let (by, reason) = (by.clone(), reason.clone());
+    plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
+    if pending.is_some() || our_branch.is_some() {
+        // What was asked besides is gone from the source.
+        let same = pending.is_none_or(|drift| drift.target == *target);
+        let why = if same { Closing::Rejection { by, reason } } else { Closing::Agreement };
+        plan.steps.push(Step::CloseDrift { drift: pending.map(|d| d.id), branch: our_branch, why });
+    } else if !repair.rejection_noted {
+        plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Rejected { by, reason } });
     }
 }
 

@@ -167,8 +167,8 @@ pub enum Step {
     NoteDrift {
         /// What the lock would become.
         target: Fingerprint,
-        /// `observed`, `waiting` or `rejected: …`.
-        why: String,
+        /// Why.
+        why: Noting,
     },
     /// The drift is over: delete its branch and close it.
     CloseDrift {
@@ -195,6 +195,34 @@ pub enum Step {
         /// What the spec said about that.
         on_delete: OnDelete,
     },
+}
+
+/// Why a drift is noted without a branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Noting {
+    /// `mode: observe`.
+    Observed,
+    /// As many repairs as may be are open.
+    Waiting,
+    /// A person said no before it was noted.
+    Rejected {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Noting {
+    /// The same for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Observed => "observed".into(),
+            Self::Waiting => "waiting".into(),
+            Self::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
+        }
+    }
 }
 
 /// Why a drift is over.
@@ -247,7 +275,7 @@ impl Step {
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
-            Self::NoteDrift { target, why } => format!("note drift {} ({why})", target.short()),
+            Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),
             Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),

@@ -41,6 +41,8 @@ fn proposed(digit: char) -> RepairFacts {
     RepairFacts {
         automatic: None,
         proposed: Some((shows(digit), draft("repair"))),
+        rejected: None,
+        rejection_noted: false,
         branch: "aam/drift/x".into(),
         branch_current: false,
         breaking: false,
@@ -430,15 +432,30 @@ fn drift_that_is_over_is_closed() {
     insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
     let rejected = |c: &mut Case| {
         back(c);
-        c.facts().repair = Some(proposed('b'));
-        let rejection = Rejection { fingerprint: shows('b'), by: "Pat".into(), at: String::new(), reason: "no".into() };
-        c.desired.rejected.insert("crm".parse().unwrap(), vec![rejection]);
+        let (fingerprint, by, reason) = (shows('b'), "Pat".to_owned(), "no".to_owned());
+        let rejection = Rejection { fingerprint, by, at: String::new(), reason, changes: Vec::new() };
+        c.facts().repair =
+            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection)), ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
-    let remembered = |c: &mut Case| {
+    // What was asked was more than what was rejected, and is gone from the source.
+    let more = |c: &mut Case| {
+        rejected(c);
+        c.drifts[0].target = shows('c');
+    };
+    insta::assert_snapshot!(Case::crm("").after(more), @"~ crm  close drift: the source and the lock agree");
+    let unknown = |c: &mut Case| {
         rejected(c);
         c.facts().branch = None;
         c.drifts.clear();
+    };
+    insta::assert_snapshot!(Case::crm("").after(unknown), @r"
+    = crm  drift bbbbbbbb rejected by Pat: no
+    . crm  note drift bbbbbbbb (rejected by Pat: no)
+    ");
+    let remembered = |c: &mut Case| {
+        unknown(c);
+        c.facts().repair.as_mut().unwrap().rejection_noted = true;
     };
     insta::assert_snapshot!(Case::crm("").after(remembered), @"= crm  drift bbbbbbbb rejected by Pat: no");
 }

@@ -10,10 +10,11 @@ use super::landed::{LANDED, is_expected, unnormalized};
 use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
-use crate::model::{CommitId, ConnectionId, Fingerprint, RepoPath};
+use crate::drift::Change;
+use crate::model::{CommitDraft, CommitId, ConnectionId, Fingerprint, RepoPath};
 use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
-use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, Intent, RepairBranch, RepoInfo, Snapshot};
-use crate::spec::{self, Connection, Desired, Lock, WhenBreaking};
+use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
+use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
@@ -92,9 +93,19 @@ impl Gathered {
         self.drifted.get(&id).and_then(|drifted| drifted.file().map(str::to_owned))
     }
 
-    /// What the lock would become if the open drift were approved: what a rejection is about.
-    pub fn drift_target(&self, id: ConnectionId) -> Option<Fingerprint> {
-        self.drifted.get(&id).and_then(|drifted| drifted.proposed()).map(|(target, _)| target)
+    /// What a rejection would be about: what the lock would become if the open drift were approved, and its changes.
+    pub fn open_drift(&self, id: ConnectionId) -> Option<(Fingerprint, Vec<Change>)> {
+        let drifted = self.drifted.get(&id)?;
+        let (target, _) = drifted.proposed()?;
+        let changes = drifted.changes(&target);
+        Some((target, changes))
+    }
+
+    /// What stands as rejected: its changes, the rejection, and the commit that would take it all the same.
+    pub fn rejected_drift(&self, id: ConnectionId) -> Option<(Vec<Change>, &Rejection, CommitDraft)> {
+        let drifted = self.drifted.get(&id)?;
+        let (target, draft, rejection) = drifted.rejected()?;
+        Some((drifted.changes(&target), rejection, draft))
     }
 
     pub(super) fn drifted(&self, id: ConnectionId) -> Option<Arc<Drifted>> {
@@ -278,9 +289,16 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
+        let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
+        let rejection_noted = match &rejected {
+            Some((target, _)) => self.is_noted_as_rejected(row.id, &drifted.changes(target)).await?,
+            None => false,
+        };
         facts.repair = Some(RepairFacts {
             automatic: drifted.automatic(),
             proposed,
+            rejected,
+            rejection_noted,
             branch: branch_name,
             branch_current,
             breaking: !drifted.breaking_streams().is_empty(),
@@ -289,12 +307,13 @@ impl Reconciler {
         Ok((facts, Some(drifted)))
     }
 
+    async fn is_noted_as_rejected(&self, id: ConnectionId, changes: &[Change]) -> Result<bool, TurnError> {
+        let drifts = self.doors.registry.drifts(Some(id), false).await?;
+        Ok(drifts.iter().any(|drift| drift.status == DriftStatus::Rejected && drift.changes == changes))
+    }
+
     /// Whether the branch holds exactly these edits.
-    pub(super) async fn carries(
-        &self,
-        branch: &RepairBranch,
-        draft: &crate::model::CommitDraft,
-    ) -> Result<bool, TurnError> {
+    pub(super) async fn carries(&self, branch: &RepairBranch, draft: &CommitDraft) -> Result<bool, TurnError> {
         for edit in &draft.edits {
             if branch.edited || self.doors.repo.file_at(&branch.tip, &edit.path).await? != edit.after {
                 return Ok(false);
@@ -339,7 +358,7 @@ impl Reconciler {
         connection: &Connection,
         row: &ConnectionRow,
         whole: Option<&crate::model::Catalog>,
-    ) -> Result<Result<Option<(String, crate::model::CommitDraft)>, String>, TurnError> {
+    ) -> Result<Result<Option<(String, CommitDraft)>, String>, TurnError> {
         if row.version == 0 {
             return Ok(Ok(None));
         }

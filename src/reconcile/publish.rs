@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::drifted::Drifted;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
-use crate::plan::Closing;
+use crate::plan::{Closing, Noting};
 use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
 use crate::spec::Connection;
 
@@ -178,15 +178,19 @@ impl Reconciler {
         gathered: &Arc<Gathered>,
         connection: &Connection,
         target: &Fingerprint,
-        why: &str,
+        why: &Noting,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let Some(drifted) = gathered.drifted(lease.connection) else {
             return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
         };
-        let row = self.drift_row(&drifted, target, None, lease).await?;
+        let mut row = self.drift_row(&drifted, target, None, lease).await?;
+        if let Noting::Rejected { .. } = why {
+            row.status = DriftStatus::Rejected;
+            row.cause = why.describe();
+        }
         let cause = by_aam(
-            format!("connection {}: drift {} seen ({why})", connection.name, target.short()),
+            format!("connection {}: drift {} seen ({})", connection.name, target.short(), why.describe()),
             json!({"drift": row.id}),
         );
         self.doors.registry.put_drift(lease, &row, &cause).await?;
