@@ -77,6 +77,8 @@ pub struct Facts {
 pub struct RepairFacts {
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
+    /// What a person took back of what would be automatic: in words, and the commit that notes it as a rejection.
+    pub taken_back: Option<(String, CommitDraft)>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
     /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
@@ -368,6 +370,12 @@ fn plan_drift(
         }
         return;
     };
+    if connection.mode == Mode::Manage
+        && let Some((why, draft)) = &repair.taken_back
+    {
+        plan.steps.push(Step::CommitRejection { why: why.clone(), draft: draft.clone() });
+        return;
+    }
     if connection.mode == Mode::Manage
         && let Some((automatic, rule, commit)) = &repair.automatic
     {

@@ -145,6 +145,13 @@ pub enum Step {
         /// The commit.
         draft: CommitDraft,
     },
+    /// Note a repair that a person took back as rejected, so that it is not made again.
+    CommitRejection {
+        /// How it was taken back.
+        why: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
     /// Commit a repair that is automatic.
     CommitRepair {
         /// What the lock becomes.
@@ -273,6 +280,7 @@ impl Step {
             Self::Heal { to, version, .. } => format!("update catalog to version {version} ({})", to.short()),
             Self::ApplySettings { .. } => "update settings from its spec".into(),
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
+            Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),

@@ -40,6 +40,7 @@ fn draft(subject: &str) -> CommitDraft {
 fn proposed(digit: char) -> RepairFacts {
     RepairFacts {
         automatic: None,
+        taken_back: None,
         proposed: Some((shows(digit), draft("repair"))),
         rejected: None,
         rejection_noted: false,
@@ -384,6 +385,11 @@ fn drift_is_committed_proposed_or_only_noted() {
         c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
+    let reverted = |c: &mut Case| {
+        automatic(c);
+        c.facts().repair.as_mut().unwrap().taken_back = Some(("reverted by commit 1234".into(), draft("reject")));
+    };
+    insta::assert_snapshot!(Case::crm("").after(reverted), @"~ crm  commit rejection: the automatic repair was reverted by commit 1234");
     let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
     insta::assert_snapshot!(Case::crm("").after(open), @r"
     ~ crm  drift bbbbbbbb awaits review on aam/drift/x
@@ -557,6 +563,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
                 }
                 Step::CommitLock { .. } => facts.lock = None,
+                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = None,
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {
                     facts.branch = Some((branch.clone(), false));

@@ -16,12 +16,15 @@ use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
 use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
 use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
+/// Contents by path.
+pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
+
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
     /// What the settings said about specs.
     settings: (spec::Mode, spec::Schedule),
-    pub(super) files: BTreeMap<RepoPath, Arc<[u8]>>,
+    pub(super) files: Files,
     /// The text in force of each file; only of the committed state.
     pub(super) good: Arc<BTreeMap<String, String>>,
     pub(super) desired: Arc<Desired>,
@@ -289,6 +292,13 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
+        let taken_back = match self.taken_back(&gathered.resolved.files, connection, row, &drifted).await? {
+            Ok(taken_back) => taken_back,
+            Err(why) => {
+                facts.blocked = Some(why);
+                None
+            }
+        };
         let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
         let rejection_noted = match &rejected {
             Some((target, _)) => self.is_noted_as_rejected(row.id, &drifted.changes(target)).await?,
@@ -296,6 +306,7 @@ impl Reconciler {
         };
         facts.repair = Some(RepairFacts {
             automatic: drifted.automatic(),
+            taken_back,
             proposed,
             rejected,
             rejection_noted,

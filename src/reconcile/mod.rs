@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read.
+//! landed rows are read, `reverted` which automatic repairs a person took back.
 
 mod drifted;
 mod error;
@@ -20,6 +20,7 @@ mod publish;
 mod relock;
 mod report;
 mod retire;
+mod reverted;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -35,6 +35,29 @@ impl Reconciler {
         recorded_as
     }
 
+    /// Commits the rejection of a repair that a person took back. Until it is committed, that repair is not made again.
+    pub(super) async fn commit_rejection(
+        &self,
+        connection: &Connection,
+        why: &str,
+        draft: &CommitDraft,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let summary = format!("connection {}: an automatic repair was {why}: it stands as rejected", connection.name);
+        let intent = self.begin_commit(draft, &summary, lease).await?;
+        let why = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
+            CommitOutcome::Committed(commit) => {
+                self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
+                recorded("commit_rejection");
+                return Ok(OutcomeKind::Applied);
+            }
+            CommitOutcome::Moved => "the branch moved on meanwhile; planned again".to_owned(),
+            CommitOutcome::Refused(why) => format!("cannot commit `{}`: {why}", draft.subject),
+        };
+        self.doors.registry.settle(lease, intent).await?;
+        Ok(OutcomeKind::Skipped(why))
+    }
+
     /// Records a commit that went through; keeps a refused one for a while and offers it as a branch instead.
     async fn after_commit(
         &self,
