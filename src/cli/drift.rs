@@ -10,6 +10,7 @@ use super::{Context, Exit};
 use crate::diag::{escape, escape_lines};
 use crate::plan::{DriftRow, DriftStatus};
 use crate::ports::{CommitOutcome, written};
+use crate::reconcile::Gathered;
 use crate::spec::Rejection;
 use crate::wiring::{self, App};
 
@@ -66,15 +67,8 @@ pub async fn run(args: &Drift, context: &Context) -> anyhow::Result<Exit> {
 async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
     let rows = app.registry().connections().await?;
     let gathered = app.reconciler.gather(None).await?;
-    let stands = |drift: &DriftRow| match drift.status {
-        DriftStatus::Pending | DriftStatus::Approved => true,
-        DriftStatus::Rejected => {
-            gathered.rejected_drift(drift.connection).is_some_and(|(changes, ..)| changes == drift.changes)
-        }
-        _ => false,
-    };
     let drifts: Vec<DriftRow> =
-        app.registry().drifts(None, false).await?.into_iter().filter(|drift| all || stands(drift)).collect();
+        app.registry().drifts(None, false).await?.into_iter().filter(|drift| all || stands(drift, &gathered)).collect();
     let mut text = String::new();
     for drift in &drifts {
         let name = rows
@@ -101,6 +95,17 @@ async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
     Ok(act::exit_of(&app.reconciler.report(&gathered).await?))
 }
 
+/// Whether a drift is open, or rejected and still what the source shows.
+fn stands(drift: &DriftRow, gathered: &Gathered) -> bool {
+    match drift.status {
+        DriftStatus::Pending | DriftStatus::Approved => true,
+        DriftStatus::Rejected => {
+            gathered.rejected_drift(drift.connection).is_some_and(|(changes, ..)| changes == drift.changes)
+        }
+        DriftStatus::Withdrawn | DriftStatus::Repaired | DriftStatus::Failed => false,
+    }
+}
+
 async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
     let row = act::connection(app, name).await?;
     let gathered = app.reconciler.gather(None).await?;
@@ -108,7 +113,7 @@ async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> 
         context.out.say(&format!("connection {}: no open drift", row.name));
         return Ok(Exit::InSync);
     };
-    let drift = app.registry().drifts(Some(row.id), true).await?.into_iter().next();
+    let drift = app.registry().drifts(Some(row.id), false).await?.into_iter().find(|drift| stands(drift, &gathered));
     let rejection = gathered.rejected_drift(row.id).map(|(_, rejection, _)| rejection);
     if let Some(Rejection { by, at, reason, .. }) = rejection {
         context.out.say(&format!(

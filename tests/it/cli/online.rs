@@ -322,7 +322,10 @@ async fn a_decision_tells_a_machine_what_came_of_it() {
         let steps = steps.map(|o| format!("{}: {} {}\n", o["connection"], o["step"], o["outcome"]));
         format!("{}{} {}", steps.collect::<String>(), crm["standing"], crm["summary"])
     };
-    insta::assert_snapshot!(told(&value(&["drift", "reject", "crm", "--reason", "not yet"])), @"");
+    insta::assert_snapshot!(told(&value(&["drift", "reject", "crm", "--reason", "not yet"])), @r#"
+    "crm": "close drift: rejected by Pat <pat@example.org>: not yet" "applied"
+    "rejected" "drift 05cfa034 rejected by Pat <pat@example.org>: not yet"
+    "#);
     let shown = value(&["drift", "show", "crm"]);
     insta::assert_snapshot!(keys(&shown["rejection"].to_string()), @r#"
     .at
@@ -331,10 +334,13 @@ async fn a_decision_tells_a_machine_what_came_of_it() {
     .fingerprint
     .reason
     "#);
-    assert!(
-        shown["drift"].is_null() && shown["file"].as_str().unwrap().contains("- public/accounts.employees: integer")
-    );
-    insta::assert_snapshot!(told(&value(&["drift", "approve", "crm"])), @"");
+    assert_eq!(shown["drift"]["status"], "rejected");
+    assert!(shown["file"].as_str().unwrap().contains("- public/accounts.employees: integer"));
+    insta::assert_snapshot!(told(&value(&["drift", "approve", "crm"])), @r#"
+    "crm": "update catalog to version 2 (05cfa034)" "applied"
+    "crm": "close drift: the source and the lock agree" "applied"
+    "in_sync" "in sync"
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread")]
