@@ -6,7 +6,7 @@
 //! table still holds: a record that is gone there gets a delete.
 //!
 //! Runs under the connection's lease and while no job of the connection runs. A new mapping version applies to rows read
-//! from then on; replaying older rows is another matter.
+//! from then on (but a lock that replaces another waits until older rows are read); replaying older rows is another matter.
 
 mod deletes;
 mod page;

@@ -3,13 +3,14 @@
 use anyhow::{Context as _, bail};
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::act::{self, Settle};
 use super::{Context, Exit};
 use crate::diag::{escape, escape_lines};
-use crate::model::CommitDraft;
-use crate::plan::DriftStatus;
+use crate::plan::{DriftRow, DriftStatus};
 use crate::ports::{CommitOutcome, written};
+use crate::reconcile::Gathered;
 use crate::spec::Rejection;
 use crate::wiring::{self, App};
 
@@ -22,7 +23,7 @@ pub struct Drift {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List open drifts, or all there ever were
+    /// List open drifts and standing rejections, or all there ever were
     List {
         /// Also those that are over
         #[arg(long)]
@@ -42,7 +43,7 @@ enum Command {
     },
     /// Reject what the source shows now
     ///
-    /// Commits a line of drift/TENANT/CONNECTION/rejected.yaml, so that it is not asked again for this state of the source.
+    /// Commits a line of drift/TENANT/CONNECTION/rejected.yaml, so that these changes are not asked for again.
     Reject {
         /// The connection
         connection: String,
@@ -65,7 +66,9 @@ pub async fn run(args: &Drift, context: &Context) -> anyhow::Result<Exit> {
 
 async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
     let rows = app.registry().connections().await?;
-    let drifts = app.registry().drifts(None, !all).await?;
+    let gathered = app.reconciler.gather(None).await?;
+    let drifts: Vec<DriftRow> =
+        app.registry().drifts(None, false).await?.into_iter().filter(|drift| all || stands(drift, &gathered)).collect();
     let mut text = String::new();
     for drift in &drifts {
         let name = rows
@@ -89,24 +92,38 @@ async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
         }
     }
     act::print(context, &drifts, &text)?;
-    let gathered = app.reconciler.gather(None).await?;
     Ok(act::exit_of(&app.reconciler.report(&gathered).await?))
+}
+
+/// Whether a drift is open, or rejected and still what the source shows.
+fn stands(drift: &DriftRow, gathered: &Gathered) -> bool {
+    match drift.status {
+        DriftStatus::Pending | DriftStatus::Approved => true,
+        DriftStatus::Rejected => {
+            gathered.rejected_drift(drift.connection).is_some_and(|(changes, ..)| changes == drift.changes)
+        }
+        DriftStatus::Withdrawn | DriftStatus::Repaired | DriftStatus::Failed => false,
+    }
 }
 
 async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
     let row = act::connection(app, name).await?;
     let gathered = app.reconciler.gather(None).await?;
-    match gathered.drift_file(row.id) {
-        Some(file) => {
-            let drift = app.registry().drifts(Some(row.id), true).await?.into_iter().next();
-            act::print(context, &serde_json::json!({"drift": drift, "file": file}), &escape_lines(&file))?;
-            Ok(Exit::InSync)
-        }
-        None => {
-            context.out.say(&format!("connection {}: no open drift", row.name));
-            Ok(Exit::InSync)
-        }
+    let Some(file) = gathered.drift_file(row.id) else {
+        context.out.say(&format!("connection {}: no open drift", row.name));
+        return Ok(Exit::InSync);
+    };
+    let drift = app.registry().drifts(Some(row.id), false).await?.into_iter().find(|drift| stands(drift, &gathered));
+    let rejection = gathered.rejected_drift(row.id).map(|(_, rejection, _)| rejection);
+    if let Some(Rejection { by, at, reason, .. }) = rejection {
+        context.out.say(&format!(
+            "! rejected by {} at {at}: {}; `aam drift approve {name}` takes it all the same",
+            escape(by),
+            escape(reason)
+        ));
     }
+    act::print(context, &json!({"drift": drift, "rejection": rejection, "file": file}), &escape_lines(&file))?;
+    Ok(Exit::InSync)
 }
 
 async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
@@ -114,7 +131,14 @@ async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exi
     let branch = crate::repair::branch(&row.name);
     let approver = app.repo().person().await?;
     if !app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
-        bail!("connection {}: no open repair ({branch} does not exist); `aam drift list` shows what waits", row.name);
+        let gathered = app.reconciler.gather(None).await?;
+        let Some((.., draft)) = gathered.rejected_drift(row.id) else {
+            bail!(
+                "connection {}: no open repair ({branch} does not exist); `aam drift list` shows what waits",
+                row.name
+            );
+        };
+        written("propose", app.repo().propose(&branch, &draft)).await?;
     }
     match written("approve", app.repo().approve(&branch, &approver)).await? {
         CommitOutcome::Committed(commit) => {
@@ -129,30 +153,22 @@ async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exi
 async fn reject(app: &App, name: &str, reason: &str, context: &Context) -> anyhow::Result<Exit> {
     let row = act::connection(app, name).await?;
     let gathered = app.reconciler.gather(None).await?;
-    let target = gathered
-        .drift_target(row.id)
-        .with_context(|| format!("connection {}: there is no drift to reject", row.name))?;
+    let (target, changes) = gathered.open_drift(row.id).with_context(|| match gathered.rejected_drift(row.id) {
+        Some((_, rejection, _)) => format!("connection {}: rejected by {} already", row.name, escape(&rejection.by)),
+        None => format!("connection {}: there is no drift to reject", row.name),
+    })?;
     let rejection = Rejection {
         fingerprint: target.clone(),
         by: app.repo().person().await?,
         at: app.reconciler.doors().clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
         reason: reason.to_owned(),
+        changes: changes.iter().map(crate::drift::line_of).collect(),
     };
     let path = crate::repair::rejected_path(&row.name)?;
     let committed = app.repo().committed().await?;
     let existing = committed.files.get(&path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let edit = crate::repair::reject_edit(&row.name, existing.as_deref(), &rejection).map_err(anyhow::Error::msg)?;
-    if let Some(edit) = edit {
-        let draft = CommitDraft {
-            subject: format!("drift {}: reject {}", row.name, target.short()),
-            body: String::new(),
-            trailers: vec![
-                ("Aam-Connection".into(), row.name.to_string()),
-                ("Aam-Drift".into(), target.to_string()),
-                ("Aam-Rejected-By".into(), rejection.by.clone()),
-            ],
-            edits: vec![edit],
-        };
+    let draft = crate::repair::reject(&row.name, existing.as_deref(), &rejection).map_err(anyhow::Error::msg)?;
+    if let Some(draft) = draft {
         match written("commit_rejection", app.repo().commit(&draft)).await? {
             CommitOutcome::Committed(commit) => {
                 context.out.say(&format!("rejected {} in {} ({path})", target.short(), commit.short()))

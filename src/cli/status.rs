@@ -49,7 +49,7 @@ fn line(c: &ConnectionReport, width: usize) -> String {
     let wrong = matches!(c.standing, Standing::Failed { .. } | Standing::Broken | Standing::Unseen { .. });
     let sign = if wrong || needs_person(&c.standing) || c.sync_failed() || !c.held.is_empty() {
         '!'
-    } else if c.pending.is_empty() {
+    } else if c.pending.is_empty() && !matches!(c.standing, Standing::Finishing { .. }) {
         '='
     } else {
         '~'

@@ -29,4 +29,4 @@ pub use grade::{Graded, grade};
 pub(crate) use impact::is_stream;
 pub use impact::{Hit, Impact};
 pub use rules::{CODES, Severity};
-pub use say::say;
+pub use say::{line_of, say};

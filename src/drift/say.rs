@@ -6,6 +6,19 @@ use crate::model::{FieldPath, StreamName, SyncMode};
 /// A sign (`+` more, `-` gone, `~` different, `!` incremental reading stops) and the change in words, without markup.
 /// Names from outside are quoted by the rules of paths, so the line holds no control characters.
 pub fn say(change: &Change) -> String {
+    let Change::FieldRetyped { before, after, grade, .. } = change else { return line_of(change) };
+    let reason = super::grade(before, after).reason;
+    let why = match grade {
+        Grade::Widened => format!("widened: {reason}"),
+        Grade::Narrowed => format!("narrowed: {reason}"),
+        Grade::Reinterpreted => reason.to_owned(),
+    };
+    format!("{} ({why})", line_of(change))
+}
+
+/// The canonical line of a change: what [`say`] says, without remarks. It stands for the change in `rejected.yaml`, so another
+/// wording would ask about everything that was rejected again.
+pub fn line_of(change: &Change) -> String {
     match change {
         Change::StreamAdded { stream, fields } => {
             format!("+ {stream}  stream with {fields} field{}", if *fields == 1 { "" } else { "s" })
@@ -19,14 +32,8 @@ pub fn say(change: &Change) -> String {
         Change::FieldRenamed { stream, from, to, before, after } => {
             format!("~ {} -> {to}: {before} -> {after}", at(stream, from))
         }
-        Change::FieldRetyped { stream, field, before, after, grade } => {
-            let reason = super::grade(before, after).reason;
-            let why = match grade {
-                Grade::Widened => format!("widened: {reason}"),
-                Grade::Narrowed => format!("narrowed: {reason}"),
-                Grade::Reinterpreted => reason.to_owned(),
-            };
-            format!("~ {}: {before} -> {after} ({why})", at(stream, field))
+        Change::FieldRetyped { stream, field, before, after, .. } => {
+            format!("~ {}: {before} -> {after}", at(stream, field))
         }
         Change::NullabilityChanged { stream, field, nullable } => {
             format!("~ {}: {}", at(stream, field), if *nullable { "may be null now" } else { "never null now" })

@@ -16,4 +16,4 @@ mod tests;
 pub use planner::{Facts, Limits, RepairFacts, World, attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;
-pub use step::{ConnectionPlan, Plan, Standing, Step};
+pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};

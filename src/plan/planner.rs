@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::schedule::next_after;
-use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, ObjectKind, Plan, Standing, Step};
+use super::{
+    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Noting, ObjectKind, Plan,
+    Standing, Step,
+};
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
 use crate::spec::names::spec_path;
-use crate::spec::{Connection, Desired, Mode, OnDelete};
+use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
 
 /// Everything a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -74,14 +77,22 @@ pub struct Facts {
 pub struct RepairFacts {
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
+    /// What a person took back of what would be automatic: in words, and the commit that notes it as a rejection.
+    pub taken_back: Option<(String, CommitDraft)>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
+    /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
+    pub rejected: Option<(Fingerprint, Rejection)>,
+    /// Whether the registry holds a drift that was rejected for the same changes.
+    pub rejection_noted: bool,
     /// The repair branch's name.
     pub branch: String,
     /// Whether the branch carries exactly the proposal already.
     pub branch_current: bool,
     /// Whether syncs break without it.
     pub breaking: bool,
+    /// Whether what is automatic is itself breaking: rows that landed before read differently after it.
+    pub automatic_breaking: bool,
 }
 
 /// Plans everything. The result of carrying a plan out plans to nothing.
@@ -190,9 +201,7 @@ impl OpenRepairs {
             .facts
             .iter()
             .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
-            .filter(|(id, _, repair)| {
-                repair.proposed.as_ref().is_some_and(|(target, _)| !is_rejected(world, **id, target))
-            })
+            .filter(|(_, _, repair)| repair.proposed.is_some())
             .filter(|(id, ..)| !only_observed.contains(*id))
             .map(|(id, facts, repair)| {
                 // Of equal severity the oldest goes first; what was not noted yet is the newest.
@@ -203,12 +212,6 @@ impl OpenRepairs {
         wanting.sort();
         Self { allowed: wanting.into_iter().take(world.limits.max_open).map(|(.., id)| id).collect() }
     }
-}
-
-fn is_rejected(world: &World<'_>, id: ConnectionId, target: &Fingerprint) -> bool {
-    let name = world.rows.iter().find(|row| row.id == id).map(|row| &row.name);
-    name.and_then(|name| world.desired.rejected.get(name))
-        .is_some_and(|list| list.iter().any(|rejection| rejection.fingerprint == *target))
 }
 
 fn plan_declared(
@@ -251,16 +254,13 @@ fn plan_declared(
         plan.steps.push(Step::Look);
     }
     plan_lifecycle(connection, row, facts, manage, &mut plan);
-    if plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. })) || plan.standing != Standing::InSync {
-        if matches!(plan.standing, Standing::InSync) {
-            plan.standing = Standing::Changing;
-        }
-        return plan;
+    let commits = plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. }));
+    let heals = plan.steps.iter().any(|step| matches!(step, Step::Heal { .. }));
+    let settled = plan.standing == Standing::InSync && !commits && !heals;
+    if settled {
+        plan_drift(world, connection, row, facts, open, &mut plan);
     }
-    plan_drift(world, connection, row, facts, open, &mut plan);
-    if manage {
-        plan_sync(world, connection, row, facts, &mut plan);
-    }
+    plan_sync(world, connection, row, facts, settled, &mut plan);
     if plan.standing == Standing::InSync && plan.steps.iter().any(|step| !step.is_routine()) {
         plan.standing = Standing::Changing;
     }
@@ -306,11 +306,13 @@ fn plan_lifecycle(
         return;
     }
     let mut steps = Vec::new();
+    let mut another_lock = false;
     if row.status == ConnectionStatus::Retired || row.paused {
         steps.push(Step::Resume);
     }
     if let Some(lock) = &connection.lock {
         let approved = row.fingerprint.as_ref() == Some(&lock.fingerprint);
+        another_lock = !approved;
         // A heal that was cut off, or failed and was taken back since: what the engine carries is uncertain.
         if !approved || row.status == ConnectionStatus::Healing {
             let version = if approved { row.version } else { row.version + 1 };
@@ -329,14 +331,15 @@ fn plan_lifecycle(
     if let Some((why, draft)) = &facts.lock {
         steps.push(Step::CommitLock { why: why.clone(), draft: draft.clone() });
     }
-    if facts.syncing && manage && !steps.is_empty() {
-        // The engine's connection is not changed under a running sync.
-        plan.standing = Standing::Changing;
-        plan.steps.push(Step::FollowSync);
-    } else if manage {
+    let Some(first) = steps.first() else { return };
+    if !manage {
+        plan.standing = Standing::NeedsManage { what: first.describe() };
+    } else if facts.syncing || (another_lock && facts.unnormalized.is_some()) {
+        // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
+        // that it landed under.
+        plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+    } else {
         plan.steps.extend(steps);
-    } else if let Some(step) = steps.first() {
-        plan.standing = Standing::NeedsManage { what: step.describe() };
     }
 }
 
@@ -362,37 +365,37 @@ fn plan_drift(
             plan.steps.push(Step::CloseDrift {
                 drift: pending.map(|d| d.id),
                 branch: our_branch,
-                why: "the source and the lock agree".into(),
+                why: Closing::Agreement,
             });
         }
         return;
     };
     if connection.mode == Mode::Manage
-        && let Some((automatic, rule, commit)) = &repair.automatic
+        && let Some((why, draft)) = &repair.taken_back
     {
-        plan.steps.push(Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() });
+        plan.steps.push(Step::CommitRejection { why: why.clone(), draft: draft.clone() });
         return;
     }
-    let Some((target, draft)) = &repair.proposed else { return };
-    let branch = &repair.branch;
-    if let Some(rejection) =
-        world.desired.rejected.get(&connection.name).and_then(|l| l.iter().find(|r| r.fingerprint == *target))
+    if connection.mode == Mode::Manage
+        && let Some((automatic, rule, commit)) = &repair.automatic
     {
-        plan.standing =
-            Standing::Rejected { target: target.clone(), by: rejection.by.clone(), reason: rejection.reason.clone() };
-        if pending.is_some() || our_branch.is_some() {
-            plan.steps.push(Step::CloseDrift {
-                drift: pending.map(|d| d.id),
-                branch: our_branch,
-                why: format!("rejected by {}: {}", rejection.by, rejection.reason),
-            });
+        let step = Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() };
+        if repair.automatic_breaking && (facts.syncing || facts.unnormalized.is_some()) {
+            plan.standing = Standing::Finishing { syncing: facts.syncing, then: step.describe() };
+        } else {
+            plan.steps.push(step);
         }
         return;
     }
+    let Some((target, draft)) = &repair.proposed else {
+        plan_rejected(repair, pending, our_branch, plan);
+        return;
+    };
+    let branch = &repair.branch;
     if connection.mode == Mode::Observe {
         plan.standing = Standing::Drifted { target: target.clone() };
         if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "observed".into() });
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Observed });
         }
         return;
     }
@@ -400,7 +403,7 @@ fn plan_drift(
     if !open.allowed.contains(&row.id) {
         plan.standing = Standing::Waiting { target: target.clone() };
         if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: "waiting".into() });
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Waiting });
         }
         return;
     }
@@ -411,16 +414,47 @@ fn plan_drift(
     }
 }
 
+/// What a person said no to stands, and nothing is asked.
+fn plan_rejected(
+    repair: &RepairFacts,
+    pending: Option<&DriftRow>,
+    our_branch: Option<String>,
+    plan: &mut ConnectionPlan,
+) {
+    let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
+    let (by, reason) = (by.clone(), reason.clone());
+    plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
+    if pending.is_some() || our_branch.is_some() {
+        // What was asked besides is gone from the source.
+        let same = pending.is_none_or(|drift| drift.target == *target);
+        let why = if same { Closing::Rejection { by, reason } } else { Closing::Agreement };
+        plan.steps.push(Step::CloseDrift { drift: pending.map(|d| d.id), branch: our_branch, why });
+    } else if !repair.rejection_noted {
+        plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Rejected { by, reason } });
+    }
+}
+
+/// `settled`: lock and settings are in force as far as they may be.
 fn plan_sync(
     world: &World<'_>,
     connection: &Connection,
     row: &ConnectionRow,
     facts: &Facts,
+    settled: bool,
     plan: &mut ConnectionPlan,
 ) {
     if facts.syncing {
-        plan.steps.push(Step::FollowSync);
-    } else if let Some(job) = facts.unnormalized {
+        // Once begun it is followed to its end, whatever the mode is by now; without its secrets it cannot be asked for.
+        if matches!(facts.secrets, Some(Ok(_))) {
+            plan.steps.push(Step::FollowSync);
+        }
+        return;
+    }
+    let finishing = matches!(plan.standing, Standing::Finishing { .. });
+    if connection.mode < Mode::Manage || !(settled || finishing) {
+        return;
+    }
+    if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
     } else if plan.steps.iter().all(Step::is_routine)
         && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))

@@ -26,6 +26,10 @@ pub fn render(plan: &Plan) -> String {
                 person += 1;
                 '!'
             }
+            None if matches!(connection.standing, Standing::Finishing { .. }) => {
+                update += 1;
+                '~'
+            }
             None => {
                 unchanged += 1;
                 '='
@@ -66,6 +70,10 @@ pub fn describe(standing: &Standing) -> String {
     match standing {
         Standing::InSync => "in sync".into(),
         Standing::Changing => "changing".into(),
+        Standing::Finishing { syncing: true, then } => format!("waits until the running sync has ended, then: {then}"),
+        Standing::Finishing { syncing: false, then } => {
+            format!("waits until the rows of the last sync are normalized, then: {then}")
+        }
         Standing::AwaitingReview { branch, target, edited } => {
             let edited = if *edited { ", edited by a person" } else { "" };
             format!("drift {} awaits review on {branch}{edited}", target.short())

@@ -39,6 +39,14 @@ pub enum Standing {
     InSync,
     /// The steps bring it where it should be.
     Changing,
+    /// A sync that runs, or the rows that it landed, are finished with first: under the lock and the mapping that it began
+    /// with.
+    Finishing {
+        /// Whether it still runs; else its rows are being normalized.
+        syncing: bool,
+        /// What comes then.
+        then: String,
+    },
     /// A repair is open for review.
     AwaitingReview {
         /// The branch to merge.
@@ -137,6 +145,13 @@ pub enum Step {
         /// The commit.
         draft: CommitDraft,
     },
+    /// Note a repair that a person took back as rejected, so that it is not made again.
+    CommitRejection {
+        /// How it was taken back.
+        why: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
     /// Commit a repair that is automatic.
     CommitRepair {
         /// What the lock becomes.
@@ -159,8 +174,8 @@ pub enum Step {
     NoteDrift {
         /// What the lock would become.
         target: Fingerprint,
-        /// `observed`, `waiting` or `rejected: …`.
-        why: String,
+        /// Why.
+        why: Noting,
     },
     /// The drift is over: delete its branch and close it.
     CloseDrift {
@@ -169,7 +184,7 @@ pub enum Step {
         /// The branch, if it is there.
         branch: Option<String>,
         /// Why.
-        why: String,
+        why: Closing,
     },
     /// Discover the source and compare.
     Look,
@@ -187,6 +202,62 @@ pub enum Step {
         /// What the spec said about that.
         on_delete: OnDelete,
     },
+}
+
+/// Why a drift is noted without a branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Noting {
+    /// `mode: observe`.
+    Observed,
+    /// As many repairs as may be are open.
+    Waiting,
+    /// A person said no before it was noted.
+    Rejected {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Noting {
+    /// The same for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Observed => "observed".into(),
+            Self::Waiting => "waiting".into(),
+            Self::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
+        }
+    }
+}
+
+/// Why a drift is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "because", rename_all = "snake_case")]
+pub enum Closing {
+    /// The source and the lock agree.
+    Agreement,
+    /// A person said no.
+    Rejection {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// The connection has no spec any more.
+    Removal,
+}
+
+impl Closing {
+    /// The same for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Agreement => "the source and the lock agree".into(),
+            Self::Rejection { by, reason } => format!("rejected by {by}: {reason}"),
+            Self::Removal => "its spec is gone".into(),
+        }
+    }
 }
 
 impl Step {
@@ -209,10 +280,11 @@ impl Step {
             Self::Heal { to, version, .. } => format!("update catalog to version {version} ({})", to.short()),
             Self::ApplySettings { .. } => "update settings from its spec".into(),
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
+            Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
-            Self::NoteDrift { target, why } => format!("note drift {} ({why})", target.short()),
-            Self::CloseDrift { why, .. } => format!("close drift: {why}"),
+            Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),
+            Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),
             Self::Sync => "sync".into(),

@@ -40,10 +40,14 @@ fn draft(subject: &str) -> CommitDraft {
 fn proposed(digit: char) -> RepairFacts {
     RepairFacts {
         automatic: None,
+        taken_back: None,
         proposed: Some((shows(digit), draft("repair"))),
+        rejected: None,
+        rejection_noted: false,
         branch: "aam/drift/x".into(),
         branch_current: false,
         breaking: false,
+        automatic_breaking: false,
     }
 }
 
@@ -211,14 +215,91 @@ fn the_engine_follows_lock_and_spec() {
     insta::assert_snapshot!(Case::crm("").after(secret), @"~ crm  update settings from its spec");
     let approved = |c: &mut Case| c.row().fingerprint = Some(shows('0'));
     insta::assert_snapshot!(Case::crm("mode: propose\n").after(approved), @"! crm  needs mode: manage: update catalog to version 2 (279ce447)");
+}
+
+#[test]
+fn what_landed_is_finished_with_before_another_lock_comes_into_force() {
+    let merged = |c: &mut Case| c.row().fingerprint = Some(shows('0'));
     let syncing = |c: &mut Case| {
-        c.row().fingerprint = Some(shows('0'));
+        merged(c);
         c.facts().syncing = true;
     };
     insta::assert_snapshot!(Case::crm("").after(syncing), @r"
-    = crm  changing
+    ~ crm  waits until the running sync has ended, then: update catalog to version 2 (279ce447)
     . crm  follow the running sync
     ");
+    let landed = |c: &mut Case| {
+        merged(c);
+        c.row().applied_digest = None;
+        c.facts().unnormalized = Some(7);
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @r"
+    ~ crm  waits until the rows of the last sync are normalized, then: update catalog to version 2 (279ce447)
+    . crm  normalize rows of job 7
+    ");
+    // Settings leave the lock in force alone.
+    let settings = |c: &mut Case| {
+        c.row().applied_digest = None;
+        c.facts().unnormalized = Some(7);
+    };
+    insta::assert_snapshot!(Case::crm("").after(settings), @r"
+    ~ crm  update settings from its spec
+    . crm  normalize rows of job 7
+    ");
+    let automatic = |breaking: bool| {
+        move |c: &mut Case| {
+            let automatic = Some((shows('a'), "additive".into(), draft("repair")));
+            c.facts().repair = Some(RepairFacts { automatic, automatic_breaking: breaking, ..proposed('b') });
+            c.facts().syncing = true;
+        }
+    };
+    insta::assert_snapshot!(Case::crm("").after(automatic(true)), @r"
+    ~ crm  waits until the running sync has ended, then: commit repair aaaaaaaa (rule:additive)
+    . crm  follow the running sync
+    ");
+    insta::assert_snapshot!(Case::crm("").after(automatic(false)), @r"
+    ~ crm  commit repair aaaaaaaa (rule:additive)
+    . crm  follow the running sync
+    ");
+    // What follows from a lock is planned once it is in force.
+    let healing = |c: &mut Case| {
+        automatic(false)(c);
+        c.facts().syncing = false;
+        merged(c);
+    };
+    insta::assert_snapshot!(Case::crm("").after(healing), @"~ crm  update catalog to version 2 (279ce447)");
+}
+
+#[test]
+fn what_a_crash_cut_off_is_gone_on_with() {
+    let unsettled = |c: &mut Case| c.facts().unsettled = true;
+    insta::assert_snapshot!(Case::crm("").after(unsettled), @r"
+    = crm  in sync
+    . crm  look up what became of interrupted effects
+    ");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(unsettled), @"= crm  in sync");
+    let with_drift = |c: &mut Case| {
+        unsettled(c);
+        c.facts().repair = Some(proposed('b'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(with_drift), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  look up what became of interrupted effects
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    ");
+    // The version is recorded already, but what the engine carries is uncertain.
+    let healing = |c: &mut Case| c.row().status = ConnectionStatus::Healing;
+    insta::assert_snapshot!(Case::crm("").after(healing), @"~ crm  update catalog to version 1 (279ce447)");
+    let unrecorded = |c: &mut Case| {
+        healing(c);
+        c.row().fingerprint = Some(shows('0'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(unrecorded), @"~ crm  update catalog to version 2 (279ce447)");
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(healing), @"! crm  needs mode: manage: update catalog to version 1 (279ce447)");
+    let pending = |c: &mut Case| c.row().status = ConnectionStatus::Pending;
+    insta::assert_snapshot!(Case::crm("").after(pending), @"+ crm  onboard from its lock: check, create");
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(pending), @"! crm  needs mode: manage: it does not exist in the engine yet");
 }
 
 #[test]
@@ -265,6 +346,24 @@ fn looks_and_syncs_follow_schedules_and_asks() {
     = crm  in sync
     . crm  follow the running sync
     ");
+    // Begun is followed to its end, whatever else keeps the connection.
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(running), @r"
+    = crm  in sync
+    . crm  follow the running sync
+    ");
+    let unapplied = |c: &mut Case| {
+        running(c);
+        c.row().applied_digest = None;
+    };
+    insta::assert_snapshot!(Case::crm("mode: propose\n").after(unapplied), @r"
+    ! crm  needs mode: manage: update settings from its spec
+    . crm  follow the running sync
+    ");
+    let without_secret = |c: &mut Case| {
+        running(c);
+        c.facts().secrets = Some(Err("secret ${env:P}: not set".into()));
+    };
+    insta::assert_snapshot!(Case::crm("").after(without_secret), @"! crm  blocked: secret ${env:P}: not set");
     let landed = |c: &mut Case| c.facts().unnormalized = Some(7);
     insta::assert_snapshot!(Case::crm("").after(landed), @r"
     = crm  in sync
@@ -286,6 +385,11 @@ fn drift_is_committed_proposed_or_only_noted() {
         c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
+    let reverted = |c: &mut Case| {
+        automatic(c);
+        c.facts().repair.as_mut().unwrap().taken_back = Some(("reverted by commit 1234".into(), draft("reject")));
+    };
+    insta::assert_snapshot!(Case::crm("").after(reverted), @"~ crm  commit rejection: the automatic repair was reverted by commit 1234");
     let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
     insta::assert_snapshot!(Case::crm("").after(open), @r"
     ~ crm  drift bbbbbbbb awaits review on aam/drift/x
@@ -334,15 +438,30 @@ fn drift_that_is_over_is_closed() {
     insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
     let rejected = |c: &mut Case| {
         back(c);
-        c.facts().repair = Some(proposed('b'));
-        let rejection = Rejection { fingerprint: shows('b'), by: "Pat".into(), at: String::new(), reason: "no".into() };
-        c.desired.rejected.insert("crm".parse().unwrap(), vec![rejection]);
+        let (fingerprint, by, reason) = (shows('b'), "Pat".to_owned(), "no".to_owned());
+        let rejection = Rejection { fingerprint, by, at: String::new(), reason, changes: Vec::new() };
+        c.facts().repair =
+            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection)), ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
-    let remembered = |c: &mut Case| {
+    // What was asked was more than what was rejected, and is gone from the source.
+    let more = |c: &mut Case| {
+        rejected(c);
+        c.drifts[0].target = shows('c');
+    };
+    insta::assert_snapshot!(Case::crm("").after(more), @"~ crm  close drift: the source and the lock agree");
+    let unknown = |c: &mut Case| {
         rejected(c);
         c.facts().branch = None;
         c.drifts.clear();
+    };
+    insta::assert_snapshot!(Case::crm("").after(unknown), @r"
+    = crm  drift bbbbbbbb rejected by Pat: no
+    . crm  note drift bbbbbbbb (rejected by Pat: no)
+    ");
+    let remembered = |c: &mut Case| {
+        unknown(c);
+        c.facts().repair.as_mut().unwrap().rejection_noted = true;
     };
     insta::assert_snapshot!(Case::crm("").after(remembered), @"= crm  drift bbbbbbbb rejected by Pat: no");
 }
@@ -444,6 +563,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
                 }
                 Step::CommitLock { .. } => facts.lock = None,
+                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = None,
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {
                     facts.branch = Some((branch.clone(), false));

@@ -7,7 +7,7 @@ use super::text_of;
 use crate::drift::{Automatic, Change, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::repair::{self, Input, Part, Repair};
-use crate::spec::{self, Connection, Desired, Lock, Mode};
+use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
 
 /// The rule that commits what is automatic, as audit and catalog versions name it.
 const RULE: &str = "additive";
@@ -15,6 +15,8 @@ const RULE: &str = "additive";
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {
     repair: Repair,
+    /// The last rejection that names what was rejected.
+    rejection: Option<Rejection>,
     /// The lock's fingerprint.
     pub(super) base: Fingerprint,
 }
@@ -45,7 +47,9 @@ impl Drifted {
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
-        Some(Self { repair, base: lock.fingerprint.clone() })
+        let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
+        let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
+        Some(Self { repair, rejection, base: lock.fingerprint.clone() })
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
@@ -58,9 +62,15 @@ impl Drifted {
         self.repair.proposed.as_ref().map(|part| (part.lock.fingerprint.clone(), part.commit.clone()))
     }
 
+    /// What stands as rejected: the lock's fingerprint if it were taken all the same, the commit, and the rejection.
+    pub(super) fn rejected(&self) -> Option<(Fingerprint, CommitDraft, &Rejection)> {
+        let part = self.repair.rejected.as_ref()?;
+        Some((part.lock.fingerprint.clone(), part.commit.clone(), self.rejection.as_ref()?))
+    }
+
     /// The part that leads to this fingerprint.
     fn part(&self, target: &Fingerprint) -> Option<&Part> {
-        [&self.repair.automatic, &self.repair.proposed]
+        [&self.repair.automatic, &self.repair.proposed, &self.repair.rejected]
             .into_iter()
             .flatten()
             .find(|part| part.lock.fingerprint == *target)
@@ -87,21 +97,25 @@ impl Drifted {
         }
     }
 
-    /// The drift file of what waits for a person, or else of what is automatic.
+    /// The drift file of what waits for a person, or else of what was rejected, or of what is automatic.
     pub(super) fn file(&self) -> Option<&str> {
-        let part = self.repair.proposed.as_ref().or(self.repair.automatic.as_ref())?;
+        let Repair { automatic, proposed, rejected, .. } = &self.repair;
+        let part = proposed.as_ref().or(rejected.as_ref()).or(automatic.as_ref())?;
         part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
     }
 
     /// Streams with a change that breaks their mapping or their sync.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let breaking = |severity| matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync);
-        self.repair
-            .assessment
-            .changes
-            .iter()
-            .filter(|c| breaking(c.severity))
-            .map(|c| c.change.stream().clone())
-            .collect()
+        let changes = self.repair.assessment.changes.iter();
+        changes.filter(|c| is_breaking(c.severity)).map(|c| c.change.stream().clone()).collect()
     }
+
+    /// Whether what is automatic breaks a mapping or a sync.
+    pub(super) fn automatic_breaks(&self) -> bool {
+        self.repair.automatic.as_ref().is_some_and(|part| is_breaking(part.assessment.severity()))
+    }
+}
+
+fn is_breaking(severity: Severity) -> bool {
+    matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync)
 }

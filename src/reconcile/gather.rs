@@ -6,19 +6,27 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::drifted::Drifted;
+use super::landed::{LANDED, is_expected, unnormalized};
 use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
-use crate::model::{CommitId, ConnectionId, Fingerprint, RepoPath};
+use crate::drift::Change;
+use crate::model::{CommitDraft, CommitId, ConnectionId, Fingerprint, RepoPath};
 use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
-use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, Intent, RepairBranch, RepoInfo, Snapshot};
-use crate::spec::{self, Connection, Desired, Lock, WhenBreaking};
+use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
+use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
+
+/// Contents by path.
+pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
 
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
-    pub(super) mode_cap: spec::Mode,
-    pub(super) files: BTreeMap<RepoPath, Arc<[u8]>>,
+    /// What the settings said about specs.
+    settings: (spec::Mode, spec::Schedule),
+    pub(super) files: Files,
+    /// The text in force of each file; only of the committed state.
+    pub(super) good: Arc<BTreeMap<String, String>>,
     pub(super) desired: Arc<Desired>,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
@@ -88,9 +96,19 @@ impl Gathered {
         self.drifted.get(&id).and_then(|drifted| drifted.file().map(str::to_owned))
     }
 
-    /// What the lock would become if the open drift were approved: what a rejection is about.
-    pub fn drift_target(&self, id: ConnectionId) -> Option<Fingerprint> {
-        self.drifted.get(&id).and_then(|drifted| drifted.proposed()).map(|(target, _)| target)
+    /// What a rejection would be about: what the lock would become if the open drift were approved, and its changes.
+    pub fn open_drift(&self, id: ConnectionId) -> Option<(Fingerprint, Vec<Change>)> {
+        let drifted = self.drifted.get(&id)?;
+        let (target, _) = drifted.proposed()?;
+        let changes = drifted.changes(&target);
+        Some((target, changes))
+    }
+
+    /// What stands as rejected: its changes, the rejection, and the commit that would take it all the same.
+    pub fn rejected_drift(&self, id: ConnectionId) -> Option<(Vec<Change>, &Rejection, CommitDraft)> {
+        let drifted = self.drifted.get(&id)?;
+        let (target, draft, rejection) = drifted.rejected()?;
+        Some((drifted.changes(&target), rejection, draft))
     }
 
     pub(super) fn drifted(&self, id: ConnectionId) -> Option<Arc<Drifted>> {
@@ -168,7 +186,7 @@ impl Reconciler {
     ) -> Result<Arc<Resolved>, TurnError> {
         let cached = self.cache.lock().expect("no panic while held").resolution.clone();
         if let Some(cached) =
-            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.mode_cap == policy.mode_cap)
+            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.settings == policy.specs())
         {
             return Ok(cached);
         }
@@ -176,9 +194,9 @@ impl Reconciler {
         let known = self.cache.lock().expect("no panic while held").last_good.clone();
         let last_good = match known {
             Some(known) => known,
-            None => self.doors.registry.last_good().await?,
+            None => Arc::new(self.doors.registry.last_good().await?),
         };
-        let (resolved, mut good) = resolve(snapshot, &last_good, policy);
+        let (mut resolved, mut good) = resolve(snapshot, &last_good, policy);
         // What a removed spec said about its removal is needed until that is done.
         for row in rows.iter().filter(|row| row.status != ConnectionStatus::Retired) {
             let path = spec::names::spec_path(&row.name);
@@ -186,9 +204,11 @@ impl Reconciler {
                 good.entry(path.to_string()).or_insert_with(|| text.clone());
             }
         }
-        if good != last_good {
+        if good != *last_good {
             self.doors.registry.set_last_good(&good).await?;
         }
+        let good = Arc::new(good);
+        resolved.good = good.clone();
         let resolved = Arc::new(resolved);
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.last_good = Some(good);
@@ -233,16 +253,17 @@ impl Reconciler {
     ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
         let branch_name = crate::repair::branch(&connection.name);
         let branch = branches.iter().find(|branch| branch.name == branch_name);
-        let syncing = intents.iter().any(|intent| intent.connection == row.id && intent.effect == "sync");
-        let ended = row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job));
+        let intents: Vec<&Intent> = intents.iter().filter(|intent| intent.connection == row.id).collect();
+        let syncing = intents.iter().any(|intent| intent.effect == "sync");
+        let landed = intents.iter().any(|intent| intent.effect == LANDED);
         let mut facts = Facts {
             secrets: Some(self.secrets_of(connection)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             syncing,
-            unsettled: intents.iter().any(|intent| intent.connection == row.id && intent.effect != "sync"),
-            unnormalized: ended.filter(|_| connection.mapping.is_some()),
+            unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
+            unnormalized: unnormalized(row).filter(|_| landed || connection.mapping.is_some()),
             ..Facts::default()
         };
         let whole = self.look_catalog(row).await?;
@@ -271,22 +292,39 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
+        let taken_back = match self.taken_back(&gathered.resolved.files, connection, row, &drifted).await? {
+            Ok(taken_back) => taken_back,
+            Err(why) => {
+                facts.blocked = Some(why);
+                None
+            }
+        };
+        let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
+        let rejection_noted = match &rejected {
+            Some((target, _)) => self.is_noted_as_rejected(row.id, &drifted.changes(target)).await?,
+            None => false,
+        };
         facts.repair = Some(RepairFacts {
             automatic: drifted.automatic(),
+            taken_back,
             proposed,
+            rejected,
+            rejection_noted,
             branch: branch_name,
             branch_current,
             breaking: !drifted.breaking_streams().is_empty(),
+            automatic_breaking: drifted.automatic_breaks(),
         });
         Ok((facts, Some(drifted)))
     }
 
+    async fn is_noted_as_rejected(&self, id: ConnectionId, changes: &[Change]) -> Result<bool, TurnError> {
+        let drifts = self.doors.registry.drifts(Some(id), false).await?;
+        Ok(drifts.iter().any(|drift| drift.status == DriftStatus::Rejected && drift.changes == changes))
+    }
+
     /// Whether the branch holds exactly these edits.
-    pub(super) async fn carries(
-        &self,
-        branch: &RepairBranch,
-        draft: &crate::model::CommitDraft,
-    ) -> Result<bool, TurnError> {
+    pub(super) async fn carries(&self, branch: &RepairBranch, draft: &CommitDraft) -> Result<bool, TurnError> {
         for edit in &draft.edits {
             if branch.edited || self.doors.repo.file_at(&branch.tip, &edit.path).await? != edit.after {
                 return Ok(false);
@@ -331,7 +369,7 @@ impl Reconciler {
         connection: &Connection,
         row: &ConnectionRow,
         whole: Option<&crate::model::Catalog>,
-    ) -> Result<Result<Option<(String, crate::model::CommitDraft)>, String>, TurnError> {
+    ) -> Result<Result<Option<(String, CommitDraft)>, String>, TurnError> {
         if row.version == 0 {
             return Ok(Ok(None));
         }
@@ -425,7 +463,13 @@ pub(super) fn resolve(
     diagnostics.extend(crate::mapping::check(&resolution.desired));
     diagnostics.sort();
     let desired = Arc::new(resolution.desired);
-    let resolved =
-        Resolved { commit: snapshot.commit, mode_cap: policy.mode_cap, files: snapshot.files, desired, diagnostics };
+    let resolved = Resolved {
+        commit: snapshot.commit,
+        settings: policy.specs(),
+        files: snapshot.files,
+        good: Arc::default(),
+        desired,
+        diagnostics,
+    };
     (resolved, resolution.good)
 }

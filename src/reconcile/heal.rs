@@ -26,13 +26,17 @@ impl Reconciler {
         };
         self.finish_rule_commit(connection, to, lease).await?;
         let (commit, by) = self.approval(connection, lock).await?;
-        let drifts = registry.drifts(Some(row.id), true).await?;
-        let drift = drifts.into_iter().find(|drift| drift.target == *to);
+        // What was rejected may be approved all the same.
+        let undecided = [DriftStatus::Pending, DriftStatus::Rejected];
+        let drifts = registry.drifts(Some(row.id), false).await?;
+        let mut answered =
+            drifts.into_iter().filter(|d| d.status == DriftStatus::Approved || undecided.contains(&d.status));
+        let drift = answered.find(|drift| drift.target == *to);
         // What a rule committed was approved by the rule, whoever pushed or moved the branch.
         let rule =
             drift.as_ref().filter(|drift| drift.status == DriftStatus::Approved).map(|drift| drift.cause.clone());
         let approver = rule.filter(|cause| cause.starts_with("rule:")).unwrap_or(by);
-        if let Some(drift) = drift.as_ref().filter(|d| d.status == DriftStatus::Pending) {
+        if let Some(drift) = drift.as_ref().filter(|d| undecided.contains(&d.status)) {
             let mut approved = drift.clone();
             approved.status = DriftStatus::Approved;
             approved.changed_at = self.doors.clock.now();

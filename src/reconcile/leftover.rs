@@ -3,6 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::landed::is_expected;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{CommitDraft, CommitId, RepoPath};
 use crate::ports::{Cause, ConnectionRow, Intent, Lease};
@@ -12,8 +13,8 @@ use crate::spec::Connection;
 const COMMIT: &str = "commit";
 
 impl Reconciler {
-    /// Looks up every interrupted effect but a sync, which is followed. Engine objects are found by their owner mark and
-    /// compared by the steps that make them, so their intents tell nothing more.
+    /// Looks up every interrupted effect but a sync, which is followed, and the rows of one, which are normalized. Engine
+    /// objects are found by their owner mark and compared by the steps that make them, so their intents tell nothing more.
     pub(super) async fn settle_left_over(
         &self,
         connection: &Connection,
@@ -23,11 +24,14 @@ impl Reconciler {
         if let Some(lock) = &connection.lock {
             self.finish_rule_commit(connection, &lock.fingerprint, lease).await?;
         }
-        for intent in self.doors.registry.intents(Some(row.id)).await? {
-            match intent.effect.as_str() {
-                "sync" => continue,
-                COMMIT => self.look_up_commit(&intent, lease).await?,
-                _ => {}
+        let intents = self.doors.registry.intents(Some(row.id)).await?;
+        let syncing = intents.iter().any(|intent| intent.effect == "sync");
+        for intent in intents {
+            if is_expected(&intent, syncing, row) {
+                continue;
+            }
+            if intent.effect == COMMIT {
+                self.look_up_commit(&intent, lease).await?;
             }
             self.doors.registry.settle(lease, intent.id).await?;
         }

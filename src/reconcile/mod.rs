@@ -4,13 +4,15 @@
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
 //! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
-//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off).
+//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
+//! landed rows are read, `reverted` which automatic repairs a person took back.
 
 mod drifted;
 mod error;
 mod execute;
 mod gather;
 mod heal;
+mod landed;
 mod leftover;
 mod look;
 mod onboard;
@@ -18,6 +20,7 @@ mod publish;
 mod relock;
 mod report;
 mod retire;
+mod reverted;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,6 +71,13 @@ pub struct Policy {
     pub lease_ttl: Duration,
 }
 
+impl Policy {
+    /// What the resolution of specs depends on.
+    fn specs(&self) -> (Mode, Schedule) {
+        (self.mode_cap, self.look.clone())
+    }
+}
+
 /// Carries the loop. Cheap to share; holds only caches and who it is.
 pub struct Reconciler {
     doors: Doors,
@@ -83,7 +93,7 @@ pub struct Reconciler {
 #[derive(Default)]
 struct Cache {
     resolution: Option<Arc<gather::Resolved>>,
-    last_good: Option<BTreeMap<String, String>>,
+    last_good: Option<Arc<BTreeMap<String, String>>>,
     /// The source's catalog as last seen.
     observed: BTreeMap<ConnectionId, (Fingerprint, Arc<Catalog>)>,
     /// The drift worked out, with what it was worked out from.

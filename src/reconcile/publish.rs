@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::drifted::Drifted;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
-use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, recorded, sent};
+use crate::plan::{Closing, Noting};
+use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
 use crate::spec::Connection;
 
 /// The effect of an automatic repair's commit, in intents.
@@ -32,6 +33,29 @@ impl Reconciler {
         let recorded_as = self.after_commit(connection, draft, outcome, (intent, &summary), lease).await;
         recorded("commit_lock");
         recorded_as
+    }
+
+    /// Commits the rejection of a repair that a person took back. Until it is committed, that repair is not made again.
+    pub(super) async fn commit_rejection(
+        &self,
+        connection: &Connection,
+        why: &str,
+        draft: &CommitDraft,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let summary = format!("connection {}: an automatic repair was {why}: it stands as rejected", connection.name);
+        let intent = self.begin_commit(draft, &summary, lease).await?;
+        let why = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
+            CommitOutcome::Committed(commit) => {
+                self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
+                recorded("commit_rejection");
+                return Ok(OutcomeKind::Applied);
+            }
+            CommitOutcome::Moved => "the branch moved on meanwhile; planned again".to_owned(),
+            CommitOutcome::Refused(why) => format!("cannot commit `{}`: {why}", draft.subject),
+        };
+        self.doors.registry.settle(lease, intent).await?;
+        Ok(OutcomeKind::Skipped(why))
     }
 
     /// Records a commit that went through; keeps a refused one for a while and offers it as a branch instead.
@@ -177,49 +201,64 @@ impl Reconciler {
         gathered: &Arc<Gathered>,
         connection: &Connection,
         target: &Fingerprint,
-        why: &str,
+        why: &Noting,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let Some(drifted) = gathered.drifted(lease.connection) else {
             return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
         };
-        let row = self.drift_row(&drifted, target, None, lease).await?;
+        let mut row = self.drift_row(&drifted, target, None, lease).await?;
+        if let Noting::Rejected { .. } = why {
+            row.status = DriftStatus::Rejected;
+            row.cause = why.describe();
+        }
         let cause = by_aam(
-            format!("connection {}: drift {} seen ({why})", connection.name, target.short()),
+            format!("connection {}: drift {} seen ({})", connection.name, target.short(), why.describe()),
             json!({"drift": row.id}),
         );
         self.doors.registry.put_drift(lease, &row, &cause).await?;
         Ok(OutcomeKind::Applied)
     }
 
-    /// Removes the branch, then closes the drift: a crash between leaves a drift without a branch, which is planned again.
+    /// Removes the branch, then closes the drift: a crash between leaves a drift without a branch, which is planned again. A
+    /// branch that a person has checked out stays until they leave it; that is logged once, with the closing.
     pub(super) async fn close_drift(
         &self,
         connection: &ConnectionRef,
         drift: Option<Uuid>,
         branch: Option<&str>,
-        why: &str,
+        why: &Closing,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        let mut kept = None;
         if let Some(branch) = branch {
-            sent("withdraw", self.doors.repo.withdraw(branch)).await?;
+            match sent("withdraw", self.doors.repo.withdraw(branch)).await {
+                Err(error) if error.remedy == Remedy::Person => kept = Some(error),
+                withdrawn => withdrawn?,
+            }
         }
         let open = self.doors.registry.drifts(Some(lease.connection), true).await?;
         if let Some(mut row) = open.into_iter().find(|row| Some(row.id) == drift) {
-            row.status = if why.starts_with("rejected by") { DriftStatus::Rejected } else { DriftStatus::Withdrawn };
+            row.status = match why {
+                Closing::Rejection { .. } => DriftStatus::Rejected,
+                Closing::Agreement | Closing::Removal => DriftStatus::Withdrawn,
+            };
             row.branch = None;
             row.changed_at = self.doors.clock.now();
-            row.cause = why.to_owned();
+            row.cause = why.describe();
             let cause = by_aam(
-                format!("connection {connection}: drift {} closed: {why}", row.target.short()),
+                format!("connection {connection}: drift {} closed: {}", row.target.short(), row.cause),
                 json!({"drift": row.id}),
             );
             self.doors.registry.put_drift(lease, &row, &cause).await?;
+            if let Some(error) = &kept {
+                tracing::warn!(connection.name = %connection, "connection {connection}: {error}");
+            }
         }
         if branch.is_some() {
             recorded("withdraw");
         }
-        Ok(OutcomeKind::Applied)
+        Ok(kept.map_or(OutcomeKind::Applied, |error| OutcomeKind::Skipped(error.to_string())))
     }
 
     /// Removes the repair branch of a name that its connection left; one with a person's own commits stays theirs.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
+use crate::plan::Closing;
 use crate::ports::{ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, recorded, sent};
 use crate::spec::OnDelete;
 
@@ -49,7 +50,7 @@ impl Reconciler {
         self.leave_branch(&row.name).await?;
         let open = self.doors.registry.drifts(Some(row.id), true).await?;
         if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
-            self.close_drift(&row.name, Some(drift.id), None, "its spec is gone", lease).await?;
+            self.close_drift(&row.name, Some(drift.id), None, &Closing::Removal, lease).await?;
         }
         let cause =
             by_aam(format!("connection {} retired: its spec is gone", row.name), json!({"on_delete": on_delete}));

@@ -1,12 +1,14 @@
 //! Syncs and what follows them: start, follow, normalize.
 //!
 //! The open intent `sync` *is* the running sync: its key is the request, and asking the engine again with the same
-//! request goes on with the same job, in this process or in one that was started after a crash.
+//! request goes on with the same job, in this process or in one that was started after a crash. Beside it lies the mapping
+//! that its rows land under, until they are normalized (`landed`).
 
 use std::sync::Arc;
 
 use serde_json::json;
 
+use super::landed::{self, LANDED, Mapped};
 use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
 use crate::ports::{ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, SyncOrder, recorded, sent};
@@ -25,6 +27,10 @@ impl Reconciler {
         let order = self.order(gathered, connection, row, request)?;
         if self.open_sync(row).await?.is_some() {
             return self.follow_sync(gathered, connection, row, lease).await;
+        }
+        if let Some(landed) = landed::in_force(gathered, connection)? {
+            let detail = serde_json::to_value(landed).expect("files and modes are plain data");
+            self.begin(lease, LANDED, &request.to_string(), detail).await?;
         }
         self.begin(lease, "sync", &request.to_string(), json!({})).await?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
@@ -106,51 +112,49 @@ impl Reconciler {
         job: i64,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else {
-            self.doors.registry.set_normalized(lease, job).await?;
-            return Ok(OutcomeKind::Unchanged);
+        let kind = match self.mapped_by(gathered, connection, row).await? {
+            Some(mapped) => {
+                self.append_events(gathered, connection, row, job, &mapped, lease).await?;
+                OutcomeKind::Applied
+            }
+            None => OutcomeKind::Unchanged,
         };
-        let (_, destination) = self.handles(connection, row)?;
-        let modes = spec_modes(connection, lock)?;
-        let succeeded = self
-            .doors
-            .registry
-            .jobs(row.id, 1)
-            .await?
-            .first()
-            .is_some_and(|j| j.id == job && j.state == JobState::Succeeded);
-        let held = gathered.held(connection);
-        let mut compiled = Vec::new();
-        for entry in &mapping.entities {
-            let Some((stream, mode)) = modes.iter().find(|(name, _)| names_stream(&entry.stream.value, name)) else {
-                continue;
-            };
-            let Some(entity) = gathered.desired().entities.get(&entry.entity.value) else { continue };
-            let one = crate::mapping::compile(mapping, entry, entity, lock.catalog.streams.get(stream)).map_err(
-                |problems| {
-                    let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
-                    StepError::Spec(format!("{}: {first}; `aam check` shows all", mapping.path))
-                },
-            )?;
-            let replaced = *mode == StreamMode::FullRefreshOverwrite && succeeded && !held.contains(stream);
-            compiled.push((stream.clone(), one, replaced.then_some(job)));
+        self.doors.registry.set_normalized(lease, job).await?;
+        for intent in self.doors.registry.intents(Some(row.id)).await? {
+            if intent.effect == LANDED {
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
         }
-        let streams = compiled.iter().map(|(stream, mapping, replaced_by)| StreamWork {
-            stream: stream.clone(),
-            mapping,
-            replaced_by: *replaced_by,
+        Ok(kind)
+    }
+
+    async fn append_events(
+        &self,
+        gathered: &Arc<Gathered>,
+        connection: &Connection,
+        row: &ConnectionRow,
+        job: i64,
+        mapped: &Mapped,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let (_, destination) = self.handles(connection, row)?;
+        let newest = self.doors.registry.jobs(row.id, 1).await?.pop();
+        let succeeded = newest.is_some_and(|newest| newest.id == job && newest.state == JobState::Succeeded);
+        let held = gathered.held(connection);
+        let streams = mapped.streams.iter().map(|(stream, mapping, mode)| {
+            let replaced = *mode == StreamMode::FullRefreshOverwrite && succeeded && !held.contains(stream);
+            StreamWork { stream: stream.clone(), mapping, replaced_by: replaced.then_some(job) }
         });
         let work = Work {
             lease,
             connection: &connection.name,
             destination: &destination,
             catalog_version: row.version,
-            mapping,
+            mapping: &mapped.mapping,
             streams: streams.collect(),
         };
         let summary =
             canonical::normalize(&*self.doors.landing, &*self.doors.events, &*self.doors.clock, &work, &|_| {}).await?;
-        self.doors.registry.set_normalized(lease, job).await?;
         let total = summary.total();
         if total.upserts + total.deletes + total.dead_letters > 0 {
             tracing::info!(
@@ -159,22 +163,8 @@ impl Reconciler {
                 connection.name, total.upserts, total.deletes, total.dead_letters
             );
         }
-        Ok(OutcomeKind::Applied)
+        Ok(())
     }
-}
-
-fn spec_modes(
-    connection: &Connection,
-    lock: &crate::spec::Lock,
-) -> Result<Vec<(crate::model::StreamName, StreamMode)>, StepError> {
-    let plans = crate::spec::configure(connection, &lock.catalog)
-        .map_err(|problems| StepError::Spec(crate::spec::describe_problems(&problems)))?;
-    Ok(plans.into_iter().map(|plan| (plan.name, plan.mode)).collect())
-}
-
-/// Whether a mapping's stream means this one: the full name, or the bare name.
-fn names_stream(written: &crate::model::StreamName, name: &crate::model::StreamName) -> bool {
-    written == name || (written.namespace.is_none() && written.name == name.name)
 }
 
 fn ended(connection: &Connection, job: &Job) -> crate::ports::Cause {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::file::{self, Story};
 use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
-use crate::drift::{Assessment, Automatic, Change, Scene, apply, assess, compare, renamed, renames_in, say};
+use crate::drift::{Assessed, Assessment, Automatic, Change, Scene, apply, assess, compare};
+use crate::drift::{line_of, renamed, renames_in, say};
 use crate::model::{
     Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
 };
-use crate::spec::{Connection, Desired, Lock, RepairPolicy};
+use crate::spec::{Connection, Desired, Lock, Rejection, RepairPolicy};
 
 /// What a repair is drafted from.
 #[derive(Debug, Clone, Copy)]
@@ -33,15 +34,18 @@ pub struct Input<'a> {
     pub ask_for_all: bool,
 }
 
-/// The repair of a drift. Neither part: there is no drift.
+/// The repair of a drift. No part: there is no drift.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Repair {
     /// All changes, judged against the lock.
     pub assessment: Assessment,
     /// What is committed without a person.
     pub automatic: Option<Part>,
-    /// What a person decides; its edits begin where those of `automatic` end.
+    /// What a person decides; its edits begin where those of `automatic` end. Without what was rejected, as far as it can
+    /// go without.
     pub proposed: Option<Part>,
+    /// What was rejected, where nothing else is to be decided; its edits begin where those of `automatic` end.
+    pub rejected: Option<Part>,
 }
 
 /// One commit of a repair.
@@ -71,28 +75,48 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let passes = |automatic: &Automatic, confidence: f64| {
         !ask && *automatic == Automatic::Yes && confidence >= connection.drift.threshold
     };
-    let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(&c.automatic, c.confidence)).cloned().collect();
+    let is_rejected = |c: &Assessed| rejection_of(input, &c.change).is_some();
+    let passes = |c: &Assessed| passes(&c.automatic, c.confidence) && !is_rejected(c);
+    let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(c)).cloned().collect();
     let mut base = Base { lock: input.lock.clone(), lock_text: input.lock_text.to_owned() };
     let mut automatic = None;
     if !taken.is_empty() {
-        let changes: Vec<Change> = taken.iter().map(|c| c.change.clone()).collect();
-        let catalog = apply(&base.lock.catalog, &changes, input.observed);
+        let catalog = apply(&base.lock.catalog, &plain(&taken), input.observed);
         let part = part(input, &base, catalog, Assessment { changes: taken }, true)?;
         if let Some(text) = part.commit.edits.first().and_then(|edit| edit.after.clone()) {
             base = Base { lock: part.lock.clone(), lock_text: text };
         }
         automatic = Some(part);
     }
-    let rest = judge(&base.lock.catalog);
-    let proposed = match rest.changes.is_empty() {
-        true => None,
-        false => {
-            let changes: Vec<Change> = rest.changes.iter().map(|c| c.change.clone()).collect();
-            let catalog = apply(&base.lock.catalog, &changes, input.observed);
-            Some(part(input, &base, catalog, rest, false)?)
-        }
+    let rest = judge(&base.lock.catalog).changes;
+    let draft_of = |changes: Vec<Assessed>| {
+        let catalog = apply(&base.lock.catalog, &plain(&changes), input.observed);
+        part(input, &base, catalog, Assessment { changes }, false)
     };
-    Ok(Repair { assessment, automatic, proposed })
+    let open: Vec<Assessed> = rest.iter().filter(|c| !is_rejected(c)).cloned().collect();
+    let (mut proposed, mut rejected) = (None, None);
+    if rest.is_empty() {
+        // Nothing is left.
+    } else if open.is_empty() {
+        rejected = Some(draft_of(rest)?);
+    } else if apply(&base.lock.catalog, &plain(&open), input.observed).fingerprint() == base.lock.fingerprint {
+        // What cannot go without a rejected change brings it up again.
+        proposed = Some(draft_of(rest)?);
+    } else {
+        proposed = Some(draft_of(open)?);
+    }
+    Ok(Repair { assessment, automatic, proposed, rejected })
+}
+
+/// The last rejection that names a change.
+pub fn rejection_of<'a>(input: Input<'a>, change: &Change) -> Option<&'a Rejection> {
+    let line = line_of(change);
+    let rejections = input.desired.rejected.get(&input.connection.name)?;
+    rejections.iter().rfind(|rejection| rejection.changes.contains(&line))
+}
+
+fn plain(changes: &[Assessed]) -> Vec<Change> {
+    changes.iter().map(|c| c.change.clone()).collect()
 }
 
 /// The lock that a part begins with.
@@ -123,6 +147,9 @@ fn part(
     mapping_edit(input, &by_stream, &mut edits, &mut notes);
     super::chosen::edit(input.connection, input.spec_text, &by_stream, &mut edits, &mut notes);
     gone_streams(input.connection, &assessment, &mut notes);
+    for (change, rejection) in assessment.changes.iter().filter_map(|c| Some((c, rejection_of(input, &c.change)?))) {
+        notes.push(format!("{} was rejected by {}: {}", line_of(&change.change), rejection.by, rejection.reason));
+    }
     let target = edit.lock.fingerprint.clone();
     let drift_path = drift_path(&connection.name, &target)?;
     let text = file::write(&Story {
@@ -147,7 +174,7 @@ fn part(
 
 /// What happened in each stream, in the words of people's files: old names.
 fn stream_edits(assessment: &Assessment, before: &Catalog, after: &Catalog) -> Vec<(StreamName, StreamEdits)> {
-    let changes: Vec<Change> = assessment.changes.iter().map(|c| c.change.clone()).collect();
+    let changes = plain(&assessment.changes);
     let mut edits: BTreeMap<StreamName, StreamEdits> = BTreeMap::new();
     for (name, stream) in &before.streams {
         let Some(now) = after.streams.get(name) else { continue };

@@ -176,6 +176,6 @@ fn decide(story: &Story<'_>, out: &mut String) {
     let branch = story.branch;
     let _ = writeln!(out, "To approve, merge the branch {}:\n", code(branch));
     out.push_str(&fence("sh", &format!("git merge {branch}      # or: aam drift approve {name}")));
-    out.push_str("\nTo reject, and not be asked again for this state of the source:\n\n");
+    out.push_str("\nTo reject, and not be asked again for these changes:\n\n");
     out.push_str(&fence("sh", &format!("aam drift reject {name} --reason \"…\"")));
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-use serde_json::Value;
 use similar::{DiffOp, DiffTag, TextDiff};
 
 use super::yaml;
@@ -71,24 +69,16 @@ fn merge(was: &str, is: &str, actual: &str) -> Option<String> {
 
 /// Whether the text holds exactly that lock.
 fn says(text: &str, lock: &Lock) -> bool {
-    let Ok(value) = yaml::read(text) else { return false };
-    let Ok(raw) = RawLock::deserialize(value) else { return false };
-    raw.id == lock.id.to_string()
-        && raw.version == lock.version
-        && raw.fingerprint == lock.fingerprint.as_str()
-        && Catalog::from_body(&raw.streams).is_ok_and(|catalog| catalog.body() == lock.catalog.body())
-}
-
-#[derive(Deserialize)]
-struct RawLock {
-    id: String,
-    version: u32,
-    fingerprint: String,
-    streams: Value,
+    // A lock is read only with the fingerprint of its own body.
+    let same =
+        |read: Lock| (read.id, read.version, read.fingerprint) == (lock.id, lock.version, lock.fingerprint.clone());
+    lock::read("the new lock", text).is_ok_and(same)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::drift::{apply, compare};
     use crate::model::ConnectionId;
@@ -155,5 +145,14 @@ mod tests {
         let edit = edit_lock(&text, &old, observed, "crm");
         assert!(edit.lost_annotations);
         assert!(says(&edit.text, &edit.lock));
+    }
+
+    #[test]
+    fn what_no_lock_may_hold_is_not_carried_over() {
+        let (old, observed) = (locked(catalog(BEFORE)), catalog(AFTER));
+        let text = lock::render(&old, "crm").replace("version: 3\n", "version: 3\nowner: Pat\n");
+        let edit = edit_lock(&text, &old, observed, "crm");
+        assert!(edit.lost_annotations);
+        assert_eq!(lock::read("crm.lock.yaml", &edit.text).unwrap().version, 4);
     }
 }

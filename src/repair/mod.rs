@@ -17,6 +17,6 @@ pub(crate) mod sample;
 mod tests;
 mod yaml;
 
-pub use draft::{Input, Part, Repair, branch, draft, drift_path};
+pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
 pub use lock::{LockEdit, edit_lock};
-pub use rejected::{reject_edit, rejected_path};
+pub use rejected::{reject, rejected_path};

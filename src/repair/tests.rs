@@ -7,7 +7,7 @@ use similar::TextDiff;
 use super::sample::{catalog, connection, mapping};
 use super::*;
 use crate::model::{Catalog, ConnectionRef};
-use crate::spec::{Connection, Desired, lock};
+use crate::spec::{Connection, Desired, Rejection, lock};
 
 const MAPPING: &str = "\
 # how the crm maps
@@ -34,15 +34,19 @@ fn drafted(connection: &Connection, spec_text: &str, observed: &Catalog) -> Repa
 
 /// With several connections that share everything but the name.
 fn drafted_among(names: &[&str], connection: &Connection, spec_text: &str, observed: &Catalog) -> Repair {
-    let lock = connection.lock.clone().unwrap();
-    let lock_text = lock::render(&lock, "crm");
     let mut desired = Desired::default();
     for name in names {
         let name: ConnectionRef = name.parse().unwrap();
         desired.connections.insert(name.clone(), Connection { name, ..connection.clone() });
     }
+    drafted_in(&desired, connection, spec_text, observed)
+}
+
+fn drafted_in(desired: &Desired, connection: &Connection, spec_text: &str, observed: &Catalog) -> Repair {
+    let lock = connection.lock.clone().unwrap();
+    let lock_text = lock::render(&lock, "crm");
     let input = Input {
-        desired: &desired,
+        desired,
         connection,
         lock: &lock,
         lock_text: &lock_text,
@@ -275,7 +279,7 @@ fn a_drift_file_tells_everything() {
     git merge aam/drift/default/crm      # or: aam drift approve crm
     ```
 
-    To reject, and not be asked again for this state of the source:
+    To reject, and not be asked again for these changes:
 
     ```sh
     aam drift reject crm --reason "…"
@@ -317,4 +321,115 @@ fn who_else_uses_the_mapping_is_said() {
         part.notes,
         ["acme/crm uses mappings/crm.yaml too, under a lock of its own: its source may not have changed"]
     );
+}
+
+/// What is left to do when these changes were rejected.
+fn after_rejecting(changes: &[&str], after: &str) -> String {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let rejection = Rejection {
+        fingerprint: catalog(BEFORE).fingerprint(),
+        by: "Ada".to_owned(),
+        at: "2026-01-02T03:04:05Z".to_owned(),
+        reason: "not yet".to_owned(),
+        changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+    };
+    let rejected = [(connection.name.clone(), vec![rejection])].into();
+    let repair = drafted_in(&Desired { rejected, ..Desired::default() }, &connection, "", &catalog(after));
+    let shown =
+        |part| shown(part).lines().filter(|l| !l.starts_with("Aam-")).map(|l| format!("{l}\n")).collect::<String>();
+    format!(
+        "automatic: {}proposed: {}rejected: {}",
+        shown(repair.automatic.as_ref()),
+        shown(repair.proposed.as_ref()),
+        shown(repair.rejected.as_ref())
+    )
+}
+
+#[test]
+fn a_rejection_holds_for_its_changes_whatever_comes_beside_them() {
+    let no_fax = BEFORE.replace("fax_number string, ", "");
+    let fax = ["- public/accounts.fax_number: string"];
+    insta::assert_snapshot!(after_rejecting(&fax, &no_fax), @r"
+    automatic: nothing
+    proposed: nothing
+    rejected: drift crm: - public/accounts.fax_number: string
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      fax_number: string
+    mappings/crm.yaml
+      -      fax: fax_number
+    note: account.fax starves: its source is gone and its entry is taken out; new events carry no value for it until it is mapped anew. Before merging you may map it to another field instead
+    note: - public/accounts.fax_number: string was rejected by Ada: not yet
+    ");
+    // What only adds is taken in, and nothing is asked.
+    insta::assert_snapshot!(after_rejecting(&fax, &format!("{no_fax}, zip_code integer")), @r"
+    automatic: drift crm: + public/accounts.zip_code: integer
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      +      zip_code: integer
+    proposed: nothing
+    rejected: drift crm: - public/accounts.fax_number: string
+    connectors.d/crm.lock.yaml
+      -version: 2
+      +version: 3
+      -      fax_number: string
+    mappings/crm.yaml
+      -      fax: fax_number
+    note: account.fax starves: its source is gone and its entry is taken out; new events carry no value for it until it is mapped anew. Before merging you may map it to another field instead
+    note: - public/accounts.fax_number: string was rejected by Ada: not yet
+    ");
+    // Something new is asked without it.
+    let renamed = no_fax.replace("annual_rev ", "annual_revenue ");
+    insta::assert_snapshot!(after_rejecting(&fax, &renamed), @r#"
+    automatic: nothing
+    proposed: drift crm: ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      -      annual_rev: decimal(12,2)
+      +      annual_revenue: decimal(12,2)
+    mappings/crm.yaml
+      -      annual_revenue: {from: annual_rev, as: decimal}
+      +      annual_revenue: {from: annual_revenue, as: decimal}
+      -      label: {expr: 'name ~ " " ~ annual_rev'}
+      +      label: {expr: 'name ~ " " ~ annual_revenue'}
+    rejected: nothing
+    "#);
+    // An addition that was rejected is not taken in.
+    let zip = ["+ public/accounts.zip_code: integer"];
+    insta::assert_snapshot!(after_rejecting(&zip, &format!("{BEFORE}, zip_code integer")), @r"
+    automatic: nothing
+    proposed: nothing
+    rejected: drift crm: + public/accounts.zip_code: integer
+    connectors.d/crm.lock.yaml
+      -version: 1
+      +version: 2
+      +      zip_code: integer
+    note: + public/accounts.zip_code: integer was rejected by Ada: not yet
+    ");
+}
+
+#[test]
+fn what_cannot_go_without_a_rejected_change_brings_it_up_again() {
+    let body = |key: &[&str], more: &[&str]| {
+        let fields: serde_json::Map<String, serde_json::Value> =
+            ["id", "name"].iter().chain(more).map(|name| ((*name).to_owned(), "string!".into())).collect();
+        let body = serde_json::json!({"public/accounts": {"key": key, "modes": ["full_refresh"], "fields": fields}});
+        Catalog::from_body(&body).unwrap()
+    };
+    let connection = connection(&body(&["id"], &[]), mapping(MAPPING));
+    let rejection = Rejection {
+        fingerprint: body(&["id"], &[]).fingerprint(),
+        by: "Ada".to_owned(),
+        at: "2026-01-02T03:04:05Z".to_owned(),
+        reason: "not yet".to_owned(),
+        changes: vec!["+ public/accounts.zone: string!".to_owned()],
+    };
+    let rejected = [(connection.name.clone(), vec![rejection])].into();
+    let desired = Desired { rejected, ..Desired::default() };
+    let part = drafted_in(&desired, &connection, "", &body(&["id", "zone"], &["zone"])).proposed.unwrap();
+    assert_eq!(part.assessment.changes.len(), 2);
+    assert_eq!(part.notes, ["+ public/accounts.zone: string! was rejected by Ada: not yet"]);
 }

@@ -200,7 +200,8 @@ fn check_rejection(raw: &RawRejection, to: &mut Problems<'_>) -> Option<Rejectio
         let d = Diagnostic::error("AAM-S026", format!("{} is no RFC 3339 time: {e}", quoted(&at)));
         to.add(&raw.at.place(), d);
     }
-    Some(Rejection { fingerprint, by, at, reason })
+    let changes = raw.changes.iter().map(|change| change.value.clone()).collect();
+    Some(Rejection { fingerprint, by, at, reason, changes })
 }
 
 /// Parses a text by its type's own rules.

@@ -254,7 +254,7 @@ pub struct Lock {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rejection {
-    /// What the source showed when it was rejected.
+    /// What the lock would have become.
     pub fingerprint: Fingerprint,
     /// Who rejected it.
     pub by: String,
@@ -262,6 +262,8 @@ pub struct Rejection {
     pub at: String,
     /// Why.
     pub reason: String,
+    /// The changes it is about, each as [`crate::drift::line_of`] writes it: it holds for these, whatever else changes.
+    pub changes: Vec<String>,
 }
 
 /// A value with its place in the file it was read from.

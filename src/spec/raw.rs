@@ -338,6 +338,8 @@ raw! {
         at: Text,
         /// Why.
         reason: Text,
+        /// The changes that were rejected, a line each, as a drift file shows them.
+        changes: Vec<Text>,
     }
 }
 

@@ -119,7 +119,7 @@ impl Report {
             4
         } else if self.refused.is_some() || any(&|c| needs_person(&c.standing)) {
             3
-        } else if any(&|c| !c.pending.is_empty()) {
+        } else if any(&|c| !c.pending.is_empty() || matches!(c.standing, Standing::Finishing { .. })) {
             2
         } else {
             0

@@ -4,6 +4,7 @@ mod canary;
 mod commits;
 mod files;
 mod memory;
+mod merged;
 mod modes;
 mod quiet;
 mod random;

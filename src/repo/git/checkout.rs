@@ -20,8 +20,8 @@ pub(super) const LOCK_STEPS: u32 = 20;
 /// What became of moving a branch.
 #[derive(Debug)]
 pub(super) enum Move {
-    /// Work trees and ref are at the new commit.
-    Done,
+    /// Work trees and ref are at this commit.
+    Done(String),
     /// The ref was moved by somebody else; work trees are as before.
     Raced,
     /// Nothing moved.
@@ -152,25 +152,56 @@ impl GitRepo {
         Ok(None)
     }
 
-    /// Moves a branch from `old` (`None`: it does not exist) to `new`.
-    pub(super) async fn move_branch(&self, name: &str, old: Option<&str>, new: &str) -> Result<Move, RepoError> {
+    /// The work trees that a branch moves together with, from `old` (`None`: it does not exist) to `new`, a commit or a
+    /// tree; in words what is in the way, if anything. Asked before a commit is made, a refusal leaves no object behind.
+    pub(super) async fn may_move(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        new: &str,
+    ) -> Result<Result<Vec<Checkout>, String>, RepoError> {
         let checkouts = match self.checkouts(name).await? {
             Ok(checkouts) => checkouts,
-            Err(why) => return Ok(Move::Refused(why)),
+            Err(why) => return Ok(Err(why)),
         };
         if let Some(why) = self.blocker(name, LOCK_STEPS).await? {
-            return Ok(Move::Refused(why));
+            return Ok(Err(why));
         }
-        let from = old.unwrap_or(&self.empty_tree);
         if !checkouts.is_empty() {
-            let paths = self.changed_paths(from, new).await?;
+            let paths = self.changed_paths(old.unwrap_or(&self.empty_tree), new).await?;
             for checkout in &checkouts {
                 let drivers = Filters::of(&checkout.path).await?;
                 if let Some(why) = in_the_way(checkout, &paths, &drivers).await? {
-                    return Ok(Move::Refused(why));
+                    return Ok(Err(why));
                 }
             }
         }
+        Ok(Ok(checkouts))
+    }
+
+    /// Makes a commit and moves a branch to it from `old` (`None`: it does not exist).
+    pub(super) async fn commit_to(
+        &self,
+        name: &str,
+        old: Option<&str>,
+        tree: &str,
+        parents: &[&str],
+        message: String,
+    ) -> Result<Move, RepoError> {
+        if let Err(why) = self.may_move(name, old, tree).await? {
+            return Ok(Move::Refused(why));
+        }
+        let commit = self.write_commit(tree, parents, message).await?;
+        self.move_branch(name, old, &commit).await
+    }
+
+    /// Moves a branch from `old` (`None`: it does not exist) to `new`.
+    pub(super) async fn move_branch(&self, name: &str, old: Option<&str>, new: &str) -> Result<Move, RepoError> {
+        let checkouts = match self.may_move(name, old, new).await? {
+            Ok(checkouts) => checkouts,
+            Err(why) => return Ok(Move::Refused(why)),
+        };
+        let from = old.unwrap_or(&self.empty_tree);
         let unfinished = Unfinished {
             name: name.to_owned(),
             old: from.to_owned(),
@@ -208,12 +239,12 @@ impl GitRepo {
         };
         let Some(failed) = failed else {
             self.end()?;
-            return Ok(Move::Done);
+            return Ok(Move::Done(new.to_owned()));
         };
         // An unknown outcome: look first.
         if self.tip(name).await?.as_deref() == Some(new) {
             self.end()?;
-            return Ok(Move::Done);
+            return Ok(Move::Done(new.to_owned()));
         }
         self.put_all_back(&unfinished).await?;
         if self.tip(name).await?.as_deref() != old {

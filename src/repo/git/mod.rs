@@ -23,7 +23,7 @@ use async_trait::async_trait;
 pub use self::asked::{Below, below, version};
 pub(in crate::repo) use self::history::person;
 
-use self::checkout::{LOCK_STEPS, Move};
+use self::checkout::Move;
 use self::command::{Call, Identity};
 use self::objects::{Edited, message};
 use super::names::{self, FOLDERS, Verdict, escape};
@@ -352,13 +352,8 @@ impl Repo for GitRepo {
             }
         };
         let parents: Vec<&str> = tip.iter().map(String::as_str).collect();
-        // Asked before the commit object is made: a refusal leaves nothing behind.
-        if let Some(why) = self.blocker(&name, LOCK_STEPS).await? {
-            return Ok(CommitOutcome::Refused(why));
-        }
-        let commit = self.write_commit(&tree, &parents, message(draft)).await?;
-        Ok(match self.move_branch(&name, tip.as_deref(), &commit).await? {
-            Move::Done => CommitOutcome::Committed(CommitId(commit)),
+        Ok(match self.commit_to(&name, tip.as_deref(), &tree, &parents, message(draft)).await? {
+            Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
             Move::Raced => CommitOutcome::Moved,
             Move::Refused(why) => CommitOutcome::Refused(why),
         })

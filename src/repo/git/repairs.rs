@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::GitRepo;
-use super::checkout::{LOCK_STEPS, Move};
+use super::checkout::Move;
 use super::command::Call;
 use super::objects::{Edited, message};
 use crate::model::CommitId;
@@ -124,9 +124,8 @@ impl GitRepo {
                 return Ok(as_it_is(tip, &standing, false));
             }
         }
-        let commit = self.write_commit(&tree, &[&base], message(draft)).await?;
-        match (self.move_branch(&name, tip.as_deref(), &commit).await?, tip) {
-            (Move::Done, _) => Ok(as_it_is(&commit, &Standing { merged: false, beyond: Vec::new() }, false)),
+        match (self.commit_to(&name, tip.as_deref(), &tree, &[&base], message(draft)).await?, tip) {
+            (Move::Done(commit), _) => Ok(as_it_is(&commit, &Standing { merged: false, beyond: Vec::new() }, false)),
             // A person has it checked out and works there: it stays as it is until they are done.
             (Move::Refused(_), Some(tip)) => Ok(as_it_is(&tip, &self.standing(&base, &tip).await?, false)),
             (Move::Refused(why), None) => Err(needs_person(what(), why)),
@@ -218,18 +217,15 @@ impl GitRepo {
             let paths = paths.into_iter().collect::<Vec<_>>().join(", ");
             return Ok(CommitOutcome::Refused(format!("{branch} conflicts with {} in {paths}", self.branch)));
         }
-        if let Some(why) = self.blocker(&tracked, LOCK_STEPS).await? {
-            return Ok(CommitOutcome::Refused(why));
-        }
         let message = message(&CommitDraft {
             subject: format!("Merge branch '{branch}'"),
             body: String::new(),
             trailers: vec![("Aam-Approved-By".to_owned(), approver.to_owned())],
             edits: Vec::new(),
         });
-        let commit = self.write_commit(&String::from_utf8_lossy(tree), &[&base, &tip], message).await?;
-        Ok(match self.move_branch(&tracked, Some(&base), &commit).await? {
-            Move::Done => CommitOutcome::Committed(CommitId(commit)),
+        let tree = String::from_utf8_lossy(tree);
+        Ok(match self.commit_to(&tracked, Some(&base), &tree, &[&base, &tip], message).await? {
+            Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
             Move::Raced => CommitOutcome::Moved,
             Move::Refused(why) => CommitOutcome::Refused(why),
         })

@@ -260,6 +260,23 @@ async fn a_drift_in_list_diff_and_status() {
     [].status
     [].target
     "#);
+    insta::assert_snapshot!(json(0, &["drift", "show", "crm"]), @r#"
+    .drift
+    .drift.automatic
+    .drift.base
+    .drift.branch
+    .drift.cause
+    .drift.changed_at
+    .drift.changes
+    .drift.confidence
+    .drift.connection
+    .drift.id
+    .drift.opened_at
+    .drift.status
+    .drift.target
+    .file
+    .rejection
+    "#);
     insta::assert_snapshot!(text(3, &["status"]), @r#"
     main at COMMIT
     ! crm  ACTIVE   version 1 (436c90fc): drift 88bad3e5 awaits review on aam/drift/default/crm, looked DAY CLOCK, held back from syncs: public/accounts
@@ -286,6 +303,43 @@ async fn a_drift_in_list_diff_and_status() {
     .diff
     .from
     .to
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_tells_a_machine_what_came_of_it() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    let value = |args: &[&str]| -> Value {
+        serde_json::from_str(&world.aam_is(0, &[args, &["--format", "json"]].concat())).unwrap()
+    };
+    let told = |answer: &Value| {
+        assert_eq!(answer["refused"], Value::Null);
+        let crm = &answer["report"]["connections"][0];
+        let steps = answer["outcomes"].as_array().unwrap().iter();
+        let steps = steps.map(|o| format!("{}: {} {}\n", o["connection"], o["step"], o["outcome"]));
+        format!("{}{} {}", steps.collect::<String>(), crm["standing"], crm["summary"])
+    };
+    insta::assert_snapshot!(told(&value(&["drift", "reject", "crm", "--reason", "not yet"])), @r#"
+    "crm": "close drift: rejected by Pat <pat@example.org>: not yet" "applied"
+    "rejected" "drift 05cfa034 rejected by Pat <pat@example.org>: not yet"
+    "#);
+    let shown = value(&["drift", "show", "crm"]);
+    insta::assert_snapshot!(keys(&shown["rejection"].to_string()), @r#"
+    .at
+    .by
+    .changes
+    .fingerprint
+    .reason
+    "#);
+    assert_eq!(shown["drift"]["status"], "rejected");
+    assert!(shown["file"].as_str().unwrap().contains("- public/accounts.employees: integer"));
+    insta::assert_snapshot!(told(&value(&["drift", "approve", "crm"])), @r#"
+    "crm": "update catalog to version 2 (05cfa034)" "applied"
+    "crm": "close drift: the source and the lock agree" "applied"
+    "in_sync" "in sync"
     "#);
 }
 

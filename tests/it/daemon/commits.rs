@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::support::world::{MAPPING, World, until};
+use crate::support::world::{MAPPING, PERSON, World, until};
 
 /// Time alone wakes this daemon too late for any test.
 const BY_EVENTS_ONLY: &str = "[daemon]\ntick = \"10m\"\nrescan = \"10m\"\n";
@@ -92,4 +92,51 @@ async fn after_every_bot_commit_git_status_is_as_before_and_commit_a_leaves_the_
     assert_eq!(world.git(&["rev-parse", "HEAD^"]), *newest);
     let ours = ["connectors.d", "drift"];
     assert_eq!(world.git(&[&["diff", "--name-only", newest, "HEAD", "--"][..], &ours].concat()), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_repair_that_a_person_reverts_stands_as_rejected() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+    assert!(lock().contains("website"));
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let revert = world.git(&["rev-parse", "--short=10", "HEAD"]);
+
+    // Not made again, by this look or the next, and a change beside it is not held up by it.
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["apply", "--look"]);
+    let words = format!("rejected by {PERSON}: reverted by commit {revert}");
+    assert!(!lock().contains("website"));
+    assert!(world.aam_is(0, &["status"]).contains(&words));
+    let listed = world.aam_is(0, &["drift", "list"]);
+    assert!(listed.contains(" rejected, ") && listed.contains(&words), "{listed}");
+    let shown = world.aam(&["drift", "show", "crm"]);
+    let said = format!("reverted by commit {revert}; `aam drift approve crm` takes it all the same");
+    assert!(shown.talk.contains(&said) && shown.out.contains("+ public/accounts.website: string"), "{shown:?}");
+    assert!(
+        world
+            .aam(&["drift", "reject", "crm", "--reason", "no"])
+            .talk
+            .contains("rejected by Pat <pat@example.org> already")
+    );
+    world.source.run("ALTER TABLE accounts ADD COLUMN fax text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert!(lock().contains("fax") && !lock().contains("website"), "{}", lock());
+    assert!(world.aam_is(0, &["status"]).contains(&words));
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+    let tip = world.git(&["rev-parse", "main"]);
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(world.git(&["rev-parse", "main"]), tip, "nothing is left to do");
+
+    // A person may still take it.
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    assert!(lock().contains("website") && lock().contains("fax"));
+    assert!(world.aam_is(0, &["status"]).contains("in sync"));
+    assert_eq!(world.aam_is(0, &["drift", "list"]), "");
+    let approved =
+        world.registry.one("SELECT approved_by FROM sync_catalog_versions ORDER BY version DESC LIMIT 1").await;
+    assert_eq!(approved, PERSON);
 }

@@ -1,5 +1,10 @@
 //! Modes that only look, exit codes, and plans that are kept in a file.
 
+use std::time::Duration;
+
+use aam::reconcile::Policy;
+use aam::spec::{Mode, Schedule};
+
 use crate::support::world::World;
 
 /// Every object of the engine with its row version: equal only if nothing was written.
@@ -48,6 +53,26 @@ async fn observe_and_propose_make_no_commit_and_no_engine_write_and_say_needs_mo
         assert_eq!(branches, if mode == "observe" { "" } else { "aam/drift/default/crm" });
         assert_eq!(world.registry.one("SELECT status FROM drift_events").await, "pending");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_are_read_anew_reach_specs_that_did_not_change() {
+    let world = World::with_crm("").await;
+    let spec = world.read("connectors.d/crm.yaml");
+    world.write("connectors.d/crm.yaml", &spec.replace("drift:\n  check: manual\n", ""));
+    world.commit("look as the settings say");
+    let app = world.open().await;
+    let check = async || {
+        let gathered = app.reconciler.gather(None).await.unwrap();
+        gathered.desired().connections.values().next().unwrap().drift.check.clone()
+    };
+    let every = |minutes: u64| Schedule::Every(Duration::from_secs(60 * minutes));
+    assert_eq!(check().await, every(15));
+    let limits = app.reconciler.limits();
+    let policy = Policy { mode_cap: Mode::Manage, look: every(5), limits, lease_ttl: Duration::from_secs(30) };
+    app.reconciler.set_policy(policy);
+    assert_eq!(check().await, every(5));
+    app.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

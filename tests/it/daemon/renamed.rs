@@ -140,6 +140,66 @@ async fn a_repair_branch_that_cannot_move_is_left_until_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_holds_while_other_things_change() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    world.aam_is(0, &["drift", "reject", "crm", "--reason", "it comes back"]);
+    assert!(
+        world
+            .committed("drift/default/crm/rejected.yaml")
+            .ends_with("  changes:\n    - \"- public/accounts.employees: integer\"")
+    );
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+
+    // What only adds is taken in, and what was rejected is not asked again.
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert!(lock().contains("website") && lock().contains("employees"), "{}", lock());
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+    assert!(world.aam_is(0, &["status"]).contains(&format!("rejected by {PERSON}: it comes back")));
+    assert_eq!(
+        world.registry.list("SELECT status FROM drift_events ORDER BY opened_at").await,
+        ["rejected", "repaired"]
+    );
+    let tip = world.git(&["rev-parse", "main"]);
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(world.git(&["rev-parse", "main"]), tip, "nothing is left to do");
+
+    // What is new is asked alone, and its merge leaves the rejection in force.
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_state TO billing_region").await;
+    world.aam_is(3, &["apply", "--look"]);
+    let diff = world.git(&["diff", "-U0", "main", "aam/drift/default/crm", "--", "mappings", "connectors.d"]);
+    assert!(diff.contains("billing_region") && !diff.contains("employees"), "{diff}");
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    assert!(lock().contains("billing_region") && lock().contains("employees"), "{}", lock());
+    assert!(world.aam_is(0, &["status"]).contains(&format!("rejected by {PERSON}: it comes back")));
+    // The rejected change may be taken all the same.
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    assert!(!lock().contains("employees"), "{}", lock());
+    assert!(world.aam_is(0, &["status"]).contains("in sync"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drift_is_over_though_its_branch_is_checked_out_and_that_is_said_once() {
+    let world = renamed().await;
+    let (branch, other) = ("aam/drift/default/crm", world.dir().join("review"));
+    world.git(&["worktree", "add", "--quiet", other.to_str().unwrap(), branch]);
+    let daemon = world.daemon().await;
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_region TO billing_state").await;
+    for args in [&["apply", "--look"][..], &["apply"]] {
+        let ran = world.aam(args);
+        assert!(ran.out.contains("close drift: the source and the lock agree (skipped: withdrawing"), "{ran:?}");
+    }
+    assert_eq!(world.registry.one("SELECT status FROM drift_events").await, "withdrawn");
+    assert_eq!(daemon.log().matches("is checked out in a work tree").count(), 1, "{}", daemon.log());
+    world.git(&["worktree", "remove", other.to_str().unwrap()]);
+    world.aam_is(0, &["apply"]);
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_retired_connection_saw_last_is_no_reason_to_worry() {
     let world = World::with_crm("").await;
     world.aam_is(0, &["apply"]);

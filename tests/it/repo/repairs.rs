@@ -135,7 +135,11 @@ async fn a_branch_that_a_person_has_checked_out_moves_only_when_clean() {
     assert_ne!(second.tip, first.tip);
     assert_eq!((&*desk.read(LOCK), &*desk.status()), ("version: 3\n", ""));
     desk.write(LOCK, "version: 3 # mine\n");
+    let commits =
+        || desk.git(&["cat-file", "--batch-all-objects", "--batch-check=%(objecttype)"]).matches("commit").count();
+    let before = commits();
     let third = repo.propose(BRANCH, &bump_to(4)).await.unwrap();
+    assert_eq!(commits(), before, "a refusal leaves no commit behind");
     assert_eq!((third.tip, third.edited), (second.tip, false));
     assert_eq!(desk.read(LOCK), "version: 3 # mine\n");
     assert!(repo.withdraw(BRANCH).await.is_err());

@@ -1,0 +1,138 @@
+//! By which mapping landed rows are read.
+//!
+//! While the lock in force is the committed one, by the committed mapping: an edit of a mapping counts from the next page on.
+//! A merge may replace lock and mapping together while a sync runs or its rows wait; these rows hold the old fields, so they
+//! are read by the lock and the mapping that the sync began with. An intent keeps that mapping until its rows are normalized.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Gathered, Reconciler, StepError};
+use crate::mapping::{CompiledMapping, compile};
+use crate::model::{Catalog, RepoPath, StreamName};
+use crate::ports::{ConnectionRow, Intent};
+use crate::spec::{self, Connection, EntitySpec, MappingSpec, Mode, Schedule, StreamMode};
+
+/// The effect of an intent that is open from before a sync until its rows are normalized.
+pub(super) const LANDED: &str = "normalize";
+
+/// What the rows of a sync land under, as its intent keeps it.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Landed {
+    mapping: RepoPath,
+    /// The texts of the mapping and of its entities.
+    files: BTreeMap<RepoPath, String>,
+    modes: Vec<(StreamName, StreamMode)>,
+}
+
+/// A mapping that is ready to map.
+pub(super) struct Mapped {
+    pub(super) mapping: Arc<MappingSpec>,
+    /// In the order of the mapping's file.
+    pub(super) streams: Vec<(StreamName, CompiledMapping, StreamMode)>,
+}
+
+/// The last ended job, if its rows are not normalized yet.
+pub(super) fn unnormalized(row: &ConnectionRow) -> Option<i64> {
+    row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job))
+}
+
+/// Whether an intent is open because its effect goes on, and not because a crash left it.
+pub(super) fn is_expected(intent: &Intent, syncing: bool, row: &ConnectionRow) -> bool {
+    match intent.effect.as_str() {
+        "sync" => true,
+        LANDED => syncing || unnormalized(row).is_some(),
+        _ => false,
+    }
+}
+
+/// What the rows of a sync that begins now land under; `None` without a mapping.
+pub(super) fn in_force(gathered: &Gathered, connection: &Connection) -> Result<Option<Landed>, StepError> {
+    let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else { return Ok(None) };
+    let entities = mapping.entities.iter().filter_map(|entry| gathered.desired().entities.get(&entry.entity.value));
+    let paths = entities.map(|entity| &entity.path).chain([&mapping.path]);
+    let good = &gathered.resolved.good;
+    let files = paths.filter_map(|path| Some((path.clone(), good.get(path.as_str())?.clone()))).collect();
+    Ok(Some(Landed { mapping: mapping.path.clone(), files, modes: modes(connection, &lock.catalog)? }))
+}
+
+fn modes(connection: &Connection, catalog: &Catalog) -> Result<Vec<(StreamName, StreamMode)>, StepError> {
+    let plans =
+        spec::configure(connection, catalog).map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
+    Ok(plans.into_iter().map(|plan| (plan.name, plan.mode)).collect())
+}
+
+impl Reconciler {
+    /// The mapping that the connection's landed rows are read by; `None` if they are not mapped at all.
+    pub(super) async fn mapped_by(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+    ) -> Result<Option<Mapped>, StepError> {
+        if connection.lock.as_ref().is_none_or(|lock| row.fingerprint.as_ref() != Some(&lock.fingerprint))
+            && let Some(landed) = self.landed(row).await?
+            && let Some(catalog) = self.recorded_catalog(row).await?
+        {
+            match landed.compile(&catalog) {
+                Ok(mapped) => return Ok(Some(mapped)),
+                // It never mapped a row: only what a person made of it since can.
+                Err(why) => {
+                    tracing::warn!(connection.name = %connection.name, "connection {}: rows that landed before the merge are read by the merged mapping, because the one before cannot be used: {why}", connection.name);
+                }
+            }
+        }
+        let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else { return Ok(None) };
+        let modes = modes(connection, &lock.catalog)?;
+        compile_all(mapping, &gathered.desired().entities, &lock.catalog, &modes).map(Some)
+    }
+
+    async fn landed(&self, row: &ConnectionRow) -> Result<Option<Landed>, StepError> {
+        let newest = self.doors.registry.intents(Some(row.id)).await?.into_iter().rfind(|i| i.effect == LANDED);
+        Ok(newest.and_then(|intent| serde_json::from_value(intent.detail).ok()))
+    }
+}
+
+impl Landed {
+    fn compile(self, catalog: &Catalog) -> Result<Mapped, StepError> {
+        let files = self.files.into_iter().map(|(path, text)| (path, Arc::from(text.into_bytes()))).collect();
+        let read = spec::resolve(&spec::Input {
+            files: &files,
+            unreadable: &BTreeMap::new(),
+            last_good: &BTreeMap::new(),
+            mode_cap: Mode::Observe,
+            look: Schedule::Manual,
+        });
+        let mapping = read.desired.mappings.values().find(|mapping| mapping.path == self.mapping);
+        let mapping = mapping.ok_or_else(|| StepError::Spec(format!("{} cannot be read", self.mapping)))?;
+        compile_all(mapping, &read.desired.entities, catalog, &self.modes)
+    }
+}
+
+fn compile_all(
+    mapping: &Arc<MappingSpec>,
+    entities: &BTreeMap<String, Arc<EntitySpec>>,
+    catalog: &Catalog,
+    modes: &[(StreamName, StreamMode)],
+) -> Result<Mapped, StepError> {
+    let mut streams = Vec::new();
+    for entry in &mapping.entities {
+        let Some((stream, mode)) = modes.iter().find(|(name, _)| names_stream(&entry.stream.value, name)) else {
+            continue;
+        };
+        let Some(entity) = entities.get(&entry.entity.value) else { continue };
+        let one = compile(mapping, entry, entity, catalog.streams.get(stream)).map_err(|problems| {
+            let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
+            StepError::Spec(format!("{}: {first}; `aam check` shows all", mapping.path))
+        })?;
+        streams.push((stream.clone(), one, *mode));
+    }
+    Ok(Mapped { mapping: mapping.clone(), streams })
+}
+
+/// Whether a mapping's stream means this one: the full name, or the bare name.
+fn names_stream(written: &StreamName, name: &StreamName) -> bool {
+    written == name || (written.namespace.is_none() && written.name == name.name)
+}

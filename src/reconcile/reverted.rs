@@ -1,0 +1,120 @@
+//! Automatic repairs that a person took back: a `git revert` of one, or its undoing by hand, is a word like any rejection.
+
+use chrono::SecondsFormat;
+
+use super::drifted::Drifted;
+use super::{Reconciler, TurnError, text_of};
+use crate::drift::{Change, compare, line_of};
+use crate::model::{Catalog, CommitDraft, Fingerprint};
+use crate::ports::{CatalogVersion, ConnectionRow};
+use crate::repair;
+use crate::spec::{Connection, Rejection};
+
+impl Reconciler {
+    /// The commit of a rejection for what would be made automatically once more, and why; the inner error: `rejected.yaml` is
+    /// in no state to be added to.
+    pub(super) async fn taken_back(
+        &self,
+        files: &super::gather::Files,
+        connection: &Connection,
+        row: &ConnectionRow,
+        drifted: &Drifted,
+    ) -> Result<Result<Option<(String, CommitDraft)>, String>, TurnError> {
+        let Some((target, ..)) = drifted.automatic() else { return Ok(Ok(None)) };
+        let versions = self.doors.registry.versions(row.id).await?;
+        let Some((changes, by)) = taken_back(&versions, &drifted.changes(&target)) else { return Ok(Ok(None)) };
+        let rejection = rejection(target, &changes, by);
+        let why = rejection.reason.clone();
+        let path = repair::rejected_path(&connection.name).expect("names of a resolved connection make a path");
+        let draft = repair::reject(&connection.name, text_of(files, &path).as_deref(), &rejection);
+        Ok(draft.map(|draft| draft.map(|draft| (why, draft))))
+    }
+}
+
+fn rejection(fingerprint: Fingerprint, changes: &[Change], by: &CatalogVersion) -> Rejection {
+    Rejection {
+        fingerprint,
+        by: by.approved_by.clone(),
+        at: by.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        reason: match &by.commit {
+            Some(commit) => format!("reverted by commit {}", commit.short()),
+            None => "undone by hand".to_owned(),
+        },
+        changes: changes.iter().map(line_of).collect(),
+    }
+}
+
+/// The changes that a rule made once and a person took back since, and the version that did. A version that answers a drift
+/// took nothing back: there the source itself had changed back.
+fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<(Vec<Change>, &'v CatalogVersion)> {
+    let catalogs: Vec<Catalog> = versions.iter().map_while(|v| Catalog::from_body(&v.body).ok()).collect();
+    // What each version changed, and what it would take to go back.
+    let steps: Vec<(Vec<Change>, Vec<Change>)> =
+        catalogs.windows(2).map(|pair| (compare(&pair[0], &pair[1]), compare(&pair[1], &pair[0]))).collect();
+    let took_back = |change: &Change| {
+        let at = steps.iter().rposition(|(_, back)| back.contains(change))?;
+        let made = steps[..at].iter().rposition(|(made, _)| made.contains(change))?;
+        let by_person = versions[at + 1].drift.is_none() && versions[made + 1].approved_by.starts_with("rule:");
+        by_person.then_some(at + 1)
+    };
+    let newest = changes.iter().filter_map(took_back).max()?;
+    let taken = changes.iter().filter(|change| took_back(change) == Some(newest)).cloned().collect();
+    Some((taken, &versions[newest]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CommitId;
+
+    fn catalog(fields: &[&str]) -> Catalog {
+        let fields: serde_json::Map<String, serde_json::Value> =
+            fields.iter().map(|name| ((*name).to_owned(), "string".into())).collect();
+        Catalog::from_body(&serde_json::json!({"t": {"modes": ["full_refresh"], "fields": fields}})).unwrap()
+    }
+
+    /// Versions as `fields by who`, one that answers a drift with a `!` at its end.
+    fn check(history: &[&str], observed: &[&str]) -> String {
+        let version = |(n, text): (usize, &&str)| {
+            let (fields, by) = text.trim_end_matches('!').split_once(" by ").unwrap();
+            let catalog = catalog(&fields.split(' ').collect::<Vec<_>>());
+            CatalogVersion {
+                version: n as u32 + 1,
+                fingerprint: catalog.fingerprint(),
+                body: catalog.body(),
+                at: "2026-01-01T00:00:00Z".parse().unwrap(),
+                commit: Some(CommitId(format!("{n}").repeat(40))),
+                approved_by: by.to_owned(),
+                drift: text.ends_with('!').then(uuid::Uuid::nil),
+            }
+        };
+        let versions: Vec<CatalogVersion> = history.iter().enumerate().map(version).collect();
+        let lock = Catalog::from_body(&versions.last().unwrap().body).unwrap();
+        match taken_back(&versions, &compare(&lock, &catalog(observed))) {
+            Some((changes, by)) => {
+                let rejection = rejection(lock.fingerprint(), &changes, by);
+                format!("{}: {} {}", rejection.changes.join(", "), rejection.by, rejection.reason)
+            }
+            None => "nothing".to_owned(),
+        }
+    }
+
+    #[test]
+    fn only_what_a_person_undid_is_taken_back() {
+        let plain = ["id by Pat", "id fax by rule:additive!", "id by Pat"];
+        insta::assert_snapshot!(check(&plain, &["fax", "id", "site"]), @"+ t.fax: string: Pat reverted by commit 2222222222");
+        let later = [
+            "id by Pat",
+            "id fax by rule:additive!",
+            "id fax site by rule:additive!",
+            "id site by Kim",
+            "id site x by Pat",
+        ];
+        insta::assert_snapshot!(check(&later, &["fax", "id", "site", "x"]), @"+ t.fax: string: Kim reverted by commit 3333333333");
+        // The source took it away itself and brings it again.
+        assert_eq!(check(&["id by Pat", "id fax by rule:additive!", "id by Pat!"], &["fax", "id"]), "nothing");
+        // A person had put it there.
+        assert_eq!(check(&["id by Pat", "id fax by Pat!", "id by Pat"], &["fax", "id"]), "nothing");
+        assert_eq!(check(&["id by Pat"], &["fax", "id"]), "nothing");
+    }
+}

@@ -1,0 +1,63 @@
+//! A merge that comes while a sync runs or before its rows are normalized.
+
+use std::sync::Arc;
+
+use aam::reconcile::{Ask, Outcome, WorkItem, work_items};
+use aam::wiring::App;
+
+use crate::support::world::{World, until};
+
+/// One turn: carries out what is planned, as far as `wanted`.
+async fn turn(app: &App, wanted: impl Fn(&WorkItem) -> bool) -> Vec<Outcome> {
+    let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
+    let mut outcomes = Vec::new();
+    for item in work_items(&gathered, &gathered.plan()).iter().filter(|item| wanted(item)) {
+        outcomes.extend(app.reconciler.execute(&gathered, item).await);
+    }
+    outcomes
+}
+
+const EVENTS: &str = "SELECT record_key || ' ' || (data->>'region') FROM canonical_streams ORDER BY position";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_landed_before_a_rename_was_merged_are_read_by_the_mapping_before_it() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    assert_eq!(world.registry.list(EVENTS).await, ["[1] west", "[2] east", "[3] other"]);
+
+    // Rows land under the old name; nobody has followed the sync yet.
+    world.source.run("UPDATE accounts SET billing_state = 'NY', updated_at = now() WHERE id = 1").await;
+    world.source.run("INSERT INTO accounts VALUES (4, 'Dune', 'CA', 5, now())").await;
+    let app = world.open().await;
+    app.reconciler.ask(Ask::Sync, &"crm".parse().unwrap());
+    turn(&app, |_| true).await;
+    let ended = "SELECT 1 FROM aam_engine.jobs HAVING count(*) = 2 AND bool_and(state = 'succeeded')";
+    until("the second job ends", 30, async || world.registry.has(ended).await.then_some(())).await;
+
+    // The source renames the column, and a person merges the repair at once.
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_state TO billing_region").await;
+    app.reconciler.ask(Ask::Look, &"crm".parse().unwrap());
+    turn(&app, |item| matches!(item, WorkItem::Look(_))).await;
+    turn(&app, |_| true).await;
+    app.close().await.unwrap();
+    world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
+
+    let status = world.aam_is(2, &["status"]);
+    let waits = "waits until the rows of the last sync are normalized, then: update catalog to version 2";
+    assert!(
+        status.starts_with("main at ") && status.contains(&format!("~ crm  ACTIVE   version 1 (436c90fc): {waits}")),
+        "{status}"
+    );
+    let applied = world.aam_is(0, &["apply"]);
+    let order = ["normalize rows of job 2 (applied)", "update catalog to version 2"].map(|step| applied.find(step));
+    assert!(order[0].is_some() && order[0] < order[1], "{applied}");
+    let after = ["[1] west", "[2] east", "[3] other", "[1] east", "[4] west"];
+    assert_eq!(world.registry.list(EVENTS).await, after);
+    let versions = "SELECT lineage->>'catalog_version' FROM canonical_streams ORDER BY position";
+    assert_eq!(world.registry.list(versions).await, ["1"; 5]);
+    assert_eq!(world.registry.one("SELECT count(*)::text FROM intents").await, "0");
+    // The same rows under the new name are no news.
+    world.aam_is(0, &["sync", "crm"]);
+    assert_eq!(world.registry.list(EVENTS).await, after);
+}
