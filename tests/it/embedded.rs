@@ -4,3 +4,4 @@ mod files;
 pub mod harness;
 mod postgres;
 mod resume;
+mod tls;
