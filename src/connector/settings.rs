@@ -65,7 +65,7 @@ impl<'a> Settings<'a> {
         match self.value(key) {
             None => Ok(None),
             Some(Value::Array(items)) => items.iter().map(item).collect::<Result<_, _>>().map(Some),
-            Some(one) => Ok(Some(vec![item(one)?])),
+            Some(_) => Err(self.wrong(key, "must be a list of texts")),
         }
     }
 }

@@ -246,7 +246,12 @@ fn check_setting(
             ) => nearest(text, words.iter().copied()),
             _ => None,
         };
-        to.add(&node.span, if let Some(near) = near { d.help(format!("did you mean `{near}`?")) } else { d });
+        let d = match (near, setting.kind) {
+            (Some(near), _) => d.help(format!("did you mean `{near}`?")),
+            (None, SettingKind::List) => d.help(format!("write `{}: [one, another]`", setting.key)),
+            _ => d,
+        };
+        to.add(&node.span, d);
     } else if let (true, ConfigValue::Plain(text) | ConfigValue::Text(text)) = (setting.secret, value)
         && !is_refused_by_name(&key.text, text)
     {

@@ -115,21 +115,30 @@ async fn values_that_do_not_fit_are_nulled_and_noted() {
 }
 
 #[tokio::test]
-async fn named_globs_gather_files_into_streams() {
+async fn files_of_one_stem_are_one_stream() {
     let dir = tempfile::tempdir().unwrap();
     for month in ["01", "02"] {
-        write(dir.path(), &format!("orders-{month}.csv"), &format!("id\n{month}0\n"));
+        write(dir.path(), &format!("{month}/orders.csv"), &format!("id\n{month}0\n"));
     }
     write(dir.path(), "other.csv", "x\n1\n");
-    let config = json!({"path": dir.path().to_str().unwrap(), "globs": {"orders": "orders-*.csv"}, "header": "true"});
+    let config = json!({"path": dir.path().to_str().unwrap(), "globs": ["*/orders.csv"], "header": "true"});
     let bench = Bench::reading(handle("exports", "file", config)).await;
     insta::assert_snapshot!(shown(&bench).await, @"orders (source_defined) id: string");
     let id = bench.configure(vec![bench.stream("orders", IncrementalAppend).await]).await;
     assert_eq!(bench.sync_ok(&id).await.rows, 2);
-    write(dir.path(), "orders-03.csv", "id\n30\n");
+    write(dir.path(), "03/orders.csv", "id\n30\n");
     assert_eq!(bench.sync_ok(&id).await.rows, 1);
     let job = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
     assert_eq!(job.streams, vec![(StreamName::bare("orders"), 1)]);
+}
+
+#[tokio::test]
+async fn globs_that_are_no_list_are_refused() {
+    for globs in [json!("*.csv"), json!({"orders": "*.csv"}), json!([["*.csv"]])] {
+        let bench = Bench::reading(handle("exports", "file", json!({"path": "/tmp", "globs": globs}))).await;
+        let error = bench.engine.discover(&bench.source_handle).await.unwrap_err();
+        assert_eq!(error.to_string(), "settings of exports: `globs` must be a list of texts");
+    }
 }
 
 #[tokio::test]
