@@ -33,11 +33,13 @@ check_if() {
   fi
 }
 
-# tests COMMAND…: a test run whose SKIPPED lines, which test harnesses swallow, are shown.
+# tests COMMAND…: a test run whose SKIPPED lines, which test harnesses swallow, are shown. It may end in options for the
+# harness, after `--`.
 tests() {
-  local log status=0 line
+  local log status=0 line separator=(--)
+  case " $* " in *' -- '*) separator=() ;; esac
   log=$(mktemp)
-  RUST_BACKTRACE=0 "$@" -- --show-output >"$log" 2>&1 || status=$?
+  RUST_BACKTRACE=0 "$@" "${separator[@]}" --show-output >"$log" 2>&1 || status=$?
   while IFS= read -r line; do
     SKIPPED+=("$line")
     printf 'SKIPPED %s\n' "$line"

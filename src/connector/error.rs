@@ -28,10 +28,43 @@ pub fn database_error(endpoint: &EndpointHandle, what: String, error: &sqlx::Err
                 Some(detail) => format!("{} ({code}; {detail})", e.message()),
                 None => format!("{} ({code})", e.message()),
             };
+            let why = if code == "28000" && e.message().contains("no encryption") {
+                format!("{why}; if the server wants TLS, set `ssl_mode` to `require` or stricter")
+            } else {
+                why
+            };
             (why, if heals { Remedy::Retry } else { Remedy::Person })
         }
         sqlx::Error::Configuration(e) => (e.to_string(), Remedy::Person),
-        other => (other.to_string(), Remedy::Retry),
+        other => match tls_problem(other) {
+            Some(why) => (why, Remedy::Person),
+            None => (other.to_string(), Remedy::Retry),
+        },
     };
     failure(endpoint, what, &why, remedy)
+}
+
+/// What keeps two ends from speaking TLS with each other, and the setting that mends it.
+fn tls_problem(error: &sqlx::Error) -> Option<String> {
+    use rustls::CertificateError::{BadSignature, NotValidForName, NotValidForNameContext, UnknownIssuer};
+    use rustls::Error::InvalidCertificate;
+
+    let error = match error {
+        sqlx::Error::Tls(e) if e.to_string().contains("not support TLS") => {
+            return Some("the server takes no TLS: turn `ssl` on there, or set `ssl_mode` to `prefer`".to_owned());
+        }
+        sqlx::Error::Tls(e) => return Some(e.to_string()),
+        sqlx::Error::Io(e) => e.get_ref()?.downcast_ref::<rustls::Error>()?,
+        _ => return None,
+    };
+    let mend = match error {
+        InvalidCertificate(UnknownIssuer | BadSignature) => {
+            "; no authority that is trusted here has signed it: set `ca_certificate` of `ssl_mode` to the right one's"
+        }
+        InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
+            "; set `host` to a name in it, or `ssl_mode` to `verify-ca`"
+        }
+        _ => "",
+    };
+    Some(format!("the server's certificate is refused: {error}{mend}"))
 }

@@ -17,6 +17,10 @@ impl<'a> Settings<'a> {
         let Some(values) = endpoint.config.expose().as_object() else {
             return Err(wrong(endpoint, "must be named values".into()));
         };
+        Self::of(endpoint, values, known)
+    }
+
+    fn of(endpoint: &'a EndpointHandle, values: &'a Map<String, Value>, known: &[&str]) -> Result<Self, EngineError> {
         if let Some(key) = values.keys().find(|key| !known.contains(&key.as_str())) {
             let nearest = known.iter().max_by(|a, b| strsim::jaro(a, key).total_cmp(&strsim::jaro(b, key)));
             let hint = nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
@@ -50,13 +54,18 @@ impl<'a> Settings<'a> {
         self.text(key)?.map(|t| t.parse().map_err(|_| self.wrong(key, &format!("must be {expected}")))).transpose()
     }
 
-    /// A list of texts; a single text is a list of one.
+    /// Named values below a key, read as settings are; `None` if the key holds anything else.
+    pub fn map(&self, key: &str, known: &[&str]) -> Result<Option<Settings<'a>>, EngineError> {
+        self.value(key).and_then(Value::as_object).map(|values| Self::of(self.endpoint, values, known)).transpose()
+    }
+
+    /// A list of texts.
     pub fn list(&self, key: &str) -> Result<Option<Vec<String>>, EngineError> {
         let item = |v: &Value| scalar(v).ok_or_else(|| self.wrong(key, "must be a list of texts"));
         match self.value(key) {
             None => Ok(None),
             Some(Value::Array(items)) => items.iter().map(item).collect::<Result<_, _>>().map(Some),
-            Some(one) => Ok(Some(vec![item(one)?])),
+            Some(_) => Err(self.wrong(key, "must be a list of texts")),
         }
     }
 }

@@ -45,6 +45,10 @@ pub enum SettingKind {
     List,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A certificate or a key in PEM form.
+    Pem,
+    /// One of these words, or a map with these settings.
+    ChoiceOrMap(&'static [&'static str], &'static [Setting]),
 }
 
 const fn optional(key: &'static str, kind: SettingKind) -> Setting {
@@ -55,8 +59,17 @@ const fn required(key: &'static str, kind: SettingKind) -> Setting {
     Setting { key, kind, required: true, secret: false }
 }
 
-const SSL_MODES: SettingKind =
-    SettingKind::Choice(&["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]);
+const SSL_MODES: &[&str] = &["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/// The words are Airbyte's.
+const SSL_MODE: SettingKind = SettingKind::ChoiceOrMap(
+    SSL_MODES,
+    &[
+        required("mode", SettingKind::Choice(SSL_MODES)),
+        optional("ca_certificate", SettingKind::Pem),
+        optional("client_certificate", SettingKind::Pem),
+        Setting { key: "client_key", kind: SettingKind::Pem, required: false, secret: true },
+    ],
+);
 /// An hour: a longer wait for a connection helps nobody.
 const TIMEOUT: SettingKind = SettingKind::Integer(1, 3600);
 const PORT: SettingKind = SettingKind::Integer(1, 65535);
@@ -72,8 +85,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             required("username", SettingKind::Text),
             Setting { key: "password", kind: SettingKind::Text, required: false, secret: true },
             optional("schemas", SettingKind::List),
-            optional("ssl_mode", SSL_MODES),
-            optional("ssl_root_cert", SettingKind::Text),
+            optional("ssl_mode", SSL_MODE),
             optional("connect_timeout_s", TIMEOUT),
         ]),
         destination: Some(&[
@@ -84,8 +96,7 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
             Setting { key: "password", kind: SettingKind::Text, required: false, secret: true },
             optional("schema", SettingKind::Text),
             optional("namespace", SettingKind::Choice(&["source", "destination"])),
-            optional("ssl_mode", SSL_MODES),
-            optional("ssl_root_cert", SettingKind::Text),
+            optional("ssl_mode", SSL_MODE),
             optional("connect_timeout_s", TIMEOUT),
         ]),
     },
@@ -138,22 +149,28 @@ pub fn check_config(end: End, connector: &Text, config: Option<&Node>, to: &mut 
         to.add(&connector.place(), d.label("reads only"));
         return read;
     };
-    let entries = match config.map(|node| &node.value) {
-        Some(Value::Map(entries)) => entries.as_slice(),
-        _ => &[],
-    };
-    for (key, node) in entries {
-        match settings.iter().find(|s| s.key == key.text) {
-            Some(setting) => check_setting(known.name, setting, key, node, &read[&key.text], to),
-            None => unknown_setting(known.name, settings, key, to),
-        }
-    }
-    for setting in settings.iter().filter(|s| s.required && !read.contains_key(s.key)) {
+    check_settings(known.name, settings, config, &read, to);
+    for setting in missing(settings, &read) {
         let text = format!("the connector `{}` needs the setting `{}`", known.name, setting.key);
         let d = Diagnostic::error("AAM-S024", text).help(format!("add `{}:` below `config:`", setting.key));
         to.add(&connector.place(), d.label("below this one's `config:`"));
     }
     read
+}
+
+fn missing<'s>(settings: &'s [Setting], read: &Config) -> impl Iterator<Item = &'s Setting> {
+    settings.iter().filter(|s| s.required && !read.contains_key(s.key))
+}
+
+/// Checks each setting that is there.
+fn check_settings(connector: &str, settings: &[Setting], map: Option<&Node>, read: &Config, to: &mut Problems<'_>) {
+    let Some(Value::Map(entries)) = map.map(|node| &node.value) else { return };
+    for (key, node) in entries {
+        match settings.iter().find(|s| s.key == key.text) {
+            Some(setting) => check_setting(connector, setting, key, node, &read[&key.text], to),
+            None => unknown_setting(connector, settings, key, to),
+        }
+    }
 }
 
 fn unknown_connector(end: End, connector: &Text, to: &mut Problems<'_>) {
@@ -188,12 +205,21 @@ fn check_setting(
     value: &ConfigValue,
     to: &mut Problems<'_>,
 ) {
+    if let (ConfigValue::Map(read), SettingKind::ChoiceOrMap(_, settings)) = (value, setting.kind) {
+        check_settings(connector, settings, Some(node), read, to);
+        for missing in missing(settings, read) {
+            let text = format!("`{}` of the connector `{connector}` needs the setting `{}`", setting.key, missing.key);
+            to.add(&key.span, Diagnostic::error("AAM-S024", text).help(format!("add `{}:` below it", missing.key)));
+        }
+        return;
+    }
     let expected = match setting.kind {
         SettingKind::Text => "text".to_owned(),
         SettingKind::Character => "one character".to_owned(),
         SettingKind::Integer(low, high) => format!("a whole number from {low} to {high}"),
         SettingKind::List => "a list of texts".to_owned(),
-        SettingKind::Choice(words) => format!("one of {}", words.join(", ")),
+        SettingKind::Choice(words) | SettingKind::ChoiceOrMap(words, _) => format!("one of {}", words.join(", ")),
+        SettingKind::Pem => "PEM text, for example `${file:/path/to/it.pem}`".to_owned(),
     };
     let good = match (value, setting.kind) {
         (ConfigValue::Template(_), kind) => !matches!(kind, SettingKind::List),
@@ -205,7 +231,8 @@ fn check_setting(
             SettingKind::Character => text.chars().count() == 1 || text == "\\t",
             SettingKind::Integer(low, high) => text.parse().is_ok_and(|n: u64| (low..=high).contains(&n)),
             SettingKind::List => false,
-            SettingKind::Choice(words) => words.contains(&text.as_str()),
+            SettingKind::Choice(words) | SettingKind::ChoiceOrMap(words, _) => words.contains(&text.as_str()),
+            SettingKind::Pem => text.contains("-----BEGIN "),
         },
         _ => false,
     };
@@ -213,12 +240,18 @@ fn check_setting(
         let text = format!("`{}` of the connector `{connector}` must be {expected}", setting.key);
         let d = Diagnostic::error("AAM-S025", text).label(format!("expected {expected}"));
         let near = match (value, setting.kind) {
-            (ConfigValue::Plain(text) | ConfigValue::Text(text), SettingKind::Choice(words)) => {
-                nearest(text, words.iter().copied())
-            }
+            (
+                ConfigValue::Plain(text) | ConfigValue::Text(text),
+                SettingKind::Choice(words) | SettingKind::ChoiceOrMap(words, _),
+            ) => nearest(text, words.iter().copied()),
             _ => None,
         };
-        to.add(&node.span, if let Some(near) = near { d.help(format!("did you mean `{near}`?")) } else { d });
+        let d = match (near, setting.kind) {
+            (Some(near), _) => d.help(format!("did you mean `{near}`?")),
+            (None, SettingKind::List) => d.help(format!("write `{}: [one, another]`", setting.key)),
+            _ => d,
+        };
+        to.add(&node.span, d);
     } else if let (true, ConfigValue::Plain(text) | ConfigValue::Text(text)) = (setting.secret, value)
         && !is_refused_by_name(&key.text, text)
     {

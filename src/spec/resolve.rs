@@ -80,14 +80,19 @@ pub fn resolve(input: &Input<'_>) -> Resolution {
     connect::assemble(&mut entries, &drafts, input, &mut desired, &mut diagnostics);
 
     let mut good = BTreeMap::new();
-    for entry in &entries {
-        if entry.stale {
-            desired.stale.insert(entry.path.clone());
+    for Entry { path, role, source, checked, stale } in entries {
+        if checked.is_some() {
+            good.insert(path.to_string(), source.text.to_string());
+        } else if let Some(text) = input.last_good.get(path.as_str()) {
+            good.insert(path.to_string(), text.clone());
         }
-        if entry.checked.is_some() {
-            good.insert(entry.path.to_string(), entry.source.text.to_string());
-        } else if let Some(text) = input.last_good.get(entry.path.as_str()) {
-            good.insert(entry.path.to_string(), text.clone());
+        if stale {
+            desired.stale.insert(path);
+        }
+        if let (Role::Lock(name), Some(Checked::Lock(lock))) = (role, checked)
+            && let Some(connection) = desired.connections.get_mut(&name)
+        {
+            connection.lock = Some(*lock);
         }
     }
     for d in diagnostics.iter_mut().filter(|d| d.severity == Severity::Error) {

@@ -5,3 +5,4 @@ pub mod harness;
 mod postgres;
 mod programs;
 mod resume;
+mod tls;

@@ -73,8 +73,10 @@ async fn a_playground_is_made_once_changed_and_removed() {
     let head = || std::fs::read_to_string(ground.dir.join(".git/refs/heads/main")).unwrap();
     let (files, commit) = (ground.files(), head());
 
-    // its own check finds nothing wrong, and a second run changes nothing
+    // its own checks find nothing wrong, also before any command has run, and a second run changes nothing
     assert_eq!(run(&ground.dir, &["check"]).0, 0);
+    let (code, found, _) = run(&ground.dir, &["doctor"]);
+    assert_eq!(code, 0, "{found}");
     let (code, _, said) = ground.init();
     assert_eq!(code, 0);
     assert!(said.contains("nothing was changed"), "{said}");

@@ -14,7 +14,7 @@ use crate::ports::{Registry, Repo, Snapshot};
 use crate::settings::Settings;
 use crate::spec::{Input, Resolution, resolve};
 use crate::wiring;
-use crate::wiring::probe::{self, Below};
+use crate::wiring::probe::{self, Answering, Below};
 
 /// A check that takes longer than this says so instead of waiting on (10 s): a person sits in front of it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,12 +37,18 @@ pub(super) async fn all(base: &Path, settings: &Settings) -> Vec<Check> {
     let snapshot = repository(&root, settings, &state, &mut checks).await;
     let resolution = snapshot.as_ref().map(|snapshot| specs(snapshot, settings, &mut checks));
     checks.push(state_folder(&state).await);
-    registry(settings, &root, &state, &mut checks).await;
+    // Not closed before the end: sources and destinations may lie in the private cluster, as on the playground.
+    let answering = registry(settings, &root, &state, &mut checks).await;
     checks.push(daemon(&state).await);
     checks.push(watches(&root).await);
     match resolution {
         Some(resolution) => checks.extend(sources::check_all(&resolution.desired, settings, &root).await),
         None => checks.push(Check::skipped("sources and destinations", "the repository cannot be read")),
+    }
+    if let Some(answering) = answering
+        && let Err(error) = answering.close().await
+    {
+        checks.push(Check::fail("registry", error.to_string(), "read the log that the message names"));
     }
     checks
 }
@@ -151,8 +157,8 @@ async fn state_folder(state: &Path) -> Check {
     }
 }
 
-/// The database, its clock and its audit log; for a private cluster also the binaries.
-async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<Check>) {
+/// The database, its clock and its audit log; for a private cluster also the binaries. What answered, still open.
+async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<Check>) -> Option<Answering> {
     const NAME: &str = "registry";
     match settings.registry.url {
         Some(_) => to.push(Check::skipped("PostgreSQL binaries", "[registry] url names a database")),
@@ -167,7 +173,8 @@ async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<C
         Ok(Ok(Some(answering))) => answering,
         Ok(Ok(None)) => {
             to.push(Check::skipped(NAME, "the private cluster is not made yet; the first command makes it"));
-            return skip_rest("there is no registry yet", to);
+            skip_rest("there is no registry yet", to);
+            return None;
         }
         Ok(Err(error)) => {
             let mend = match settings.registry.url {
@@ -175,7 +182,8 @@ async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<C
                 None => "read the log that the message names; a full disk and a changed owner are the usual causes",
             };
             to.push(Check::fail(NAME, format!("{error:#}"), mend));
-            return skip_rest("the registry does not answer", to);
+            skip_rest("the registry does not answer", to);
+            return None;
         }
         Err(_) => {
             to.push(Check::fail(
@@ -183,7 +191,8 @@ async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<C
                 "no answer for 90 s",
                 "see whether the database is overloaded or replays its log",
             ));
-            return skip_rest("the registry does not answer", to);
+            skip_rest("the registry does not answer", to);
+            return None;
         }
     };
     let facts = &answering.facts;
@@ -210,9 +219,7 @@ async fn registry(settings: &Settings, root: &Path, state: &Path, to: &mut Vec<C
         Some(registry) => to.push(audit(&**registry).await),
         None => to.push(Check::skipped("audit log", "the schema is of another version")),
     }
-    if let Err(error) = answering.close().await {
-        to.push(Check::fail(NAME, error.to_string(), "read the log that the message names"));
-    }
+    Some(answering)
 }
 
 fn skip_rest(why: &str, to: &mut Vec<Check>) {

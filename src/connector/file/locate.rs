@@ -25,8 +25,8 @@ pub enum Format {
 #[derive(Debug, Clone)]
 pub struct Layout {
     path: PathBuf,
-    /// Stream name (absent: the file's stem) and pattern.
-    globs: Vec<(Option<String>, GlobMatcher)>,
+    /// Only files that one of these matches; empty: all.
+    globs: Vec<GlobMatcher>,
     format: Option<Format>,
     /// Given by a person; else inferred.
     pub delimiter: Option<u8>,
@@ -56,19 +56,7 @@ impl Layout {
             let glob = GlobBuilder::new(pattern).literal_separator(true).build();
             glob.map(|g| g.compile_matcher()).map_err(|e| settings.wrong("globs", &e.to_string()))
         };
-        let globs = match settings.value("globs") {
-            Some(serde_json::Value::Object(named)) => named
-                .iter()
-                .map(|(name, pattern)| {
-                    let pattern = pattern.as_str().ok_or_else(|| settings.wrong("globs", "must hold patterns"))?;
-                    Ok((Some(name.clone()), glob(pattern)?))
-                })
-                .collect::<Result<_, EngineError>>()?,
-            _ => {
-                let patterns = settings.list("globs")?.unwrap_or_default();
-                patterns.iter().map(|p| Ok((None, glob(p)?))).collect::<Result<_, EngineError>>()?
-            }
-        };
+        let globs = settings.list("globs")?.unwrap_or_default();
         let format = match settings.text("format")?.as_deref() {
             None | Some("auto") => None,
             Some("csv" | "tsv") => Some(Format::Csv),
@@ -88,7 +76,7 @@ impl Layout {
         let encoding = label.as_ref().map(|l| named(l).ok_or_else(|| settings.wrong("encoding", "is not known")));
         Ok(Self {
             path: PathBuf::from(settings.needed("path")?),
-            globs,
+            globs: globs.iter().map(|pattern| glob(pattern)).collect::<Result<_, _>>()?,
             format,
             delimiter,
             encoding: encoding.transpose()?,
@@ -104,12 +92,10 @@ impl Layout {
         let mut streams: BTreeMap<String, Vec<Part>> = BTreeMap::new();
         for (path, shown) in self.files()? {
             let Some(format) = self.format.or_else(|| by_extension(&path)) else { continue };
-            let matched = self.globs.iter().find(|(_, glob)| glob.is_match(&shown));
-            if matched.is_none() && !self.globs.is_empty() {
+            if !self.globs.is_empty() && !self.globs.iter().any(|glob| glob.is_match(&shown)) {
                 continue;
             }
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let name = matched.and_then(|(name, _)| name.clone()).unwrap_or(stem);
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let part = Part { path, shown, format, sheet: None };
             if format != Format::Excel {
                 streams.entry(name).or_default().push(part);

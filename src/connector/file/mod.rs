@@ -1,8 +1,8 @@
 //! Files as a source: CSV and its kin, Excel, NDJSON and JSON arrays; one file, or a folder with globs.
 //!
-//! Settings: `path` (a file or a folder), `globs` (a list of patterns, or stream name → pattern), `format` (csv, tsv,
-//! excel, ndjson, json; auto: by extension), `delimiter`, `encoding`, `header` (auto, true, false). One stream per file stem, or
-//! per named glob; the sheets of a workbook after the first are streams of their own, `stem_sheet`.
+//! Settings: `path` (a file or a folder), `globs` (a list of patterns), `format` (csv, tsv, excel, ndjson, json; auto: by
+//! extension), `delimiter`, `encoding`, `header` (auto, true, false). One stream per file stem; the sheets of a workbook
+//! after the first are streams of their own, `stem_sheet`.
 //!
 //! New rows only once: the position of a file is how many rows are done and a hash over them. A file that begins with
 //! the same rows gives only what follows; any other is a rewritten file and is read anew. Rows are compared, not bytes: a

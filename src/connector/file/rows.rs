@@ -17,14 +17,14 @@ use super::locate::{Format, Layout, Part};
 pub struct Cell<'a> {
     /// Its text; empty is null.
     pub text: Cow<'a, str>,
-    /// Whether the file says that it is text, as a workbook does: then `007` and `12` are no numbers.
-    pub is_text: bool,
+    /// What the file says that it is, as a workbook does: `007` may be text. Else it is what it looks like.
+    pub stated: Option<Kind>,
 }
 
 impl Cell<'_> {
     /// What it looks like.
     pub fn kind(&self) -> Kind {
-        if self.is_text && !self.text.is_empty() { Kind::Text } else { Kind::of(&self.text) }
+        self.stated.filter(|_| !self.text.is_empty()).unwrap_or_else(|| Kind::of(&self.text))
     }
 }
 
@@ -110,7 +110,7 @@ fn visit_csv(layout: &Layout, part: &Part, visitor: &mut dyn Visitor) -> Result<
 }
 
 fn cells(record: &csv::StringRecord) -> Vec<Cell<'_>> {
-    record.iter().map(|text| Cell { text: Cow::Borrowed(text), is_text: false }).collect()
+    record.iter().map(|text| Cell { text: Cow::Borrowed(text), stated: None }).collect()
 }
 
 /// The delimiter that cuts the first lines into the most alike rows; a comma if none cuts at all.
@@ -163,7 +163,8 @@ fn header(layout: &Layout, rows: &[Vec<Cell<'_>>]) -> (Vec<String>, bool) {
 fn visit_sheet(layout: &Layout, part: &Part, visitor: &mut dyn Visitor) -> Result<(), String> {
     let mut book = calamine::open_workbook_auto(&part.path).map_err(|e| e.to_string())?;
     let range = book.worksheet_range(part.sheet.as_deref().unwrap_or_default()).map_err(|e| e.to_string())?;
-    let rows: Vec<Vec<Cell<'_>>> = range.rows().map(|row| row.iter().map(sheet_cell).collect()).collect();
+    let rows = range.rows().map(|row| row.iter().map(sheet_cell).collect::<Vec<_>>());
+    let rows: Vec<_> = rows.filter(|row| row.iter().any(|cell| !cell.text.is_empty())).collect();
     let (names, has_header) = header(layout, &rows[..rows.len().min(100)]);
     visitor.header(&names)?;
     for row in rows.iter().skip(usize::from(has_header)) {
@@ -174,22 +175,54 @@ fn visit_sheet(layout: &Layout, part: &Part, visitor: &mut dyn Visitor) -> Resul
     Ok(())
 }
 
+/// What Excel shows where a formula failed; LibreOffice writes these words into a text.
+const ERRORS: &[&str] = &["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"];
+
+/// A workbook says what its cells are. A failed formula says nothing about its column: it is no text among numbers.
 fn sheet_cell(data: &Data) -> Cell<'_> {
-    let typed = |text: String| Cell { text: Cow::Owned(text), is_text: false };
+    let typed = |text: String| Cell { text: Cow::Owned(text), stated: None };
     match data {
-        Data::Empty => Cell { text: Cow::Borrowed(""), is_text: false },
-        Data::String(text) => Cell { text: Cow::Borrowed(text), is_text: true },
-        Data::DateTimeIso(text) | Data::DurationIso(text) => Cell { text: Cow::Borrowed(text), is_text: false },
+        Data::Empty => Cell { text: Cow::Borrowed(""), stated: None },
+        Data::String(text) if ERRORS.contains(&text.as_str()) => {
+            Cell { text: Cow::Borrowed(text), stated: Some(Kind::Empty) }
+        }
+        Data::String(text) => Cell { text: Cow::Borrowed(text), stated: Some(Kind::Text) },
+        Data::DateTimeIso(text) => Cell { text: Cow::Borrowed(text), stated: None },
+        Data::DurationIso(text) => typed(clock(text).unwrap_or_else(|| text.clone())),
         Data::Int(n) => typed(n.to_string()),
         Data::Float(n) => typed(n.to_string()),
         Data::Bool(flag) => typed(flag.to_string()),
-        Data::Error(error) => Cell { text: Cow::Owned(error.to_string()), is_text: true },
-        Data::DateTime(at) => match at.as_datetime().filter(|_| at.is_datetime()) {
-            Some(time) if time.time() == chrono::NaiveTime::MIN => typed(time.format("%Y-%m-%d").to_string()),
-            Some(time) => typed(time.format("%Y-%m-%dT%H:%M:%S%.f").to_string()),
-            None => typed(at.as_f64().to_string()),
-        },
+        Data::Error(error) => Cell { text: Cow::Owned(error.to_string()), stated: Some(Kind::Empty) },
+        Data::DateTime(at) => typed(moment(at)),
     }
+}
+
+/// A day, a moment, or a time of day or length of time as `09:05:00`, which a workbook keeps as days, too.
+fn moment(at: &calamine::ExcelDateTime) -> String {
+    match (at.as_datetime(), at.as_duration()) {
+        (Some(time), _) if at.is_datetime() && at.as_f64() >= 1.0 => {
+            let is_day = time.time() == chrono::NaiveTime::MIN;
+            time.format(if is_day { "%Y-%m-%d" } else { "%Y-%m-%dT%H:%M:%S%.f" }).to_string()
+        }
+        (_, Some(length)) if length >= chrono::TimeDelta::zero() => {
+            let (seconds, ms) = (length.num_seconds(), length.subsec_millis());
+            let fraction = if ms == 0 { String::new() } else { format!(".{ms:03}") };
+            format!("{:02}:{:02}:{:02}{fraction}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+        }
+        _ => at.as_f64().to_string(),
+    }
+}
+
+/// `PT9H5M0S` → `09:05:00`
+fn clock(iso: &str) -> Option<String> {
+    let (hours, rest) = iso.strip_prefix("PT")?.split_once('H')?;
+    let (minutes, rest) = rest.split_once('M')?;
+    let seconds = rest.strip_suffix('S')?;
+    let seconds = seconds.split_once('.').map_or(seconds.to_owned(), |(whole, fraction)| {
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+    });
+    Some(format!("{hours:0>2}:{minutes:0>2}:{seconds:0>2}"))
 }
 
 fn visit_lines(layout: &Layout, part: &Part, visitor: &mut dyn Visitor) -> Result<(), String> {

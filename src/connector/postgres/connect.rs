@@ -9,16 +9,14 @@ use crate::connector::{Settings, database_error, failure};
 use crate::ports::{EndpointHandle, EngineError, Remedy};
 
 /// The settings that every PostgreSQL endpoint has.
-pub const COMMON_KEYS: &[&str] =
-    &["host", "port", "database", "username", "password", "ssl_mode", "ssl_root_cert", "connect_timeout_s"];
+pub const COMMON_KEYS: &[&str] = &["host", "port", "database", "username", "password", "ssl_mode", "connect_timeout_s"];
 
 /// A server that does not answer within this time counts as unreachable, where the spec says nothing; the next look tries
 /// again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The connect options from `host` (a name, an address or the folder of a unix socket), `port` (5432), `database`,
-/// `username`, `password`, `ssl_mode` (disable, allow, prefer, require, verify-ca, verify-full; default prefer) and
-/// `ssl_root_cert` (a file).
+/// `username`, `password` and `ssl_mode`.
 pub fn options(settings: &Settings<'_>) -> Result<PgConnectOptions, EngineError> {
     let host = settings.needed("host")?;
     let username = settings.needed("username")?;
@@ -28,13 +26,36 @@ pub fn options(settings: &Settings<'_>) -> Result<PgConnectOptions, EngineError>
         .database(&settings.text("database")?.unwrap_or(username.clone()))
         .password(&settings.text("password")?.unwrap_or_default())
         .application_name("aam")
-        .ssl_mode(settings.parsed("ssl_mode", "a mode, for example verify-full")?.unwrap_or(PgSslMode::Prefer))
         .statement_cache_capacity(0); // poolers in transaction mode forget prepared statements
     options = if host.starts_with('/') { options.socket(host) } else { options.host(&host) };
-    if let Some(cert) = settings.text("ssl_root_cert")? {
-        options = options.ssl_root_cert(cert);
+    Ok(tls(options, settings)?.disable_statement_logging())
+}
+
+/// `ssl_mode` as Airbyte has it, a map with `mode`, `ca_certificate`, `client_certificate` and `client_key` in PEM form; or
+/// the mode alone. With a CA, `require` verifies as `verify-ca` does, as in every PostgreSQL client.
+fn tls(mut options: PgConnectOptions, settings: &Settings<'_>) -> Result<PgConnectOptions, EngineError> {
+    const MODE: &str = "a mode, for example verify-full";
+    const KEYS: &[&str] = &["mode", "ca_certificate", "client_certificate", "client_key"];
+    let Some(tls) = settings.map("ssl_mode", KEYS)? else {
+        return Ok(options.ssl_mode(settings.parsed("ssl_mode", MODE)?.unwrap_or(PgSslMode::Prefer)));
+    };
+    let pem = |key: &str| match tls.text(key)? {
+        Some(text) if !text.contains("-----BEGIN ") => {
+            Err(tls.wrong(key, "of `ssl_mode` holds no PEM text: write ${file:/path/to/it.pem}"))
+        }
+        text => Ok(text),
+    };
+    let mut mode = tls.parsed("mode", MODE)?.ok_or_else(|| tls.wrong("mode", "of `ssl_mode` is missing"))?;
+    if let Some(ca) = pem("ca_certificate")? {
+        options = options.ssl_root_cert_from_pem(ca.into_bytes());
+        mode = if matches!(mode, PgSslMode::Require) { PgSslMode::VerifyCa } else { mode };
     }
-    Ok(options.disable_statement_logging())
+    options = match (pem("client_certificate")?, pem("client_key")?) {
+        (Some(certificate), Some(key)) => options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key),
+        (None, None) => options,
+        _ => return Err(tls.wrong("ssl_mode", "needs `client_certificate` and `client_key` together")),
+    };
+    Ok(options.ssl_mode(mode))
 }
 
 /// Opens a connection of its own, never a pooled one: a COPY that is cut off ends with it.
@@ -43,7 +64,7 @@ pub async fn connect(endpoint: &EndpointHandle, options: &PgConnectOptions) -> R
     let timeout = Settings::open(endpoint, &[COMMON_KEYS, &["schemas", "schema", "namespace"]].concat())?
         .parsed("connect_timeout_s", "a number of seconds")?
         .map_or(CONNECT_TIMEOUT, Duration::from_secs);
-    match tokio::time::timeout(timeout, PgConnection::connect_with(options)).await {
+    match tokio::time::timeout(timeout, open(options)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(database_error(endpoint, what(), &error)),
         Err(_) => {
@@ -51,6 +72,24 @@ pub async fn connect(endpoint: &EndpointHandle, options: &PgConnectOptions) -> R
             Err(failure(endpoint, what(), &why, Remedy::Retry))
         }
     }
+}
+
+/// Connects, with or without TLS as the mode says. Where the server's rules refuse the one, `allow` and `prefer` try the
+/// other, as every PostgreSQL client does; sqlx does not.
+async fn open(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let is_refused = |e: &sqlx::Error| e.as_database_error().is_some_and(|e| e.code().as_deref() == Some("28000"));
+    let refused = match PgConnection::connect_with(options).await {
+        Err(error) if is_refused(&error) => error,
+        done => return done,
+    };
+    let other = match options.get_ssl_mode() {
+        PgSslMode::Allow => PgSslMode::Require,
+        PgSslMode::Prefer => PgSslMode::Disable,
+        _ => return Err(refused),
+    };
+    let again = PgConnection::connect_with(&options.clone().ssl_mode(other)).await;
+    // Only what the server says to the second try is news.
+    again.map_err(|error| if error.as_database_error().is_some() && !is_refused(&error) { error } else { refused })
 }
 
 /// One snapshot, nothing written, and text forms that do not depend on the server's settings. `SET LOCAL` because

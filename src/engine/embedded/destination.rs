@@ -95,6 +95,7 @@ mod tests {
 
     /// Values that `aam check` takes for a setting, one of each form.
     fn taken(setting: &Setting) -> Vec<Value> {
+        let of_each = |settings: &[Setting]| settings.iter().map(|s| (s.key.to_owned(), taken(s)[0].clone())).collect();
         match setting.kind {
             SettingKind::Text if setting.key == "encoding" => vec![json!("windows-1252")],
             SettingKind::Text => vec![json!("text")],
@@ -102,6 +103,10 @@ mod tests {
             SettingKind::Integer(low, high) => vec![json!(low), json!(high)],
             SettingKind::List => vec![json!(["a", "b"])],
             SettingKind::Choice(words) => words.iter().map(|word| json!(word)).collect(),
+            SettingKind::Pem => vec![json!("-----BEGIN CERTIFICATE-----")],
+            SettingKind::ChoiceOrMap(words, settings) => {
+                words.iter().map(|word| json!(word)).chain([Value::Object(of_each(settings))]).collect()
+            }
         }
     }
 

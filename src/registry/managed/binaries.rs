@@ -25,11 +25,12 @@ pub(super) fn find(data_major: Option<u32>) -> Result<Binaries, RegistryError> {
 fn choose(found: Vec<Binaries>, data_major: Option<u32>) -> Result<Binaries, String> {
     let debian = Path::new("/etc/debian_version").exists();
     match data_major {
-        Some(major) => found.into_iter().find(|b| b.major == major).ok_or_else(|| {
+        // folders come in rising order of preference
+        Some(major) => found.into_iter().rfind(|b| b.major == major).ok_or_else(|| {
             let package = if debian { format!("`apt-get install postgresql-{major}`") } else { hint() };
             format!("the private cluster was made by PostgreSQL {major}, which is not on this machine: {package}")
         }),
-        // max_by_key takes the last of equals: folders come in rising order of preference
+        // max_by_key takes the last of equals
         None => found.into_iter().max_by_key(|b| b.major).ok_or_else(|| {
             let mend = if debian { "`apt-get install postgresql`".to_owned() } else { hint() };
             format!(
@@ -88,6 +89,7 @@ mod tests {
         let found = || vec![at("/a", 16), at("/b", 15), at("/c", 16)];
         assert_eq!(choose(found(), None).unwrap().folder, Path::new("/c"));
         assert_eq!(choose(found(), Some(15)).unwrap().folder, Path::new("/b"));
+        assert_eq!(choose(found(), Some(16)).unwrap().folder, Path::new("/c"));
         assert!(choose(found(), Some(14)).unwrap_err().contains("made by PostgreSQL 14"));
         assert!(choose(Vec::new(), None).unwrap_err().contains("set [registry] url"));
     }

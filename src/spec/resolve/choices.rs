@@ -6,11 +6,10 @@ use crate::model::StreamName;
 use super::super::select::{SelectProblem, configure, select};
 use super::super::source::{Problems, Span};
 use super::super::yaml::{self, Node, Value};
-use super::super::{Connection, FieldSelection, Selection};
+use super::super::{Connection, FieldSelection, Lock, Selection};
 
 /// Adds what the lock says against the choices. What only the source can tell is a warning.
-pub(super) fn check_choices(connection: &Connection, to: &mut Problems<'_>) {
-    let Some(lock) = &connection.lock else { return };
+pub(super) fn check_choices(connection: &Connection, lock: &Lock, to: &mut Problems<'_>) {
     let mut found: Vec<(SelectProblem, bool)> = Vec::new();
     if let Err(problems) = configure(connection, &lock.catalog) {
         found.extend(problems.into_iter().map(|p| (p, true)));

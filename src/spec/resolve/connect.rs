@@ -17,15 +17,16 @@ use super::super::{Connection, Desired, DriftPolicy, Endpoint, Lock, MappingSpec
 use super::{Draft, Entry, Input, choices, last_good, names_of};
 
 /// Everything that can be referred to, by name.
-struct Index {
+struct Index<'e> {
     endpoints: BTreeMap<ConnectionRef, (End, CheckedEndpoint, Arc<str>)>,
     mappings: BTreeMap<ConnectionRef, Arc<MappingSpec>>,
-    locks: BTreeMap<ConnectionRef, Option<Lock>>,
+    locks: BTreeMap<ConnectionRef, Option<&'e Lock>>,
     /// What a name is that cannot be used: `is a connection`, `is broken itself`.
     unfit: BTreeMap<ConnectionRef, &'static str>,
 }
 
-/// Fills `desired` from the entries. A connection whose references fail goes back to its last good content, if that helps.
+/// Fills `desired` from the entries, but for the locks: they are large, and handed over at the end. A connection whose
+/// references fail goes back to its last good content, if that helps.
 pub(super) fn assemble(
     entries: &mut [Entry],
     drafts: &[Draft],
@@ -41,31 +42,38 @@ pub(super) fn assemble(
         follow(&draft.name, &draft.connection, &index, &mut Sha256::new(), &mut problems);
         diagnostics.extend(problems.into_list());
     }
-    for entry in entries.iter_mut() {
+    let mut replaced = Vec::new();
+    for (i, entry) in entries.iter().enumerate() {
         let (Role::Spec(name), Some(Checked::Connection(checked))) = (&entry.role, &entry.checked) else { continue };
-        let name = name.clone();
-        let built = build(&name, entry, checked, &index, input, diagnostics);
-        let built = built.or_else(|| {
-            let older =
-                last_good(&entry.path, &entry.role, input).filter(|older| older.source.text != entry.source.text)?;
+        if let Some(connection) = build(name, entry, checked, &index, input, diagnostics) {
+            desired.connections.insert(name.clone(), connection);
+            continue;
+        }
+        let older = last_good(&entry.path, &entry.role, input).filter(|older| older.source.text != entry.source.text);
+        let built = older.and_then(|older| {
             let Some(Checked::Connection(checked)) = &older.checked else { return None };
-            let connection = build(&name, &older, checked, &index, input, &mut Vec::new())?;
-            *entry = older;
-            Some(connection)
+            Some((build(name, &older, checked, &index, input, &mut Vec::new())?, older))
         });
-        match built {
-            Some(connection) => {
-                desired.connections.insert(name, connection);
+        replaced.push(match built {
+            Some((connection, older)) => {
+                desired.connections.insert(name.clone(), connection);
+                (i, Some(older))
             }
             None => {
-                entry.checked = None;
-                desired.broken.insert(name);
+                desired.broken.insert(name.clone());
+                (i, None)
             }
+        });
+    }
+    for (i, older) in replaced {
+        match older {
+            Some(older) => entries[i] = older,
+            None => entries[i].checked = None,
         }
     }
 }
 
-fn index(entries: &[Entry], desired: &mut Desired) -> Index {
+fn index<'e>(entries: &'e [Entry], desired: &mut Desired) -> Index<'e> {
     let mut index =
         Index { endpoints: BTreeMap::new(), mappings: BTreeMap::new(), locks: BTreeMap::new(), unfit: BTreeMap::new() };
     for entry in entries {
@@ -87,7 +95,7 @@ fn index(entries: &[Entry], desired: &mut Desired) -> Index {
                 desired.entities.insert(name.clone(), entity.clone());
             }
             (Role::Lock(name), Some(Checked::Lock(lock))) => {
-                index.locks.insert(name.clone(), Some(lock.as_ref().clone()));
+                index.locks.insert(name.clone(), Some(lock.as_ref()));
             }
             (Role::Lock(name), None) => {
                 index.locks.insert(name.clone(), None);
@@ -131,7 +139,7 @@ struct References {
 fn follow(
     name: &ConnectionRef,
     checked: &CheckedConnection,
-    index: &Index,
+    index: &Index<'_>,
     hash: &mut Sha256,
     to: &mut Problems<'_>,
 ) -> References {
@@ -145,12 +153,12 @@ fn follow(
     }
 }
 
-/// One connection; `None` after at least one problem.
+/// One connection without its lock; `None` after at least one problem.
 fn build(
     name: &ConnectionRef,
     entry: &Entry,
     checked: &CheckedConnection,
-    index: &Index,
+    index: &Index<'_>,
     input: &Input<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Connection> {
@@ -159,9 +167,12 @@ fn build(
     let mut hash = Sha256::new();
     hash_text(&mut hash, &source_text.text);
     let References { source, destination, mapping } = follow(name, checked, index, &mut hash, &mut problems);
-    // A lock that is there but broken is no "not onboarded yet": its own problem is told at its own place.
-    let lock = index.locks.get(name).map_or(Some(None), |lock| lock.clone().map(Some));
+    let lock = index.locks.get(name);
     let connection = (|| {
+        // A lock that is there but broken is no "not onboarded yet": its own problem is told at its own place.
+        if matches!(lock, Some(None)) {
+            return None;
+        }
         Some(Connection {
             name: name.clone(),
             path: entry.path.clone(),
@@ -180,12 +191,12 @@ fn build(
                 when_breaking: checked.drift.when_breaking,
             },
             on_delete: checked.on_delete,
-            lock: lock?,
+            lock: None,
             airbyte: checked.airbyte.clone().unwrap_or_default(),
         })
     })();
-    if let Some(connection) = &connection {
-        choices::check_choices(connection, &mut problems);
+    if let (Some(connection), Some(Some(lock))) = (&connection, lock) {
+        choices::check_choices(connection, lock, &mut problems);
     }
     let usable = problems.is_usable();
     diagnostics.extend(problems.into_list());
@@ -209,7 +220,7 @@ fn endpoint(
     end: End,
     of: &ConnectionRef,
     choice: &EndpointChoice,
-    index: &Index,
+    index: &Index<'_>,
     hash: &mut Sha256,
     to: &mut Problems<'_>,
 ) -> Option<Endpoint> {
@@ -247,7 +258,7 @@ fn endpoint(
     None
 }
 
-fn mapping(of: &ConnectionRef, text: &Text, index: &Index, to: &mut Problems<'_>) -> Option<Arc<MappingSpec>> {
+fn mapping(of: &ConnectionRef, text: &Text, index: &Index<'_>, to: &mut Problems<'_>) -> Option<Arc<MappingSpec>> {
     let candidates = candidates(of, &text.value);
     if let Some(found) = candidates.iter().find_map(|name| index.mappings.get(name)) {
         return Some(found.clone());

@@ -330,7 +330,7 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 8, failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 8, failure_persistence: None, ..ProptestConfig::with_cases(6) })]
 
     #[test]
     fn random_drifts_merges_edits_and_reverts_end_with_lock_registry_and_engine_in_agreement(moves in moves()) {
@@ -343,9 +343,4 @@ proptest! {
             play.end().await;
         });
     }
-}
-
-/// A few by default; `PROPTEST_CASES` asks for more.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(6)
 }

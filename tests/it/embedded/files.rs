@@ -115,21 +115,81 @@ async fn values_that_do_not_fit_are_nulled_and_noted() {
 }
 
 #[tokio::test]
-async fn named_globs_gather_files_into_streams() {
+async fn files_of_one_stem_are_one_stream() {
     let dir = tempfile::tempdir().unwrap();
     for month in ["01", "02"] {
-        write(dir.path(), &format!("orders-{month}.csv"), &format!("id\n{month}0\n"));
+        write(dir.path(), &format!("{month}/orders.csv"), &format!("id\n{month}0\n"));
     }
     write(dir.path(), "other.csv", "x\n1\n");
-    let config = json!({"path": dir.path().to_str().unwrap(), "globs": {"orders": "orders-*.csv"}, "header": "true"});
+    let config = json!({"path": dir.path().to_str().unwrap(), "globs": ["*/orders.csv"], "header": "true"});
     let bench = Bench::reading(handle("exports", "file", config)).await;
     insta::assert_snapshot!(shown(&bench).await, @"orders (source_defined) id: string");
     let id = bench.configure(vec![bench.stream("orders", IncrementalAppend).await]).await;
     assert_eq!(bench.sync_ok(&id).await.rows, 2);
-    write(dir.path(), "orders-03.csv", "id\n30\n");
+    write(dir.path(), "03/orders.csv", "id\n30\n");
     assert_eq!(bench.sync_ok(&id).await.rows, 1);
     let job = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
     assert_eq!(job.streams, vec![(StreamName::bare("orders"), 1)]);
+}
+
+#[tokio::test]
+async fn globs_that_are_no_list_are_refused() {
+    for globs in [json!("*.csv"), json!({"orders": "*.csv"}), json!([["*.csv"]])] {
+        let bench = Bench::reading(handle("exports", "file", json!({"path": "/tmp", "globs": globs}))).await;
+        let error = bench.engine.discover(&bench.source_handle).await.unwrap_err();
+        assert_eq!(error.to_string(), "settings of exports: `globs` must be a list of texts");
+    }
+}
+
+/// `kinds.xlsx`, `.xls` and `.ods` hold the same cells, but that LibreOffice writes booleans into `.xls` as numbers:
+/// `tests/fixtures/files/README.md` says how they were made.
+#[tokio::test]
+async fn every_kind_of_workbook_reads_alike() {
+    for ending in ["xlsx", "xls", "ods"] {
+        let book = format!("{}/tests/fixtures/files/kinds.{ending}", env!("CARGO_MANIFEST_DIR"));
+        let bench = Bench::reading(handle("exports", "file", json!({"path": book}))).await;
+        let catalog = shown(&bench).await.replace("won: integer", "won: boolean");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(catalog, @r#"
+            kinds (source_defined) id: integer, amount: number, day: date, at: timestamp, clock: string, lasts: string, won: boolean, zip: string, twice: integer, ratio: number
+            kinds_More (source_defined) x: string, y: string
+            "#);
+        }
+        let streams = vec![
+            bench.stream("kinds", FullRefreshOverwrite).await,
+            bench.stream("kinds_More", FullRefreshOverwrite).await,
+        ];
+        let id = bench.configure(streams).await;
+        bench.sync_ok(&id).await;
+        let meta = lines(&bench.landing, "SELECT _airbyte_meta::text FROM public.kinds ORDER BY id").await;
+        let landed = [bench.landed("kinds", 10).await, bench.landed("kinds_More", 10).await].concat().join("\n");
+        let landed = landed.replace("\"won\":1", "\"won\":true").replace("\"won\":0", "\"won\":false");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(format!("{landed}\n{meta}"), @r##"
+            {"id":1,"amount":10.5,"day":"2024-02-29","at":"2024-02-29T13:30:15","clock":"09:05:00","lasts":"25:30:00","won":true,"zip":"01234","twice":2,"ratio":10.5}
+            {"id":2,"amount":-7,"day":"1999-12-31","at":"2024-03-01T00:00:00","clock":"23:59:59","lasts":"01:30:00","won":false,"zip":null,"twice":4,"ratio":null}
+            {"id":3,"amount":1000000000000000,"day":null,"at":null,"clock":null,"lasts":null,"won":null,"zip":"#7","twice":6,"ratio":null}
+            {"x":"a b","y":"a b!"}
+            {"changes": [], "sync_id": 1}
+            {"changes": [{"field": "ratio", "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"}], "sync_id": 1}
+            {"changes": [{"field": "ratio", "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"}], "sync_id": 1}
+            "##);
+        }
+    }
+}
+
+#[tokio::test]
+async fn flags_and_errors_of_old_workbooks_are_understood() {
+    let book = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/files/flags.xls");
+    let bench = Bench::reading(handle("exports", "file", json!({"path": book}))).await;
+    insta::assert_snapshot!(shown(&bench).await, @"flags (source_defined) id: integer, won: boolean, left: number");
+    let id = bench.configure(vec![bench.stream("flags", FullRefreshOverwrite).await]).await;
+    bench.sync_ok(&id).await;
+    insta::assert_snapshot!(bench.landed("flags", 10).await.join("\n"), @r#"
+    {"id":1,"won":true,"left":3.5}
+    {"id":2,"won":false,"left":null}
+    {"id":3,"won":null,"left":4}
+    "#);
 }
 
 #[tokio::test]

@@ -261,6 +261,39 @@ entities:
 }
 
 #[test]
+fn settings_have_one_form_and_the_message_says_which() {
+    let problems = |settings: &str| {
+        let text = format!("kind: source\ntype: {settings}\n");
+        brief(&Repo::of(&[]).with("connectors.d/s.yaml", text.as_bytes()).resolve().diagnostics)
+    };
+    let file = |globs: &str| problems(&format!("file\nconfig: {{path: /data, globs: {globs}}}"));
+    assert_eq!(file("['*.csv']"), "");
+    insta::assert_snapshot!([file("{orders: '*.csv'}"), file("'*.csv'"), file("[['*.csv']]")].concat(), @r"
+    connectors.d/s.yaml:3:30 AAM-S025 `globs` of the connector `file` must be a list of texts
+    connectors.d/s.yaml:3:30 AAM-S025 `globs` of the connector `file` must be a list of texts
+    connectors.d/s.yaml:3:30 AAM-S025 `globs` of the connector `file` must be a list of texts
+    ");
+    let postgres =
+        |mode: &str| problems(&format!("postgres\nconfig: {{host: h, database: d, username: u, ssl_mode: {mode}}}"));
+    assert_eq!(postgres("verify-full"), "");
+    assert_eq!(postgres("{mode: verify-ca, ca_certificate: '${file:/etc/ssl/ca.pem}', client_key: '${env:KEY}'}"), "");
+    let wrong = [
+        "verify_full",
+        "{ca_certificate: '${file:/ca.pem}'}",
+        "{mode: verify-ca, ca_certificate: /etc/ssl/ca.pem}",
+        "{mode: on, client_key: '-----BEGIN PRIVATE KEY-----', ca_cert: x}",
+    ];
+    insta::assert_snapshot!(wrong.map(postgres).concat(), @r"
+    connectors.d/s.yaml:3:55 AAM-S025 `ssl_mode` of the connector `postgres` must be one of disable, allow, prefer, require, verify-ca, verify-full
+    connectors.d/s.yaml:3:45 AAM-S024 `ssl_mode` of the connector `postgres` needs the setting `mode`
+    connectors.d/s.yaml:3:89 AAM-S025 `ca_certificate` of the connector `postgres` must be PEM text, for example `${file:/path/to/it.pem}`
+    connectors.d/s.yaml:3:62 AAM-S025 `mode` of the connector `postgres` must be one of disable, allow, prefer, require, verify-ca, verify-full
+    connectors.d/s.yaml:3:78 AAM-S021 a secret stands here in plain text
+    connectors.d/s.yaml:3:109 AAM-S023 the connector `postgres` has no setting `ca_cert`
+    ");
+}
+
+#[test]
 fn scalars_stay_as_written() {
     use aam::spec::ConfigValue::{self, Plain, Text};
     let spec = "kind: source\ntype: acme\nconfig: {a: 01234, b: NO, c: 1_000, d: 1e400, e: 12:30:45, f: '5', g: 2026-01-01, h: 0o17, i: ~}\n";

@@ -12,9 +12,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 /// Starts `initdb` and `postgres` under a shell that waits on its standard input: when this process ends, however it
-/// ends, the pipe closes, the shell stops the server and removes the folder.
+/// ends, the pipe closes, the shell stops the server and removes the folder. Its arguments: a folder of files for the data
+/// folder, and more options of `postgres`.
 const CLUSTER: &str = r#"
 set -eu
+files=$1
+shift
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1)
 [ -n "$bin" ] || bin=$(dirname "$(command -v initdb)")
 dir=$(mktemp -d /tmp/aam-test-pg.XXXXXX)
@@ -22,12 +25,16 @@ as=
 if [ "$(id -u)" = 0 ]; then as="runuser -u postgres --"; chown postgres "$dir"; fi
 cd "$dir"
 $as "$bin/initdb" -D "$dir/data" -A trust -U postgres --no-sync -E UTF8 --locale=C >/dev/null
+for file in "$files"/*; do
+  [ -e "$file" ] || continue
+  cat "$file" | $as sh -c 'umask 077; cat >"$1"' - "$dir/data/${file##*/}"
+done
 $as "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c fsync=off -c shared_buffers=32MB \
-  -c max_connections=200 -c wal_level=logical >"$dir/log" 2>&1 </dev/null &
+  -c max_connections=200 -c wal_level=logical "$@" >"$dir/log" 2>&1 </dev/null &
 pid=$!
 # `runuser` does not pass the signal on, so it goes to the postmaster itself.
 trap 'kill -INT $(head -n 1 "$dir/data/postmaster.pid") 2>/dev/null || true; wait $pid 2>/dev/null || true; rm -rf "$dir"' EXIT
-for _ in $(seq 100); do "$bin/pg_isready" -q -h "$dir" && break; sleep 0.1; done
+for _ in $(seq 100); do grep -qs "^ready" "$dir/data/postmaster.pid" && break; sleep 0.1; done
 echo "$dir"
 cat >/dev/null
 "#;
@@ -35,20 +42,25 @@ cat >/dev/null
 /// The socket folder of the cluster that all tests of this process share.
 pub fn cluster() -> &'static Path {
     static CLUSTER_DIR: OnceLock<PathBuf> = OnceLock::new();
-    CLUSTER_DIR.get_or_init(|| {
-        #[expect(clippy::zombie_processes, reason = "it outlives every test and ends with this process")]
-        let mut shell = Command::new("sh")
-            .args(["-c", CLUSTER])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell starts");
-        let mut line = String::new();
-        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(!line.trim().is_empty(), "PostgreSQL did not start: install Debian's `postgresql` package");
-        std::mem::forget(shell.stdin.take()); // closed by the kernel when this process ends
-        PathBuf::from(line.trim())
-    })
+    CLUSTER_DIR.get_or_init(|| start_cluster(Path::new("/nonexistent"), &[]))
+}
+
+/// Starts another cluster, with these files in its data folder and these options; its socket folder.
+#[expect(clippy::zombie_processes, reason = "it outlives every test and ends with this process")]
+pub fn start_cluster(files: &Path, options: &[&str]) -> PathBuf {
+    let mut shell = Command::new("sh")
+        .args(["-c", CLUSTER, "sh"])
+        .arg(files)
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell starts");
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.trim().is_empty(), "PostgreSQL did not start: install Debian's `postgresql` package");
+    std::mem::forget(shell.stdin.take()); // closed by the kernel when this process ends
+    PathBuf::from(line.trim())
 }
 
 /// A fresh, empty database of the shared cluster, by its connect options (superuser `postgres`).
