@@ -195,6 +195,7 @@ fn row(connection: &aam::spec::Connection) -> ConnectionRow {
         normalized_job: None,
         created_at: now,
         paused: false,
+        troubles: BTreeMap::new(),
         tried: None,
     }
 }

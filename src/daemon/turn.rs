@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::http::{Answer, Asked, OutcomeLine, Request};
 use crate::model::ConnectionRef;
-use crate::plan::Limits;
+use crate::plan::{Limits, Step};
 use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, WorkItem, work_items};
 
 /// How many items run side by side; the rest waits for a place.
@@ -37,6 +37,8 @@ pub(super) struct Loop {
     busy: BTreeSet<ConnectionRef>,
     /// Until when a connection is left alone, and whether it rests because a step was skipped or failed.
     resting: BTreeMap<ConnectionRef, (Instant, bool)>,
+    /// Until when a failed step is left alone while the rest of its connection goes on.
+    resting_steps: BTreeMap<(ConnectionRef, String), Instant>,
     waiters: Vec<Waiter>,
     last: Option<Arc<Gathered>>,
     last_turn: Option<(Instant, Duration)>,
@@ -51,6 +53,7 @@ impl Loop {
             tasks: JoinSet::new(),
             busy: BTreeSet::new(),
             resting: BTreeMap::new(),
+            resting_steps: BTreeMap::new(),
             waiters: Vec::new(),
             last: None,
             last_turn: None,
@@ -86,6 +89,12 @@ impl Loop {
                 _ => {
                     self.resting.remove(name);
                 }
+            }
+        }
+        let clock = self.reconciler.doors().clock.now();
+        for outcome in &done.outcomes {
+            if let Some(rest) = outcome.retry_at.and_then(|at| (at - clock).to_std().ok()) {
+                self.resting_steps.insert((outcome.connection.clone(), outcome.step.clone()), now + rest);
             }
         }
         for waiter in &mut self.waiters {
@@ -124,8 +133,13 @@ impl Loop {
         }
         self.log_problems(&gathered);
         self.resting.retain(|_, (until, _)| *until > began);
+        self.resting_steps.retain(|_, until| *until > began);
         let mut paced: BTreeSet<ConnectionRef> = BTreeSet::new();
-        for item in work_items(&gathered, &gathered.plan()) {
+        let rests = |name: &ConnectionRef, step: &Step| {
+            !self.resting_steps.is_empty() && self.resting_steps.contains_key(&(name.clone(), step.describe()))
+        };
+        let items = work_items(&gathered, &gathered.plan()).into_iter();
+        for item in items.filter_map(|item| item.without(rests)).collect::<Vec<_>>() {
             let names = item.connections();
             if names.iter().any(|name| self.busy.contains(name)) {
                 continue;
@@ -184,6 +198,7 @@ impl Loop {
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
         self.resting.clear();
+        self.resting_steps.clear();
         self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirm_removals, restless: None });
         self.turn().await;
     }

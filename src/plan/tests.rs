@@ -126,6 +126,7 @@ impl Case {
                 normalized_job: None,
                 created_at: now(),
                 paused: false,
+                troubles: BTreeMap::new(),
             });
         }
         case

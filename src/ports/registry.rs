@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Remedy;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, TenantId};
-pub use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look};
+pub use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
 
 /// A failure of the registry.
@@ -175,6 +175,8 @@ pub trait Registry: Send + Sync {
     -> Result<(), RegistryError>;
     /// Records what a failed try was made from; the next one waits for its time, or until that is something else.
     async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError>;
+    /// Replaces what fails while the rest of the connection runs.
+    async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError>;
     /// Records when the schedule last started a sync.
     async fn set_last_sync(&self, lease: &Lease, at: DateTime<Utc>) -> Result<(), RegistryError>;
 

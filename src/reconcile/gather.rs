@@ -68,6 +68,11 @@ impl Gathered {
         })
     }
 
+    /// The row of a connection.
+    pub(super) fn row(&self, id: ConnectionId) -> Option<&ConnectionRow> {
+        self.rows.iter().find(|row| row.id == id)
+    }
+
     /// The row of a declared connection, by its lock's id or else by name, as the plan sees it.
     pub fn row_of(&self, connection: &Connection) -> Option<&ConnectionRow> {
         if let Some(lock) = &connection.lock {

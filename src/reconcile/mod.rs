@@ -4,7 +4,8 @@
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
 //! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
-//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off).
+//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off); `trouble` keeps what
+//! fails.
 
 mod drifted;
 mod error;
@@ -19,6 +20,7 @@ mod relock;
 mod report;
 mod retire;
 mod sync;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

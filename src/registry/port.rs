@@ -12,7 +12,7 @@ use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leas
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
 use crate::ports::{
     AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
-    ObjectKind, Registry, RegistryError, written,
+    ObjectKind, Registry, RegistryError, Trouble, written,
 };
 
 #[async_trait]
@@ -73,6 +73,10 @@ impl Registry for PgRegistry {
 
     async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError> {
         connections::set_tried(self, lease, tried).await
+    }
+
+    async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError> {
+        connections::set_troubles(self, lease, troubles).await
     }
 
     async fn set_normalized(&self, lease: &Lease, job: i64) -> Result<(), RegistryError> {

@@ -9,3 +9,4 @@ mod quiet;
 mod random;
 mod renamed;
 mod signals;
+mod troubles;
