@@ -3,6 +3,7 @@
 //! Events only wake the loop. Each turn gathers everything afresh, plans, and starts what is not busy already; a slow
 //! source or sync keeps only its own connection busy. `watch` tells when files or branches may have changed.
 
+mod tasks;
 mod turn;
 pub mod watch;
 
@@ -59,7 +60,7 @@ enum Event {
     /// Time passed.
     Tick,
     /// A task ended.
-    Done(turn::Finished),
+    Done(tasks::Finished),
     /// A command asks.
     Asked(Asked),
     /// SIGHUP.
@@ -93,7 +94,7 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
             _ = terminate.recv() => Event::Stop,
             _ = interrupt.recv() => Event::Stop,
             _ = hangup.recv() => Event::Reload,
-            Some(done) = work.next_done() => Event::Done(done),
+            done = work.next_done() => Event::Done(done),
             Some(asked) = asks.recv() => Event::Asked(asked),
             wake = wakes.recv() => wake.map_or_else(|| Event::Lost("the file watcher ended".into()), |_| Event::Wake),
             Some(ended) = services.join_next() => Event::Lost(format!("the control socket ended: {ended:?}")),

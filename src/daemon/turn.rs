@@ -4,21 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use crate::http::{Answer, Asked, OutcomeLine, Request};
 use crate::model::ConnectionRef;
 use crate::plan::{Limits, Step};
-use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, WorkItem, work_items};
+use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, work_items};
+
+use super::tasks::{Finished, Tasks};
 
 /// How many items run side by side; the rest waits for a place.
 const AT_ONCE: usize = 16;
 
-/// An ended item.
-pub(super) struct Finished {
-    connections: Vec<ConnectionRef>,
-    outcomes: Vec<Outcome>,
-}
+/// How long a connection is left alone after a bug of ours ended its step.
+const PANIC_REST: Duration = Duration::from_secs(60);
 
 /// A command that waits until nothing is left to do.
 struct Waiter {
@@ -33,8 +30,7 @@ struct Waiter {
 /// The daemon's state between turns. Nothing of it must survive a crash.
 pub(super) struct Loop {
     reconciler: Arc<Reconciler>,
-    tasks: JoinSet<Finished>,
-    busy: BTreeSet<ConnectionRef>,
+    tasks: Tasks,
     /// Until when a connection is left alone, and whether it rests because a step was skipped or failed.
     resting: BTreeMap<ConnectionRef, (Instant, bool)>,
     /// Until when a failed step is left alone while the rest of its connection goes on.
@@ -50,8 +46,7 @@ impl Loop {
     pub(super) fn new(reconciler: Arc<Reconciler>) -> Self {
         Self {
             reconciler,
-            tasks: JoinSet::new(),
-            busy: BTreeSet::new(),
+            tasks: Tasks::default(),
             resting: BTreeMap::new(),
             resting_steps: BTreeMap::new(),
             waiters: Vec::new(),
@@ -63,25 +58,15 @@ impl Loop {
     }
 
     /// The next ended item; pending for ever while none runs.
-    pub(super) async fn next_done(&mut self) -> Option<Finished> {
-        match self.tasks.join_next().await {
-            Some(Ok(done)) => Some(done),
-            Some(Err(error)) => {
-                // A panic in a step: its connection is unknown here, so every busy mark is dropped; leases keep two
-                // steps of one connection apart.
-                tracing::error!("a step ended in a panic: {error}");
-                self.busy.clear();
-                None
-            }
-            None => std::future::pending().await,
-        }
+    pub(super) async fn next_done(&mut self) -> Finished {
+        self.tasks.next().await
     }
 
     pub(super) fn finished(&mut self, done: &Finished) {
         let now = Instant::now();
         for name in &done.connections {
-            self.busy.remove(name);
-            let worst = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind)).max();
+            let rests = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind));
+            let worst = rests.chain(done.panicked.then_some((PANIC_REST, true))).max();
             match worst {
                 Some((rest, stuck)) if rest > Duration::ZERO => {
                     self.resting.insert(name.clone(), (now + rest, stuck));
@@ -106,7 +91,7 @@ impl Loop {
 
     /// A tick: a turn only when it is cheap or something is due soon, so that a big idle set costs little.
     pub(super) async fn tick(&mut self) {
-        let idle = self.waiters.is_empty() && self.busy.is_empty() && self.resting.is_empty();
+        let idle = self.waiters.is_empty() && self.tasks.len() == 0 && self.resting.is_empty();
         let rested = self.last_turn.is_none_or(|(at, took)| at.elapsed() >= took * 20);
         if !idle || rested {
             self.turn().await;
@@ -135,13 +120,14 @@ impl Loop {
         self.resting.retain(|_, (until, _)| *until > began);
         self.resting_steps.retain(|_, until| *until > began);
         let mut paced: BTreeSet<ConnectionRef> = BTreeSet::new();
+        let mut busy = self.tasks.busy();
         let rests = |name: &ConnectionRef, step: &Step| {
             !self.resting_steps.is_empty() && self.resting_steps.contains_key(&(name.clone(), step.describe()))
         };
         let items = work_items(&gathered, &gathered.plan()).into_iter();
         for item in items.filter_map(|item| item.without(rests)).collect::<Vec<_>>() {
             let names = item.connections();
-            if names.iter().any(|name| self.busy.contains(name)) {
+            if names.iter().any(|name| busy.contains(name)) {
                 continue;
             }
             if names.iter().any(|name| self.resting.contains_key(name)) {
@@ -154,20 +140,14 @@ impl Loop {
                 paced.extend(names);
                 continue;
             }
-            self.busy.extend(names.iter().cloned());
-            self.start(gathered.clone(), item);
+            busy.extend(names);
+            let (reconciler, gathered) = (self.reconciler.clone(), gathered.clone());
+            self.tasks.start(item.clone(), async move { reconciler.execute(&gathered, &item).await });
         }
         self.last = Some(gathered.clone());
         self.last_turn = Some((began, began.elapsed()));
-        self.answer_waiters(&gathered, &paced).await;
-    }
-
-    fn start(&mut self, gathered: Arc<Gathered>, item: WorkItem) {
-        let reconciler = self.reconciler.clone();
-        self.tasks.spawn(async move {
-            let outcomes = reconciler.execute(&gathered, &item).await;
-            Finished { connections: item.connections(), outcomes }
-        });
+        busy.extend(paced);
+        self.answer_waiters(&gathered, &busy).await;
     }
 
     fn limits(&self) -> Option<Limits> {
@@ -204,8 +184,7 @@ impl Loop {
     }
 
     /// Answers who waited for nothing but connections that are at rest by now.
-    async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, paced: &BTreeSet<ConnectionRef>) {
-        let active: BTreeSet<ConnectionRef> = self.busy.union(paced).cloned().collect();
+    async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, active: &BTreeSet<ConnectionRef>) {
         for mut waiter in std::mem::take(&mut self.waiters) {
             let restless = waiter.restless.get_or_insert_with(|| active.clone());
             restless.retain(|name| active.contains(name));
@@ -255,7 +234,7 @@ impl Loop {
     /// Waits for running items; those who asked are told by the closed socket that the daemon stops.
     pub(super) async fn drain(&mut self) {
         self.waiters.clear();
-        while self.tasks.join_next().await.is_some() {}
+        self.tasks.drain().await;
     }
 }
 

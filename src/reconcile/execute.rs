@@ -66,6 +66,14 @@ impl WorkItem {
         }
     }
 
+    /// What it does, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Look(_) => Step::Look.describe(),
+            Self::Connection(plan) => plan.steps.iter().map(Step::describe).collect::<Vec<_>>().join(", "),
+        }
+    }
+
     /// What is left of it without the steps that rest, if anything.
     pub fn without(self, rests: impl Fn(&ConnectionRef, &Step) -> bool) -> Option<Self> {
         match self {
