@@ -149,7 +149,7 @@ fn check(root: &Path) -> (Desired, Vec<Diagnostic>) {
 fn plan(desired: &Desired, rows: &[ConnectionRow]) {
     let facts: BTreeMap<ConnectionId, Facts> =
         rows.iter().map(|row| (row.id, Facts { secrets: row.secrets.clone().map(Ok), ..Facts::default() })).collect();
-    let limits = Limits { max_open: 5, budget_min: 3, budget_percent: 10, removals_confirmed: false };
+    let limits = Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: aam::plan::Confirmed::Nothing };
     let commit = CommitId("0".repeat(40));
     let world =
         World { commit: Some(&commit), desired, rows, drifts: &[], facts: &facts, limits: &limits, now: Utc::now() };

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Context, Exit, Format};
 use crate::http::{Answer, Control, OutcomeLine, Request};
 use crate::model::ConnectionRef;
-use crate::plan::{JobState, Limits};
+use crate::plan::JobState;
 use crate::reconcile::{Ask, OutcomeKind};
 use crate::status::Report;
 use crate::wiring::{self, App};
@@ -39,14 +39,13 @@ async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     if let Some(daemon) = Control::find(&wiring::control_socket(&app.state))? {
         return Ok(daemon.ask(&Request::Settle { look, sync, digest, confirm_removals }).await?);
     }
-    let limits = Limits { removals_confirmed: confirm_removals, ..app.reconciler.limits() };
-    if let Some(expected) = digest {
-        let gathered = app.reconciler.gather(Some(&limits)).await?;
-        if gathered.plan().digest() != expected {
-            let refused = Some(crate::plan::render(&gathered.plan()));
-            return Ok(Answer { report: app.reconciler.report(&gathered).await?, outcomes: Vec::new(), refused });
+    let limits = match app.reconciler.agree(digest.as_deref(), confirm_removals).await? {
+        Ok(limits) => limits,
+        Err(moved) => {
+            let refused = Some(crate::plan::render(&moved.plan()));
+            return Ok(Answer { report: app.reconciler.report(&moved).await?, outcomes: Vec::new(), refused });
         }
-    }
+    };
     look.iter().for_each(|name| app.reconciler.ask(Ask::Look, name));
     sync.iter().for_each(|name| app.reconciler.ask(Ask::Sync, name));
     let (gathered, outcomes) = app.reconciler.settle(Some(&limits), |_| {}).await?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::http::{Answer, Asked, OutcomeLine, Request};
-use crate::model::ConnectionRef;
-use crate::plan::{Limits, Step};
+use crate::model::{ConnectionId, ConnectionRef};
+use crate::plan::{Confirmed, Limits, Plan, Step};
 use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, work_items};
 
 use super::tasks::{Finished, Tasks};
@@ -21,7 +21,8 @@ const PANIC_REST: Duration = Duration::from_secs(60);
 struct Waiter {
     asked: Asked,
     outcomes: Vec<OutcomeLine>,
-    confirm_removals: bool,
+    /// Removals that it confirmed, while they are planned.
+    confirmed: BTreeSet<ConnectionId>,
     /// Connections that were not yet seen at rest since the ask; absent before the first turn. It only shrinks, so that
     /// a busy neighbour never keeps a command waiting.
     restless: Option<BTreeSet<ConnectionRef>>,
@@ -101,7 +102,7 @@ impl Loop {
     /// Gathers, plans, starts. A registry or repository that does not answer is reported once and tried each tick.
     pub(super) async fn turn(&mut self) {
         let began = Instant::now();
-        let gathered = match self.reconciler.gather(self.limits().as_ref()).await {
+        let gathered = match self.reconciler.gather(Some(&self.limits())).await {
             Ok(gathered) => Arc::new(gathered),
             Err(error) => {
                 let text = error.to_string();
@@ -121,10 +122,12 @@ impl Loop {
         self.resting_steps.retain(|_, until| *until > began);
         let mut paced: BTreeSet<ConnectionRef> = BTreeSet::new();
         let mut busy = self.tasks.busy();
+        let plan = gathered.plan();
+        self.forget_confirmed(&plan);
         let rests = |name: &ConnectionRef, step: &Step| {
             !self.resting_steps.is_empty() && self.resting_steps.contains_key(&(name.clone(), step.describe()))
         };
-        let items = work_items(&gathered, &gathered.plan()).into_iter();
+        let items = work_items(&gathered, &plan).into_iter();
         for item in items.filter_map(|item| item.without(rests)).collect::<Vec<_>>() {
             let names = item.connections();
             if names.iter().any(|name| busy.contains(name)) {
@@ -150,9 +153,18 @@ impl Loop {
         self.answer_waiters(&gathered, &busy).await;
     }
 
-    fn limits(&self) -> Option<Limits> {
-        let confirmed = self.waiters.iter().any(|waiter| waiter.confirm_removals);
-        confirmed.then(|| Limits { removals_confirmed: true, ..self.reconciler.limits() })
+    fn limits(&self) -> Limits {
+        let confirmed: BTreeSet<_> = self.waiters.iter().flat_map(|waiter| &waiter.confirmed).copied().collect();
+        let confirmed = if confirmed.is_empty() { Confirmed::Nothing } else { Confirmed::Only(confirmed) };
+        Limits { confirmed, ..self.reconciler.limits() }
+    }
+
+    /// A confirmed removal that is carried out, or whose spec is back, needs a new word the next time.
+    fn forget_confirmed(&mut self, plan: &Plan) {
+        if plan.refused.is_none() {
+            let planned = plan.removals();
+            self.waiters.iter_mut().for_each(|waiter| waiter.confirmed.retain(|id| planned.contains(id)));
+        }
     }
 
     /// Takes a command's ask: answers at once, or when nothing is left to do.
@@ -164,22 +176,24 @@ impl Loop {
             }
             return;
         };
-        let confirm_removals = *confirm_removals;
-        if let Some(expected) = digest {
-            let limits = Limits { removals_confirmed: confirm_removals, ..self.reconciler.limits() };
-            if let Ok(gathered) = self.reconciler.gather(Some(&limits)).await
-                && gathered.plan().digest() != *expected
-            {
-                let why = crate::plan::render(&gathered.plan());
-                self.reply(asked, &Arc::new(gathered), Vec::new(), Some(why)).await;
+        let confirmed = match self.reconciler.agree(digest.as_deref(), *confirm_removals).await {
+            Ok(Ok(Limits { confirmed: Confirmed::Only(ids), .. })) => ids,
+            Ok(Ok(_)) => BTreeSet::new(),
+            Ok(Err(moved)) => {
+                let why = crate::plan::render(&moved.plan());
+                self.reply(asked, &Arc::from(moved), Vec::new(), Some(why)).await;
                 return;
             }
-        }
+            Err(error) => {
+                tracing::error!("a command's ask could not be answered: {error}");
+                return;
+            }
+        };
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
         self.resting.clear();
         self.resting_steps.clear();
-        self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirm_removals, restless: None });
+        self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirmed, restless: None });
         self.turn().await;
     }
 

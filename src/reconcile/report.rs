@@ -2,13 +2,37 @@
 
 use super::{Gathered, Reconciler, TurnError, gather};
 use crate::model::ConnectionRef;
-use crate::plan::Limits;
+use crate::plan::{Confirmed, Limits};
 use crate::status::{Report, Sources};
 
 impl Reconciler {
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         self.policy().limits
+    }
+
+    /// The limits for a command that holds to a plan, or confirms removals: those that are planned now, and none that come
+    /// later. The inner error: the plan is another one by now, this one.
+    pub async fn agree(
+        &self,
+        digest: Option<&str>,
+        confirm_removals: bool,
+    ) -> Result<Result<Limits, Box<Gathered>>, TurnError> {
+        let mut limits = self.limits();
+        if confirm_removals {
+            limits.confirmed = Confirmed::All;
+        } else if digest.is_none() {
+            return Ok(Ok(limits));
+        }
+        let gathered = self.gather(Some(&limits)).await?;
+        let plan = gathered.plan();
+        if digest.is_some_and(|expected| plan.digest() != expected) {
+            return Ok(Err(Box::new(gathered)));
+        }
+        if confirm_removals {
+            limits.confirmed = Confirmed::Only(plan.removals());
+        }
+        Ok(Ok(limits))
     }
 
     /// Where everything stands, with the newest job and the dead letters of each connection.
