@@ -66,11 +66,12 @@ fn progress_bar(context: &Context) -> ProgressBar {
 async fn watch_jobs(app: &App, bar: &ProgressBar) {
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let Ok(rows) = app.registry().connections().await else { continue };
+        let (Ok(rows), Ok(jobs)) = (app.registry().connections().await, app.registry().newest_jobs().await) else {
+            continue;
+        };
         let mut running = Vec::new();
         for row in rows {
-            let Ok(jobs) = app.registry().jobs(row.id, 1).await else { continue };
-            if let Some(job) = jobs.first().filter(|job| job.state == JobState::Running) {
+            if let Some(job) = jobs.get(&row.id).filter(|job| job.state == JobState::Running) {
                 running.push(format!("{}: {} rows, {} kB", row.name, job.rows, job.bytes / 1000));
             }
         }

@@ -143,6 +143,7 @@ async fn reload(read: &(dyn Fn() -> Result<Policy, String> + Send + Sync), recon
     match read() {
         Ok(policy) => {
             reconciler.set_policy(policy);
+            reconciler.forget_secrets(None);
             tracing::info!("settings reloaded");
         }
         Err(why) => tracing::error!("settings not reloaded, the old ones stay in force: {why}"),

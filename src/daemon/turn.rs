@@ -169,6 +169,7 @@ impl Loop {
 
     /// Takes a command's ask: answers at once, or when nothing is left to do.
     pub(super) async fn asked(&mut self, asked: Asked) {
+        self.reconciler.forget_secrets(None);
         let Request::Settle { look, sync, digest, confirm_removals } = &asked.request else {
             self.turn().await;
             if let Some(gathered) = self.last.clone() {

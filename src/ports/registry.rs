@@ -150,6 +150,10 @@ pub trait Registry: Send + Sync {
     // --- connections
     /// All connections of all tenants.
     async fn connections(&self) -> Result<Vec<ConnectionRow>, RegistryError>;
+    /// One connection.
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError>;
+    /// The connections with that name, retired ones included.
+    async fn connections_named(&self, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError>;
     /// Makes the row (status `PENDING`), or gives an existing one the new name.
     async fn declare(&self, lease: &Lease, name: &ConnectionRef, cause: &Cause) -> Result<(), RegistryError>;
     /// Changes the status; writes nothing if status, reason and pause are as they were.
@@ -223,6 +227,9 @@ pub trait Registry: Send + Sync {
     async fn record_job(&self, lease: &Lease, job: &Job) -> Result<(), RegistryError>;
     /// Jobs, newest first.
     async fn jobs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Job>, RegistryError>;
+
+    /// The newest job of each connection that has one.
+    async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError>;
 
     // --- last good specs
     /// The last good content by path.

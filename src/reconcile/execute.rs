@@ -131,6 +131,7 @@ impl Reconciler {
     }
 
     async fn execute_connection(&self, gathered: &Arc<Gathered>, plan: &ConnectionPlan) -> Vec<Outcome> {
+        self.forget_secrets(Some(&plan.name));
         let outcome =
             |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind, retry_at: None };
         let troubles = plan.id.and_then(|id| gathered.row(id)).map(|row| row.troubles.clone()).unwrap_or_default();
@@ -195,9 +196,9 @@ impl Reconciler {
         }
         let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, plan.name.to_string().as_bytes());
         let Some(naming) = self.take_lease(&plan.name, ConnectionId(name)).await? else { return Ok(None) };
-        let planned_with = |id| gathered.rows.iter().any(|row| row.id == id);
-        let rows = self.doors.registry.connections().await?;
-        let lease = match rows.iter().any(|row| row.name == plan.name && !planned_with(row.id)) {
+        let planned_with = |id| gathered.row(id).is_some();
+        let rows = self.doors.registry.connections_named(&plan.name).await?;
+        let lease = match rows.iter().any(|row| !planned_with(row.id)) {
             true => None,
             false => self.take_lease(&plan.name, ConnectionId(uuid::Uuid::now_v7())).await?,
         };
@@ -329,7 +330,7 @@ impl Reconciler {
     }
 
     pub(super) async fn fresh_row(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
-        Ok(self.doors.registry.connections().await?.into_iter().find(|row| row.id == id))
+        self.doors.registry.connection(id).await
     }
 
     /// Plans and carries out until nothing but waiting is left: what commands do without a daemon. A connection with a

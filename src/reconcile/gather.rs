@@ -3,16 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::Drifted;
 use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
-use crate::model::{CommitId, ConnectionId, Fingerprint, RepoPath};
+use crate::model::{CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
 use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
-use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, Intent, RepairBranch, RepoInfo, Snapshot};
+use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, RepairBranch, RepoInfo, Snapshot};
 use crate::spec::{self, Connection, Desired, Lock, WhenBreaking};
+
+/// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
+const SECRETS_COUNT: TimeDelta = TimeDelta::seconds(30);
+
+/// The keyed fingerprint of a connection's settings, or why there is none.
+pub(super) struct KnownSecrets {
+    /// [`Connection::digest`] of the settings.
+    digest: String,
+    at: DateTime<Utc>,
+    fingerprint: Result<String, String>,
+}
 
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
@@ -30,6 +41,7 @@ pub struct Gathered {
     pub info: RepoInfo,
     /// What the registry remembers.
     pub rows: Vec<ConnectionRow>,
+    index: Index,
     /// Open drifts.
     pub drifts: Vec<DriftRow>,
     facts: BTreeMap<ConnectionId, Facts>,
@@ -37,6 +49,33 @@ pub struct Gathered {
     limits: Limits,
     /// When it was gathered.
     pub now: DateTime<Utc>,
+}
+
+/// Where rows lie in the list.
+struct Index {
+    by_id: BTreeMap<ConnectionId, usize>,
+    /// The rows that a spec without a lock may go on with.
+    without_lock: BTreeMap<ConnectionRef, usize>,
+}
+
+impl Index {
+    fn new(rows: &[ConnectionRow], desired: &Desired) -> Self {
+        let locked: BTreeSet<ConnectionId> =
+            desired.connections.values().filter_map(|c| c.lock.as_ref().map(|lock| lock.id)).collect();
+        let mut free: Vec<usize> = (0..rows.len()).filter(|i| !locked.contains(&rows[*i].id)).collect();
+        // Of those with one name the last counts.
+        free.sort_by_key(|i| (rows[*i].status != ConnectionStatus::Retired, rows[*i].created_at));
+        Self {
+            by_id: rows.iter().enumerate().map(|(i, row)| (row.id, i)).collect(),
+            without_lock: free.into_iter().map(|i| (rows[i].name.clone(), i)).collect(),
+        }
+    }
+}
+
+/// Effects without a known outcome, by connection.
+struct Open {
+    syncing: BTreeSet<ConnectionId>,
+    unsettled: BTreeSet<ConnectionId>,
 }
 
 impl Gathered {
@@ -70,17 +109,15 @@ impl Gathered {
 
     /// The row of a connection.
     pub(super) fn row(&self, id: ConnectionId) -> Option<&ConnectionRow> {
-        self.rows.iter().find(|row| row.id == id)
+        self.index.by_id.get(&id).map(|i| &self.rows[*i])
     }
 
     /// The row of a declared connection, by its lock's id or else by name, as the plan sees it.
     pub fn row_of(&self, connection: &Connection) -> Option<&ConnectionRow> {
-        if let Some(lock) = &connection.lock {
-            return self.rows.iter().find(|row| row.id == lock.id);
+        match &connection.lock {
+            Some(lock) => self.row(lock.id),
+            None => self.index.without_lock.get(&connection.name).map(|i| &self.rows[*i]),
         }
-        let locked = |id| self.desired().connections.values().any(|c| c.lock.as_ref().is_some_and(|l| l.id == id));
-        let free = self.rows.iter().filter(|row| row.name == connection.name && !locked(row.id));
-        free.max_by_key(|row| (row.status != ConnectionStatus::Retired, row.created_at))
     }
 
     /// Whether a sync is under way.
@@ -123,9 +160,16 @@ impl Reconciler {
         let rows = self.doors.registry.connections().await?;
         let resolved = self.resolve_committed(&info, &policy, &rows).await?;
         let drifts = self.doors.registry.drifts(None, true).await?;
-        let intents = self.doors.registry.intents(None).await?;
+        let (syncs, others): (Vec<_>, Vec<_>) =
+            self.doors.registry.intents(None).await?.into_iter().partition(|intent| intent.effect == "sync");
+        let open = Open {
+            syncing: syncs.into_iter().map(|intent| intent.connection).collect(),
+            unsettled: others.into_iter().map(|intent| intent.connection).collect(),
+        };
         let branches = if rows.is_empty() { Vec::new() } else { self.doors.repo.repair_branches().await? };
+        let branches = branches.into_iter().map(|branch| (branch.name.clone(), branch)).collect();
         let mut gathered = Gathered {
+            index: Index::new(&rows, &resolved.desired),
             resolved,
             info,
             rows,
@@ -151,7 +195,7 @@ impl Reconciler {
         for row in &gathered.rows {
             let known = match by_id.get(&row.id) {
                 Some(connection) => {
-                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &intents).await?;
+                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }
@@ -207,7 +251,7 @@ impl Reconciler {
         gathered: &Gathered,
         id: ConnectionId,
     ) -> Result<Option<crate::model::Catalog>, TurnError> {
-        let Some(row) = gathered.rows.iter().find(|row| row.id == id) else { return Ok(None) };
+        let Some(row) = gathered.row(id) else { return Ok(None) };
         let whole = self.look_catalog(row).await?;
         let selection = gathered
             .desired()
@@ -233,20 +277,19 @@ impl Reconciler {
         gathered: &Gathered,
         connection: &Connection,
         row: &ConnectionRow,
-        branches: &[RepairBranch],
-        intents: &[Intent],
+        branches: &BTreeMap<String, RepairBranch>,
+        open: &Open,
     ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
         let branch_name = crate::repair::branch(&connection.name);
-        let branch = branches.iter().find(|branch| branch.name == branch_name);
-        let syncing = intents.iter().any(|intent| intent.connection == row.id && intent.effect == "sync");
+        let branch = branches.get(&branch_name);
         let ended = row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job));
         let mut facts = Facts {
-            secrets: Some(self.secrets_of(connection)),
+            secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
-            syncing,
-            unsettled: intents.iter().any(|intent| intent.connection == row.id && intent.effect != "sync"),
+            syncing: open.syncing.contains(&row.id),
+            unsettled: open.unsettled.contains(&row.id),
             unnormalized: ended.filter(|_| connection.mapping.is_some()),
             ..Facts::default()
         };
@@ -298,6 +341,22 @@ impl Reconciler {
             }
         }
         Ok(true)
+    }
+
+    /// [`Self::secrets_of`], from the cache while the specs are the same and it is young.
+    fn known_secrets(&self, connection: &Connection, now: DateTime<Utc>) -> Result<String, String> {
+        let counts = |known: &&KnownSecrets| {
+            known.digest == connection.digest && known.at <= now && now < known.at + SECRETS_COUNT
+        };
+        if let Some(known) =
+            self.cache.lock().expect("no panic while held").secrets.get(&connection.name).filter(counts)
+        {
+            return known.fingerprint.clone();
+        }
+        let fingerprint = self.secrets_of(connection);
+        let known = KnownSecrets { digest: connection.digest.clone(), at: now, fingerprint: fingerprint.clone() };
+        self.cache.lock().expect("no panic while held").secrets.insert(connection.name.clone(), known);
+        fingerprint
     }
 
     pub(super) fn secrets_of(&self, connection: &Connection) -> Result<String, String> {

@@ -86,6 +86,8 @@ pub struct Reconciler {
 struct Cache {
     resolution: Option<Arc<gather::Resolved>>,
     last_good: Option<BTreeMap<String, String>>,
+    /// Keyed fingerprints of the settings with secrets, or why there is none.
+    secrets: BTreeMap<ConnectionRef, gather::KnownSecrets>,
     /// The source's catalog as last seen.
     observed: BTreeMap<ConnectionId, (Fingerprint, Arc<Catalog>)>,
     /// The drift worked out, with what it was worked out from.
@@ -128,6 +130,15 @@ impl Reconciler {
     /// Puts a look or a sync on the next plan. Asking again before it was done changes nothing.
     pub fn ask(&self, ask: Ask, connection: &ConnectionRef) {
         self.cache.lock().expect("no panic while held").asked.insert((ask, connection.clone()));
+    }
+
+    /// Reads secrets anew at the next turn, of one connection or of all.
+    pub fn forget_secrets(&self, connection: Option<&ConnectionRef>) {
+        let secrets = &mut self.cache.lock().expect("no panic while held").secrets;
+        match connection {
+            Some(name) => drop(secrets.remove(name)),
+            None => secrets.clear(),
+        }
     }
 
     fn is_asked(&self, ask: Ask, connection: &ConnectionRef) -> bool {

@@ -52,15 +52,17 @@ impl Reconciler {
             stale: &stale,
         };
         let mut report = Report::new(&plan, sources);
+        let mut jobs = self.doors.registry.newest_jobs().await?;
+        let dead_letters = self.doors.events.dead_letter_counts().await?;
         report.branch = gathered.info.branch.clone();
         report.blocked = gathered.info.blocked.clone();
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {
                 connection.held = gathered.held(declared).into_iter().collect();
             }
-            if let Some(row) = gathered.rows.iter().find(|row| Some(row.id) == planned.id) {
-                connection.job = self.doors.registry.jobs(row.id, 1).await?.pop();
-                connection.dead_letters = self.doors.events.dead_letters(row.id, 0).await?.1;
+            if let Some(id) = planned.id {
+                connection.job = jobs.remove(&id);
+                connection.dead_letters = dead_letters.get(&id).copied().unwrap_or(0);
             }
         }
         Ok(report)

@@ -69,19 +69,40 @@ impl TryFrom<Row> for ConnectionRow {
     }
 }
 
+const SELECT: &str = "SELECT tenant_id, id, name, status, reason, retry_at, failures, objects, version, fingerprint,
+        applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused, troubles,
+        normalized_job, created_at,
+        (SELECT max(job_id) FROM job_history AS j
+         WHERE j.tenant_id = c.tenant_id AND j.connection_id = c.id AND j.ended_at IS NOT NULL) AS last_ended_job
+    FROM connections AS c";
+
 /// All connections of all tenants, by tenant, name and age.
 pub(super) async fn all(registry: &PgRegistry) -> Result<Vec<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} ORDER BY tenant_id, name, created_at, id");
     transact("reading connections", move || async move {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT tenant_id, id, name, status, reason, retry_at, failures, objects, version, fingerprint,
-                    applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused, troubles,
-                    normalized_job, created_at,
-                    (SELECT max(job_id) FROM job_history AS j
-                     WHERE j.tenant_id = c.tenant_id AND j.connection_id = c.id AND j.ended_at IS NOT NULL) AS last_ended_job
-             FROM connections AS c ORDER BY tenant_id, name, created_at, id",
-        )
-        .fetch_all(registry.pool())
-        .await?;
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).fetch_all(registry.pool()).await?;
+        rows.into_iter().map(ConnectionRow::try_from).collect()
+    })
+    .await
+}
+
+/// One connection.
+pub(super) async fn one(registry: &PgRegistry, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} WHERE id = $1");
+    transact("reading a connection", move || async move {
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(id.0);
+        let row: Option<Row> = query.fetch_optional(registry.pool()).await?;
+        row.map(ConnectionRow::try_from).transpose()
+    })
+    .await
+}
+
+/// The connections with that name, by age.
+pub(super) async fn named(registry: &PgRegistry, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} WHERE tenant_id = $1 AND name = $2 ORDER BY created_at, id");
+    transact("reading connections by name", move || async move {
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(name.tenant.as_str()).bind(&name.name);
+        let rows: Vec<Row> = query.fetch_all(registry.pool()).await?;
         rows.into_iter().map(ConnectionRow::try_from).collect()
     })
     .await

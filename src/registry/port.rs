@@ -35,6 +35,14 @@ impl Registry for PgRegistry {
         connections::all(self).await
     }
 
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
+        connections::one(self, id).await
+    }
+
+    async fn connections_named(&self, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError> {
+        connections::named(self, name).await
+    }
+
     async fn declare(&self, lease: &Lease, name: &ConnectionRef, cause: &Cause) -> Result<(), RegistryError> {
         written("declare", connections::declare(self, lease, name, cause)).await
     }
@@ -143,6 +151,10 @@ impl Registry for PgRegistry {
 
     async fn jobs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Job>, RegistryError> {
         jobs::newest(self, connection, limit).await
+    }
+
+    async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError> {
+        jobs::newest_of_each(self).await
     }
 
     async fn last_good(&self) -> Result<BTreeMap<String, String>, RegistryError> {

@@ -83,8 +83,11 @@ pub struct Sources<'a> {
 impl Report {
     /// Joins a plan with what the registry remembers. Jobs and dead letters are filled in by the caller.
     pub fn new(plan: &Plan, sources: Sources<'_>) -> Self {
+        let rows: BTreeMap<_, _> = sources.rows.iter().map(|row| (row.id, row)).collect();
+        // Of several the first counts: they come newest first.
+        let drifts: BTreeMap<_, _> = sources.drifts.iter().rev().map(|drift| (drift.connection, drift)).collect();
         let connections = plan.connections.iter().map(|connection| {
-            let row = sources.rows.iter().find(|row| Some(row.id) == connection.id);
+            let row = connection.id.and_then(|id| rows.get(&id).copied());
             let look = row.and_then(|row| row.look.as_ref());
             ConnectionReport {
                 name: connection.name.clone(),
@@ -98,7 +101,7 @@ impl Report {
                 looked_at: look.map(|look| look.at),
                 unseen: look.and_then(|look| look.seen.clone().err()),
                 stale: sources.stale.contains(&connection.name),
-                drift: sources.drifts.iter().find(|drift| Some(drift.connection) == connection.id).cloned(),
+                drift: connection.id.and_then(|id| drifts.get(&id)).map(|drift| (*drift).clone()),
                 job: None,
                 held: Vec::new(),
                 dead_letters: 0,

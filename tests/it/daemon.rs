@@ -9,4 +9,5 @@ mod quiet;
 mod random;
 mod renamed;
 mod signals;
+mod thrift;
 mod troubles;
