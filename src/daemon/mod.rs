@@ -71,6 +71,9 @@ enum Event {
     Lost(String),
 }
 
+/// How often systemd hears of a turn that takes long.
+const PULSE: Duration = Duration::from_secs(5);
+
 /// Runs until SIGTERM or SIGINT: then no new step begins, running ones get `grace` to end. A second signal ends at once.
 /// What was cut off is resumed by the next start.
 pub async fn run(parts: Parts) -> std::io::Result<()> {
@@ -100,20 +103,34 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
             Some(ended) = services.join_next() => Event::Lost(format!("the control socket ended: {ended:?}")),
             _ = tick.tick() => Event::Tick,
         };
-        match event {
-            Event::Wake => {
-                work.turn().await;
-                work.show_uncommitted().await;
+        let react = async {
+            match event {
+                Event::Wake => {
+                    work.turn().await;
+                    work.show_uncommitted().await;
+                }
+                Event::Tick => work.tick().await,
+                Event::Done(done) => {
+                    work.finished(&done);
+                    work.turn().await;
+                }
+                Event::Asked(asked) => work.asked(asked).await,
+                Event::Reload => reload(&parts.reload, &parts.reconciler, &mut work).await,
+                Event::Lost(what) => return Err(std::io::Error::other(what)),
+                Event::Stop => return Ok(true),
             }
-            Event::Tick => work.tick().await,
-            Event::Done(done) => {
-                work.finished(&done);
-                work.turn().await;
-            }
-            Event::Asked(asked) => work.asked(asked).await,
-            Event::Reload => reload(&parts.reload, &parts.reconciler, &mut work).await,
-            Event::Lost(what) => return Err(std::io::Error::other(what)),
-            Event::Stop => break,
+            Ok(false)
+        };
+        // A turn may be dropped where it waits: it only reads until its items are started, and starting does not wait.
+        let stopping = tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            stopping = react => stopping?,
+            () = pulse() => unreachable!("it beats for ever"),
+        };
+        if stopping {
+            break;
         }
         notify_systemd(&[NotifyState::Watchdog]);
     }
@@ -134,6 +151,14 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Tells systemd for ever that the daemon lives, however long a registry takes to answer.
+async fn pulse() {
+    loop {
+        tokio::time::sleep(PULSE).await;
+        notify_systemd(&[NotifyState::Watchdog]);
+    }
 }
 
 async fn reload(read: &(dyn Fn() -> Result<Policy, String> + Send + Sync), reconciler: &Reconciler, work: &mut Loop) {
