@@ -192,6 +192,7 @@ impl Loop {
         };
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
+        self.reconciler.retry_refused();
         self.resting.clear();
         self.resting_steps.clear();
         self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirmed, restless: None });

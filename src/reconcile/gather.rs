@@ -368,7 +368,10 @@ impl Reconciler {
     /// Why the last commit for this connection was refused, while it rests.
     fn refusal(&self, id: ConnectionId) -> Option<String> {
         let cache = self.cache.lock().expect("no panic while held");
-        cache.refused.get(&id).filter(|(until, _)| *until > self.doors.clock.now()).map(|(_, why)| why.clone())
+        let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.as_ref());
+        let refusal = cache.refused.get(&id)?;
+        let rests = refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
+        rests.then(|| refusal.why.clone())
     }
 
     /// The source's whole catalog as last seen; `None` if it could not be seen.

@@ -33,8 +33,8 @@ pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gather::Gathered;
 pub use relock::Relock;
 
-use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
-use crate::plan::Limits;
+use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
+use crate::plan::{Limits, Standing};
 use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
 use crate::spec::{Mode, Schedule};
 
@@ -92,9 +92,22 @@ struct Cache {
     observed: BTreeMap<ConnectionId, (Fingerprint, Arc<Catalog>)>,
     /// The drift worked out, with what it was worked out from.
     repairs: BTreeMap<ConnectionId, (gather::WorkedFrom, Option<Arc<drifted::Drifted>>)>,
-    /// Commits that the repository refused, with the reason and when to try again.
-    refused: BTreeMap<ConnectionId, (DateTime<Utc>, String)>,
+    /// Commits that the repository refused.
+    refused: BTreeMap<ConnectionId, Refusal>,
     asked: BTreeSet<(Ask, ConnectionRef)>,
+}
+
+/// A commit that the repository refused.
+struct Refusal {
+    /// Until when it rests while the tracked branch stays where it was.
+    until: DateTime<Utc>,
+    why: String,
+    /// The committed state on which it was refused.
+    commit: Option<CommitId>,
+    /// Refusals in a row.
+    times: u32,
+    /// Where the connection stands meanwhile; shown while the commit is tried again, too.
+    standing: Option<Standing>,
 }
 
 /// What a person may ask for out of turn.
@@ -139,6 +152,13 @@ impl Reconciler {
             Some(name) => drop(secrets.remove(name)),
             None => secrets.clear(),
         }
+    }
+
+    /// Tries refused commits again at the next turn.
+    pub fn retry_refused(&self) {
+        let now = self.doors.clock.now();
+        let refused = &mut self.cache.lock().expect("no panic while held").refused;
+        refused.values_mut().for_each(|refusal| refusal.until = now);
     }
 
     fn is_asked(&self, ask: Ask, connection: &ConnectionRef) -> bool {

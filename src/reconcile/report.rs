@@ -1,9 +1,9 @@
 //! What people are shown: the report, and what uncommitted edits would do.
 
 use super::{Gathered, Reconciler, TurnError, gather};
-use crate::model::ConnectionRef;
-use crate::plan::{Confirmed, Limits};
-use crate::status::{Report, Sources};
+use crate::model::{ConnectionId, ConnectionRef};
+use crate::plan::{Confirmed, ConnectionPlan, Limits, Step};
+use crate::status::{ConnectionReport, Report, Sources};
 
 impl Reconciler {
     /// The limits in force.
@@ -61,11 +61,24 @@ impl Reconciler {
                 connection.held = gathered.held(declared).into_iter().collect();
             }
             if let Some(id) = planned.id {
+                self.keep_standing(id, planned, connection);
                 connection.job = jobs.remove(&id);
                 connection.dead_letters = dead_letters.get(&id).copied().unwrap_or(0);
             }
         }
         Ok(report)
+    }
+
+    /// Where a connection with a refused commit stands is shown as it was while that commit is tried again.
+    fn keep_standing(&self, id: ConnectionId, planned: &ConnectionPlan, shown: &mut ConnectionReport) {
+        let mut cache = self.cache.lock().expect("no panic while held");
+        let Some(refusal) = cache.refused.get_mut(&id) else { return };
+        if !planned.steps.iter().any(|step| matches!(step, Step::CommitLock { .. } | Step::CommitRepair { .. })) {
+            refusal.standing = Some(planned.standing.clone());
+        } else if let Some(standing) = &refusal.standing {
+            shown.standing = standing.clone();
+            shown.summary = crate::plan::describe(standing);
+        }
     }
 
     /// Check and plan of the work tree where it differs from the committed state, a line each.

@@ -7,6 +7,7 @@ mod memory;
 mod modes;
 mod quiet;
 mod random;
+mod refused;
 mod renamed;
 mod signals;
 mod thrift;
