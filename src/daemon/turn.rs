@@ -147,10 +147,13 @@ impl Loop {
             let (reconciler, gathered) = (self.reconciler.clone(), gathered.clone());
             self.tasks.start(item.clone(), async move { reconciler.execute(&gathered, &item).await });
         }
-        self.last = Some(gathered.clone());
+        let first = self.last.replace(gathered.clone()).is_none();
         self.last_turn = Some((began, began.elapsed()));
         busy.extend(paced);
         self.answer_waiters(&gathered, &busy).await;
+        if first {
+            self.show_uncommitted().await;
+        }
     }
 
     fn limits(&self) -> Limits {
