@@ -48,9 +48,6 @@ pub enum StepError {
         /// How many.
         count: usize,
     },
-    /// Another process makes the same shared object, and takes long.
-    #[error("{0} is being created by another process; it is tried again")]
-    Claimed(String),
     /// The engine took an update but shows something else.
     #[error("{0}: read back after the update, the engine shows something else")]
     ReadBack(String),
@@ -65,7 +62,7 @@ impl StepError {
             Self::Repo(e) => e.remedy,
             Self::Canonical(e) => e.remedy(),
             Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } => Remedy::Person,
-            Self::ReadBack(_) | Self::Claimed(_) => Remedy::Retry,
+            Self::ReadBack(_) => Remedy::Retry,
         }
     }
 

@@ -77,8 +77,6 @@ pub struct Reconciler {
     /// `host:pid:random`: holder of leases.
     holder: String,
     cache: Mutex<Cache>,
-    /// Held while a source or destination, which connections may share, is made in the engine.
-    creating: tokio::sync::Mutex<()>,
 }
 
 /// What need not be worked out again while its inputs are the same.
@@ -122,13 +120,7 @@ pub enum Ask {
 impl Reconciler {
     /// Joins doors and policy. `holder` names this process in leases.
     pub fn new(doors: Doors, policy: Policy, holder: String) -> Self {
-        Self {
-            doors,
-            policy: Mutex::new(policy),
-            holder,
-            cache: Mutex::default(),
-            creating: tokio::sync::Mutex::default(),
-        }
+        Self { doors, policy: Mutex::new(policy), holder, cache: Mutex::default() }
     }
 
     /// Takes new settings over; in force from the next turn.
