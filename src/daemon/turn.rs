@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::http::{Answer, Asked, OutcomeLine, Request};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, Limits, Plan, Step};
-use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, work_items};
+use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, TurnError, work_items};
 
 use super::tasks::{Finished, Tasks};
 
@@ -102,7 +102,13 @@ impl Loop {
     /// Gathers, plans, starts. A registry or repository that does not answer is reported once and tried each tick.
     pub(super) async fn turn(&mut self) {
         let began = Instant::now();
-        let gathered = match self.reconciler.gather(Some(&self.limits())).await {
+        let limits = self.limits();
+        let gathered = async {
+            let gathered = self.reconciler.gather(Some(&limits)).await?;
+            self.reconciler.save_last_good().await?;
+            Ok::<_, TurnError>(gathered)
+        };
+        let gathered = match gathered.await {
             Ok(gathered) => Arc::new(gathered),
             Err(error) => {
                 let text = error.to_string();

@@ -152,8 +152,7 @@ impl Gathered {
 }
 
 impl Reconciler {
-    /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside but
-    /// the registry's last good specs, when they changed.
+    /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
     pub async fn gather(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
         let policy = self.policy();
         let info = self.doors.repo.info().await?;
@@ -235,14 +234,26 @@ impl Reconciler {
                 good.entry(path.to_string()).or_insert_with(|| text.clone());
             }
         }
-        if good != last_good {
-            self.doors.registry.set_last_good(&good).await?;
-        }
         let resolved = Arc::new(resolved);
         let mut cache = self.cache.lock().expect("no panic while held");
+        cache.unsaved |= good != last_good;
         cache.last_good = Some(good);
         cache.resolution = Some(resolved.clone());
         Ok(resolved)
+    }
+
+    /// Keeps the last good specs of what was gathered: before anything is carried out, so that no spec acts that would be
+    /// forgotten.
+    pub async fn save_last_good(&self) -> Result<(), TurnError> {
+        let unsaved = {
+            let cache = self.cache.lock().expect("no panic while held");
+            cache.last_good.clone().filter(|_| cache.unsaved)
+        };
+        if let Some(good) = unsaved {
+            self.doors.registry.set_last_good(&good).await?;
+            self.cache.lock().expect("no panic while held").unsaved = false;
+        }
+        Ok(())
     }
 
     /// What a connection's source showed at its last look, as far as the connection selects it.

@@ -84,6 +84,8 @@ pub struct Reconciler {
 struct Cache {
     resolution: Option<Arc<gather::Resolved>>,
     last_good: Option<BTreeMap<String, String>>,
+    /// Whether the registry has other last good specs.
+    unsaved: bool,
     /// Keyed fingerprints of the settings with secrets, or why there is none.
     secrets: BTreeMap<ConnectionRef, gather::KnownSecrets>,
     /// The source's catalog as last seen.
