@@ -105,7 +105,7 @@ impl Loop {
         let limits = self.limits();
         let gathered = async {
             let gathered = self.reconciler.gather(Some(&limits)).await?;
-            self.reconciler.save_last_good().await?;
+            self.reconciler.begin_work().await?;
             Ok::<_, TurnError>(gathered)
         };
         let gathered = match gathered.await {

@@ -144,6 +144,8 @@ pub trait Registry: Send + Sync {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<Lease>, RegistryError>;
+    /// Removes what is left of leases of connections that were never declared: their holder was killed before.
+    async fn drop_stale_leases(&self) -> Result<(), RegistryError>;
     /// Gives it back; no error if it is lost already.
     async fn release(&self, lease: &Lease) -> Result<(), RegistryError>;
 

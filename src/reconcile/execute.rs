@@ -348,7 +348,7 @@ impl Reconciler {
         let mut rounds = 20;
         while rounds > 0 {
             let gathered = Arc::new(self.gather(limits).await?);
-            self.save_last_good().await?;
+            self.begin_work().await?;
             let items: Vec<WorkItem> = work_items(&gathered, &gathered.plan())
                 .into_iter()
                 .filter(|item| !item.connections().iter().all(|name| resting.contains(name)))

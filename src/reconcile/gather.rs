@@ -243,12 +243,15 @@ impl Reconciler {
     }
 
     /// Keeps the last good specs of what was gathered: before anything is carried out, so that no spec acts that would be
-    /// forgotten.
-    pub async fn save_last_good(&self) -> Result<(), TurnError> {
-        let unsaved = {
-            let cache = self.cache.lock().expect("no panic while held");
-            cache.last_good.clone().filter(|_| cache.unsaved)
+    /// forgotten. The first time it also removes stale leases.
+    pub async fn begin_work(&self) -> Result<(), TurnError> {
+        let (unsaved, tidied) = {
+            let mut cache = self.cache.lock().expect("no panic while held");
+            (cache.last_good.clone().filter(|_| cache.unsaved), std::mem::replace(&mut cache.tidied, true))
         };
+        if !tidied {
+            self.doors.registry.drop_stale_leases().await?;
+        }
         if let Some(good) = unsaved {
             self.doors.registry.set_last_good(&good).await?;
             self.cache.lock().expect("no panic while held").unsaved = false;

@@ -84,6 +84,8 @@ pub struct Reconciler {
 struct Cache {
     resolution: Option<Arc<gather::Resolved>>,
     last_good: Option<BTreeMap<String, String>>,
+    /// Whether stale leases were removed.
+    tidied: bool,
     /// Whether the registry has other last good specs.
     unsaved: bool,
     /// Keyed fingerprints of the settings with secrets, or why there is none.

@@ -27,6 +27,10 @@ impl Registry for PgRegistry {
         written("lease", leases::take(self, tenant, connection, holder, ttl)).await
     }
 
+    async fn drop_stale_leases(&self) -> Result<(), RegistryError> {
+        leases::drop_stale(self).await
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), RegistryError> {
         written("release", leases::release(self, lease)).await
     }
