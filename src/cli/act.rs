@@ -36,7 +36,7 @@ pub(super) async fn settle(app: &App, ask: Settle, context: &Context) -> anyhow:
 
 async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     let Settle { look, sync, digest, confirm_removals } = ask;
-    if let Some(daemon) = Control::find(&wiring::control_socket(&app.state))? {
+    if let Some(daemon) = Control::find(&wiring::control_socket(&app.state)?)? {
         return Ok(daemon.ask(&Request::Settle { look, sync, digest, confirm_removals }).await?);
     }
     let limits = match app.reconciler.agree(digest.as_deref(), confirm_removals).await? {

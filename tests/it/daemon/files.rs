@@ -128,7 +128,7 @@ async fn a_confirmation_holds_for_the_removals_of_its_plan_and_for_none_that_com
     until("four are gone", 30, async || (count(&world, "RETIRED").await == "4").then_some(())).await;
     remove(4..8);
     aam::wiring::install_tls();
-    let control = Control::find(&aam::wiring::control_socket(&world.root.join(".aam"))).unwrap().unwrap();
+    let control = Control::find(&aam::wiring::control_socket(&world.root.join(".aam")).unwrap()).unwrap().unwrap();
     let report = control.ask(&Request::Status).await.unwrap().report;
     assert!(confirming.try_wait().unwrap().is_none(), "the command ended too early for this test");
     assert!(report.refused.unwrap().contains("4 of 6 specs are gone"));

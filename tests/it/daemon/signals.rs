@@ -14,7 +14,7 @@ use crate::support::world::{World, until};
 async fn commands_work_beside_a_daemon_through_its_socket_which_only_its_owner_opens() {
     let world = World::with_crm("").await;
     let daemon = world.daemon().await;
-    let socket = aam::wiring::control_socket(&world.root.join(".aam"));
+    let socket = aam::wiring::control_socket(&world.root.join(".aam")).unwrap();
     let mode = socket.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
     world.aam_is(0, &["apply"]);
