@@ -109,7 +109,10 @@ fn make_open(folder: &Path) -> Result<(), RegistryError> {
         let half = tempfile::Builder::new().prefix(".aam-").tempdir_in(parent)?;
         fs::set_permissions(&half, fs::Permissions::from_mode(0o711))?;
         match fs::rename(half.path(), folder) {
-            Ok(()) => Ok(drop(half.keep())),
+            Ok(()) => {
+                let _ = half.keep();
+                Ok(())
+            }
             Err(_) if folder.is_dir() => Ok(()),
             Err(e) => Err(e),
         }
