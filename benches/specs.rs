@@ -154,7 +154,7 @@ fn check(root: &Path) -> (Desired, Vec<Diagnostic>) {
 fn plan(desired: &Desired, rows: &[ConnectionRow]) {
     let facts: BTreeMap<ConnectionId, Facts> =
         rows.iter().map(|row| (row.id, Facts { secrets: row.secrets.clone().map(Ok), ..Facts::default() })).collect();
-    let limits = Limits { max_open: 5, budget_min: 3, budget_percent: 10, removals_confirmed: false };
+    let limits = Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: aam::plan::Confirmed::Nothing };
     let commit = CommitId("0".repeat(40));
     let world =
         World { commit: Some(&commit), desired, rows, drifts: &[], facts: &facts, limits: &limits, now: Utc::now() };
@@ -200,6 +200,7 @@ fn row(connection: &aam::spec::Connection) -> ConnectionRow {
         normalized_job: None,
         created_at: now,
         paused: false,
+        troubles: BTreeMap::new(),
         tried: None,
     }
 }

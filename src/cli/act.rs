@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{Context, Exit, Format};
 use crate::http::{Answer, Control, OutcomeLine, Request};
 use crate::model::ConnectionRef;
-use crate::plan::{JobState, Limits};
+use crate::plan::JobState;
 use crate::reconcile::{Ask, OutcomeKind};
 use crate::status::Report;
 use crate::wiring::{self, App};
@@ -36,17 +36,16 @@ pub(super) async fn settle(app: &App, ask: Settle, context: &Context) -> anyhow:
 
 async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     let Settle { look, sync, digest, confirm_removals } = ask;
-    if let Some(daemon) = Control::find(&wiring::control_socket(&app.state))? {
+    if let Some(daemon) = Control::find(&wiring::control_socket(&app.state)?)? {
         return Ok(daemon.ask(&Request::Settle { look, sync, digest, confirm_removals }).await?);
     }
-    let limits = Limits { removals_confirmed: confirm_removals, ..app.reconciler.limits() };
-    if let Some(expected) = digest {
-        let gathered = app.reconciler.gather(Some(&limits)).await?;
-        if gathered.plan().digest() != expected {
-            let refused = Some(crate::plan::render(&gathered.plan()));
-            return Ok(Answer { report: app.reconciler.report(&gathered).await?, outcomes: Vec::new(), refused });
+    let limits = match app.reconciler.agree(digest.as_deref(), confirm_removals).await? {
+        Ok(limits) => limits,
+        Err(moved) => {
+            let refused = Some(crate::plan::render(&moved.plan()));
+            return Ok(Answer { report: app.reconciler.report(&moved).await?, outcomes: Vec::new(), refused });
         }
-    }
+    };
     look.iter().for_each(|name| app.reconciler.ask(Ask::Look, name));
     sync.iter().for_each(|name| app.reconciler.ask(Ask::Sync, name));
     let (gathered, outcomes) = app.reconciler.settle(Some(&limits), |_| {}).await?;
@@ -67,11 +66,12 @@ fn progress_bar(context: &Context) -> ProgressBar {
 async fn watch_jobs(app: &App, bar: &ProgressBar) {
     loop {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let Ok(rows) = app.registry().connections().await else { continue };
+        let (Ok(rows), Ok(jobs)) = (app.registry().connections().await, app.registry().newest_jobs().await) else {
+            continue;
+        };
         let mut running = Vec::new();
         for row in rows {
-            let Ok(jobs) = app.registry().jobs(row.id, 1).await else { continue };
-            if let Some(job) = jobs.first().filter(|job| job.state == JobState::Running) {
+            if let Some(job) = jobs.get(&row.id).filter(|job| job.state == JobState::Running) {
                 running.push(format!("{}: {} rows, {} kB", row.name, job.rows, job.bytes / 1000));
             }
         }

@@ -27,7 +27,7 @@ pub async fn run(_: &Run, context: &Context) -> anyhow::Result<Exit> {
     let parts = Parts {
         reconciler: app.reconciler.clone(),
         watch: wiring::watch_paths(&context.root.join(&settings.repository.root)).await?,
-        socket: wiring::control_socket(&app.state),
+        socket: wiring::control_socket(&app.state)?,
         pace: Pace {
             tick: daemon.tick,
             quiet: daemon.quiet,

@@ -1,27 +1,38 @@
 //! `aam status`: where everything stands.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::{Context, Exit, act};
 use crate::diag::escape;
-use crate::plan::{Job, Standing, needs_person};
+use crate::model::ConnectionRef;
+use crate::plan::{Job, Standing, Trouble, needs_person};
 use crate::status::{ConnectionReport, Report};
 use crate::wiring;
 
-/// Show where every connection stands
+/// Show where every connection stands, or one
 ///
 /// Exit code 0: in sync, 1: something is invalid or failed, 2: changes pending, 3: a person must decide, 4: a source could
 /// not be looked at.
 #[derive(Debug, Args)]
-pub struct Status {}
+pub struct Status {
+    /// Only this connection
+    connection: Option<ConnectionRef>,
+}
 
 /// Runs `aam status`.
-pub async fn run(_: &Status, context: &Context) -> anyhow::Result<Exit> {
+pub async fn run(args: &Status, context: &Context) -> anyhow::Result<Exit> {
     let report = wiring::with_app(&context.root, context.config.as_deref(), async |app| {
         let gathered = app.reconciler.gather(None).await?;
         Ok(app.reconciler.report(&gathered).await?)
     });
-    let report = report.await?;
+    let mut report = report.await?;
+    if let Some(name) = &args.connection {
+        report.connections.retain(|connection| connection.name == *name);
+        if report.connections.is_empty() {
+            bail!("no connection {name}: `aam status` shows all");
+        }
+    }
     act::print(context, &report, &text(&report))?;
     Ok(act::exit_of(&report))
 }
@@ -47,7 +58,8 @@ fn text(report: &Report) -> String {
 
 fn line(c: &ConnectionReport, width: usize) -> String {
     let wrong = matches!(c.standing, Standing::Failed { .. } | Standing::Broken | Standing::Unseen { .. });
-    let sign = if wrong || needs_person(&c.standing) || c.sync_failed() || !c.held.is_empty() {
+    let sign = if wrong || needs_person(&c.standing) || c.sync_failed() || !c.held.is_empty() || !c.troubles.is_empty()
+    {
         '!'
     } else if c.pending.is_empty() && !matches!(c.standing, Standing::Finishing { .. }) {
         '='
@@ -76,7 +88,22 @@ fn line(c: &ConnectionReport, width: usize) -> String {
     for step in &c.pending {
         out.push_str(&format!("~ {:width$}  {step}\n", ""));
     }
+    for (step, trouble) in &c.troubles {
+        out.push_str(&format!("! {:width$}  {}\n", "", trouble_words(step, trouble)));
+    }
     out
+}
+
+fn trouble_words(step: &str, trouble: &Trouble) -> String {
+    let at = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
+    let times = if trouble.failures == 1 { "once".to_owned() } else { format!("{} times", trouble.failures) };
+    format!(
+        "{} failed {times} since {}: {}; `aam run` tries again at {}, `aam apply` now",
+        escape(step),
+        at(trouble.since),
+        escape(&trouble.reason),
+        at(trouble.retry_at)
+    )
 }
 
 fn job_words(job: &Job) -> String {

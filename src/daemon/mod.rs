@@ -3,6 +3,7 @@
 //! Events only wake the loop. Each turn gathers everything afresh, plans, and starts what is not busy already; a slow
 //! source or sync keeps only its own connection busy. `watch` tells when files or branches may have changed.
 
+mod tasks;
 mod turn;
 pub mod watch;
 
@@ -59,7 +60,7 @@ enum Event {
     /// Time passed.
     Tick,
     /// A task ended.
-    Done(turn::Finished),
+    Done(tasks::Finished),
     /// A command asks.
     Asked(Asked),
     /// SIGHUP.
@@ -69,6 +70,9 @@ enum Event {
     /// The watcher or the control socket ended by itself.
     Lost(String),
 }
+
+/// How often systemd hears of a turn that takes long.
+const PULSE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT: then no new step begins, running ones get `grace` to end. A second signal ends at once.
 /// What was cut off is resumed by the next start.
@@ -93,26 +97,40 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
             _ = terminate.recv() => Event::Stop,
             _ = interrupt.recv() => Event::Stop,
             _ = hangup.recv() => Event::Reload,
-            Some(done) = work.next_done() => Event::Done(done),
+            done = work.next_done() => Event::Done(done),
             Some(asked) = asks.recv() => Event::Asked(asked),
             wake = wakes.recv() => wake.map_or_else(|| Event::Lost("the file watcher ended".into()), |_| Event::Wake),
             Some(ended) = services.join_next() => Event::Lost(format!("the control socket ended: {ended:?}")),
             _ = tick.tick() => Event::Tick,
         };
-        match event {
-            Event::Wake => {
-                work.turn().await;
-                work.show_uncommitted().await;
+        let react = async {
+            match event {
+                Event::Wake => {
+                    work.turn().await;
+                    work.show_uncommitted().await;
+                }
+                Event::Tick => work.tick().await,
+                Event::Done(done) => {
+                    work.finished(&done);
+                    work.turn().await;
+                }
+                Event::Asked(asked) => work.asked(asked).await,
+                Event::Reload => reload(&parts.reload, &parts.reconciler, &mut work).await,
+                Event::Lost(what) => return Err(std::io::Error::other(what)),
+                Event::Stop => return Ok(true),
             }
-            Event::Tick => work.tick().await,
-            Event::Done(done) => {
-                work.finished(&done);
-                work.turn().await;
-            }
-            Event::Asked(asked) => work.asked(asked).await,
-            Event::Reload => reload(&parts.reload, &parts.reconciler, &mut work).await,
-            Event::Lost(what) => return Err(std::io::Error::other(what)),
-            Event::Stop => break,
+            Ok(false)
+        };
+        // A turn may be dropped where it waits: it only reads until its items are started, and starting does not wait.
+        let stopping = tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            stopping = react => stopping?,
+            () = pulse() => unreachable!("it beats for ever"),
+        };
+        if stopping {
+            break;
         }
         notify_systemd(&[NotifyState::Watchdog]);
     }
@@ -135,6 +153,14 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Tells systemd for ever that the daemon lives, however long a registry takes to answer.
+async fn pulse() {
+    loop {
+        tokio::time::sleep(PULSE).await;
+        notify_systemd(&[NotifyState::Watchdog]);
+    }
+}
+
 async fn reload(read: &(dyn Fn() -> Result<Policy, String> + Send + Sync), reconciler: &Reconciler, work: &mut Loop) {
     if let Ok(reloading) = NotifyState::monotonic_usec_now() {
         notify_systemd(&[NotifyState::Reloading, reloading]);
@@ -142,6 +168,7 @@ async fn reload(read: &(dyn Fn() -> Result<Policy, String> + Send + Sync), recon
     match read() {
         Ok(policy) => {
             reconciler.set_policy(policy);
+            reconciler.forget_secrets(None);
             tracing::info!("settings reloaded");
         }
         Err(why) => tracing::error!("settings not reloaded, the old ones stay in force: {why}"),

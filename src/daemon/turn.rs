@@ -4,27 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinSet;
-
 use crate::http::{Answer, Asked, OutcomeLine, Request};
-use crate::model::ConnectionRef;
-use crate::plan::Limits;
-use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, WorkItem, work_items};
+use crate::model::{ConnectionId, ConnectionRef};
+use crate::plan::{Confirmed, Limits, Plan, Step};
+use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, TurnError, work_items};
+
+use super::tasks::{Finished, Tasks};
 
 /// How many items run side by side; the rest waits for a place.
 const AT_ONCE: usize = 16;
 
-/// An ended item.
-pub(super) struct Finished {
-    connections: Vec<ConnectionRef>,
-    outcomes: Vec<Outcome>,
-}
+/// How long a connection is left alone after a bug of ours ended its step.
+const PANIC_REST: Duration = Duration::from_secs(60);
 
 /// A command that waits until nothing is left to do.
 struct Waiter {
     asked: Asked,
     outcomes: Vec<OutcomeLine>,
-    confirm_removals: bool,
+    /// Removals that it confirmed, while they are planned.
+    confirmed: BTreeSet<ConnectionId>,
     /// Connections that were not yet seen at rest since the ask; absent before the first turn. It only shrinks, so that
     /// a busy neighbour never keeps a command waiting.
     restless: Option<BTreeSet<ConnectionRef>>,
@@ -33,10 +31,11 @@ struct Waiter {
 /// The daemon's state between turns. Nothing of it must survive a crash.
 pub(super) struct Loop {
     reconciler: Arc<Reconciler>,
-    tasks: JoinSet<Finished>,
-    busy: BTreeSet<ConnectionRef>,
+    tasks: Tasks,
     /// Until when a connection is left alone, and whether it rests because a step was skipped or failed.
     resting: BTreeMap<ConnectionRef, (Instant, bool)>,
+    /// Until when a failed step is left alone while the rest of its connection goes on.
+    resting_steps: BTreeMap<(ConnectionRef, String), Instant>,
     waiters: Vec<Waiter>,
     last: Option<Arc<Gathered>>,
     last_turn: Option<(Instant, Duration)>,
@@ -48,9 +47,9 @@ impl Loop {
     pub(super) fn new(reconciler: Arc<Reconciler>) -> Self {
         Self {
             reconciler,
-            tasks: JoinSet::new(),
-            busy: BTreeSet::new(),
+            tasks: Tasks::default(),
             resting: BTreeMap::new(),
+            resting_steps: BTreeMap::new(),
             waiters: Vec::new(),
             last: None,
             last_turn: None,
@@ -60,25 +59,15 @@ impl Loop {
     }
 
     /// The next ended item; pending for ever while none runs.
-    pub(super) async fn next_done(&mut self) -> Option<Finished> {
-        match self.tasks.join_next().await {
-            Some(Ok(done)) => Some(done),
-            Some(Err(error)) => {
-                // A panic in a step: its connection is unknown here, so every busy mark is dropped; leases keep two
-                // steps of one connection apart.
-                tracing::error!("a step ended in a panic: {error}");
-                self.busy.clear();
-                None
-            }
-            None => std::future::pending().await,
-        }
+    pub(super) async fn next_done(&mut self) -> Finished {
+        self.tasks.next().await
     }
 
     pub(super) fn finished(&mut self, done: &Finished) {
         let now = Instant::now();
         for name in &done.connections {
-            self.busy.remove(name);
-            let worst = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind)).max();
+            let rests = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind));
+            let worst = rests.chain(done.panicked.then_some((PANIC_REST, true))).max();
             match worst {
                 Some((rest, stuck)) if rest > Duration::ZERO => {
                     self.resting.insert(name.clone(), (now + rest, stuck));
@@ -86,6 +75,12 @@ impl Loop {
                 _ => {
                     self.resting.remove(name);
                 }
+            }
+        }
+        let clock = self.reconciler.doors().clock.now();
+        for outcome in &done.outcomes {
+            if let Some(rest) = outcome.retry_at.and_then(|at| (at - clock).to_std().ok()) {
+                self.resting_steps.insert((outcome.connection.clone(), outcome.step.clone()), now + rest);
             }
         }
         for waiter in &mut self.waiters {
@@ -97,7 +92,7 @@ impl Loop {
 
     /// A tick: a turn only when it is cheap or something is due soon, so that a big idle set costs little.
     pub(super) async fn tick(&mut self) {
-        let idle = self.waiters.is_empty() && self.busy.is_empty() && self.resting.is_empty();
+        let idle = self.waiters.is_empty() && self.tasks.len() == 0 && self.resting.is_empty();
         let rested = self.last_turn.is_none_or(|(at, took)| at.elapsed() >= took * 20);
         if !idle || rested {
             self.turn().await;
@@ -107,7 +102,13 @@ impl Loop {
     /// Gathers, plans, starts. A registry or repository that does not answer is reported once and tried each tick.
     pub(super) async fn turn(&mut self) {
         let began = Instant::now();
-        let gathered = match self.reconciler.gather(self.limits().as_ref()).await {
+        let limits = self.limits();
+        let gathered = async {
+            let gathered = self.reconciler.gather(Some(&limits)).await?;
+            self.reconciler.begin_work().await?;
+            Ok::<_, TurnError>(gathered)
+        };
+        let gathered = match gathered.await {
             Ok(gathered) => Arc::new(gathered),
             Err(error) => {
                 let text = error.to_string();
@@ -124,10 +125,18 @@ impl Loop {
         }
         self.log_problems(&gathered);
         self.resting.retain(|_, (until, _)| *until > began);
+        self.resting_steps.retain(|_, until| *until > began);
         let mut paced: BTreeSet<ConnectionRef> = BTreeSet::new();
-        for item in work_items(&gathered, &gathered.plan()) {
+        let mut busy = self.tasks.busy();
+        let plan = gathered.plan();
+        self.forget_confirmed(&plan);
+        let rests = |name: &ConnectionRef, step: &Step| {
+            !self.resting_steps.is_empty() && self.resting_steps.contains_key(&(name.clone(), step.describe()))
+        };
+        let items = work_items(&gathered, &plan).into_iter();
+        for item in items.filter_map(|item| item.without(rests)).collect::<Vec<_>>() {
             let names = item.connections();
-            if names.iter().any(|name| self.busy.contains(name)) {
+            if names.iter().any(|name| busy.contains(name)) {
                 continue;
             }
             if names.iter().any(|name| self.resting.contains_key(name)) {
@@ -140,29 +149,36 @@ impl Loop {
                 paced.extend(names);
                 continue;
             }
-            self.busy.extend(names.iter().cloned());
-            self.start(gathered.clone(), item);
+            busy.extend(names);
+            let (reconciler, gathered) = (self.reconciler.clone(), gathered.clone());
+            self.tasks.start(item.clone(), async move { reconciler.execute(&gathered, &item).await });
         }
-        self.last = Some(gathered.clone());
+        let first = self.last.replace(gathered.clone()).is_none();
         self.last_turn = Some((began, began.elapsed()));
-        self.answer_waiters(&gathered, &paced).await;
+        busy.extend(paced);
+        self.answer_waiters(&gathered, &busy).await;
+        if first {
+            self.show_uncommitted().await;
+        }
     }
 
-    fn start(&mut self, gathered: Arc<Gathered>, item: WorkItem) {
-        let reconciler = self.reconciler.clone();
-        self.tasks.spawn(async move {
-            let outcomes = reconciler.execute(&gathered, &item).await;
-            Finished { connections: item.connections(), outcomes }
-        });
+    fn limits(&self) -> Limits {
+        let confirmed: BTreeSet<_> = self.waiters.iter().flat_map(|waiter| &waiter.confirmed).copied().collect();
+        let confirmed = if confirmed.is_empty() { Confirmed::Nothing } else { Confirmed::Only(confirmed) };
+        Limits { confirmed, ..self.reconciler.limits() }
     }
 
-    fn limits(&self) -> Option<Limits> {
-        let confirmed = self.waiters.iter().any(|waiter| waiter.confirm_removals);
-        confirmed.then(|| Limits { removals_confirmed: true, ..self.reconciler.limits() })
+    /// A confirmed removal that is carried out, or whose spec is back, needs a new word the next time.
+    fn forget_confirmed(&mut self, plan: &Plan) {
+        if plan.refused.is_none() {
+            let planned = plan.removals();
+            self.waiters.iter_mut().for_each(|waiter| waiter.confirmed.retain(|id| planned.contains(id)));
+        }
     }
 
     /// Takes a command's ask: answers at once, or when nothing is left to do.
     pub(super) async fn asked(&mut self, asked: Asked) {
+        self.reconciler.forget_secrets(None);
         let Request::Settle { look, sync, digest, confirm_removals } = &asked.request else {
             self.turn().await;
             if let Some(gathered) = self.last.clone() {
@@ -170,27 +186,30 @@ impl Loop {
             }
             return;
         };
-        let confirm_removals = *confirm_removals;
-        if let Some(expected) = digest {
-            let limits = Limits { removals_confirmed: confirm_removals, ..self.reconciler.limits() };
-            if let Ok(gathered) = self.reconciler.gather(Some(&limits)).await
-                && gathered.plan().digest() != *expected
-            {
-                let why = crate::plan::render(&gathered.plan());
-                self.reply(asked, &Arc::new(gathered), Vec::new(), Some(why)).await;
+        let confirmed = match self.reconciler.agree(digest.as_deref(), *confirm_removals).await {
+            Ok(Ok(Limits { confirmed: Confirmed::Only(ids), .. })) => ids,
+            Ok(Ok(_)) => BTreeSet::new(),
+            Ok(Err(moved)) => {
+                let why = crate::plan::render(&moved.plan());
+                self.reply(asked, &Arc::from(moved), Vec::new(), Some(why)).await;
                 return;
             }
-        }
+            Err(error) => {
+                tracing::error!("a command's ask could not be answered: {error}");
+                return;
+            }
+        };
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
+        self.reconciler.retry_refused();
         self.resting.clear();
-        self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirm_removals, restless: None });
+        self.resting_steps.clear();
+        self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirmed, restless: None });
         self.turn().await;
     }
 
     /// Answers who waited for nothing but connections that are at rest by now.
-    async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, paced: &BTreeSet<ConnectionRef>) {
-        let active: BTreeSet<ConnectionRef> = self.busy.union(paced).cloned().collect();
+    async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, active: &BTreeSet<ConnectionRef>) {
         for mut waiter in std::mem::take(&mut self.waiters) {
             let restless = waiter.restless.get_or_insert_with(|| active.clone());
             restless.retain(|name| active.contains(name));
@@ -240,7 +259,7 @@ impl Loop {
     /// Waits for running items; those who asked are told by the closed socket that the daemon stops.
     pub(super) async fn drain(&mut self) {
         self.waiters.clear();
-        while self.tasks.join_next().await.is_some() {}
+        self.tasks.drain().await;
     }
 }
 

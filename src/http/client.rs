@@ -16,8 +16,8 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
-    /// It is stopping.
-    #[error("the daemon is stopping; run the command again")]
+    /// It is stopping, or nothing can be read.
+    #[error("the daemon gave no answer: it is stopping, or cannot read its registry or repository (its log says)")]
     Stopping,
 }
 

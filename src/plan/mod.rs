@@ -13,7 +13,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use planner::{Facts, Limits, RepairFacts, World, attempt, plan};
+pub use planner::{Confirmed, Facts, Limits, RepairFacts, World, attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;
 pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};

@@ -41,8 +41,30 @@ pub struct Limits {
     pub budget_min: usize,
     /// … or this share of all, whichever is more. In percent.
     pub budget_percent: usize,
-    /// A person confirmed the removals.
-    pub removals_confirmed: bool,
+    /// Removals that may go however many they are.
+    pub confirmed: Confirmed,
+}
+
+/// Removals that a person confirmed.
+#[derive(Debug, Clone, Default)]
+pub enum Confirmed {
+    /// None.
+    #[default]
+    Nothing,
+    /// All that are planned.
+    All,
+    /// These and no others.
+    Only(BTreeSet<ConnectionId>),
+}
+
+impl Confirmed {
+    fn covers(&self, gone: &[&ConnectionRow]) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Only(ids) => gone.iter().all(|row| ids.contains(&row.id)),
+        }
+    }
 }
 
 /// What was worked out for one connection beyond its row.
@@ -116,7 +138,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         .filter(|row| !taken.contains(&row.id) && !is_unknown(world.desired, &row.name))
         .filter(|row| row.status != ConnectionStatus::Retired)
         .collect();
-    let refused = refuse_removals(world, gone.len());
+    let refused = refuse_removals(world, &gone);
     for row in world.rows.iter().filter(|row| !taken.contains(&row.id)) {
         let mut plan =
             ConnectionPlan { name: row.name.clone(), id: Some(row.id), standing: Standing::Retired, steps: Vec::new() };
@@ -166,11 +188,12 @@ fn is_unknown(desired: &Desired, name: &ConnectionRef) -> bool {
 }
 
 /// Rule 5 of the design: a set that shrinks by more than the change budget, or to nothing, waits for a person.
-fn refuse_removals(world: &World<'_>, gone: usize) -> Option<String> {
+fn refuse_removals(world: &World<'_>, rows: &[&ConnectionRow]) -> Option<String> {
+    let gone = rows.len();
     let live = world.rows.iter().filter(|row| row.status != ConnectionStatus::Retired).count();
     let budget = world.limits.budget_min.max(live * world.limits.budget_percent / 100);
     let emptied = gone > 0 && gone == live && world.desired.connections.is_empty();
-    if gone == 0 || world.limits.removals_confirmed || (gone <= budget && !emptied) {
+    if gone == 0 || world.limits.confirmed.covers(rows) || (gone <= budget && !emptied) {
         return None;
     }
     let which = if emptied { "every spec is gone".to_owned() } else { format!("{gone} of {live} specs are gone") };

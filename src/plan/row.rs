@@ -118,6 +118,21 @@ pub struct ConnectionRow {
     pub created_at: DateTime<Utc>,
     /// Whether a person paused it, or its spec went with `on_delete: pause`.
     pub paused: bool,
+    /// Steps that fail while the rest runs, by [`super::Step::describe`].
+    pub troubles: BTreeMap<String, Trouble>,
+}
+
+/// A step that fails while the rest of its connection runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Why it failed last.
+    pub reason: String,
+    /// When it failed first.
+    pub since: DateTime<Utc>,
+    /// How often since.
+    pub failures: u32,
+    /// When the daemon tries again.
+    pub retry_at: DateTime<Utc>,
 }
 
 /// The last look at a connection's source.

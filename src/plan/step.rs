@@ -1,5 +1,7 @@
 //! The words of a plan.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -307,6 +309,12 @@ impl Plan {
         }
         let json = serde_json::to_vec(&timeless).expect("a plan is plain data");
         hex::encode(Sha256::digest(&json))
+    }
+
+    /// Connections that it pauses or deletes because their spec is gone.
+    pub fn removals(&self) -> BTreeSet<ConnectionId> {
+        let retires = |c: &&ConnectionPlan| c.steps.iter().any(|step| matches!(step, Step::Retire { .. }));
+        self.connections.iter().filter(retires).filter_map(|c| c.id).collect()
     }
 
     /// Whether no step would be done at all.

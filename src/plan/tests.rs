@@ -105,7 +105,7 @@ impl Case {
             rows: Vec::new(),
             drifts: Vec::new(),
             facts: BTreeMap::new(),
-            limits: Limits { max_open: 5, budget_min: 3, budget_percent: 10, removals_confirmed: false },
+            limits: Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: Confirmed::Nothing },
         };
         assert_eq!(case.desired.connections.len(), connections.len(), "{:?}", resolution.diagnostics);
         for connection in case.desired.connections.values() {
@@ -130,6 +130,7 @@ impl Case {
                 normalized_job: None,
                 created_at: now(),
                 paused: false,
+                troubles: BTreeMap::new(),
             });
         }
         case
@@ -517,7 +518,7 @@ fn what_is_gone_is_retired_within_the_change_budget() {
     ! c4  blocked: 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
     ! 4 of 8 specs are gone, the change budget is 3: nothing is removed until `aam apply --confirm-removals`
     ");
-    assert_eq!(gone(four, |c| c.limits.removals_confirmed = true).lines().filter(|l| l.starts_with('-')).count(), 4);
+    assert_eq!(gone(four, |c| c.limits.confirmed = Confirmed::All).lines().filter(|l| l.starts_with('-')).count(), 4);
     assert_eq!(gone(four, |c| c.limits.budget_percent = 50).lines().filter(|l| l.starts_with('-')).count(), 4);
     // Even within the budget, all at once is never taken for a wish.
     insta::assert_snapshot!(Case::crm("").after(|c| c.desired.connections.clear()), @r"

@@ -236,6 +236,8 @@ pub trait EventStore: Send + Sync {
     ) -> Result<(), RegistryError>;
     /// Events, oldest first.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<CanonicalEvent>, RegistryError>;
+    /// How many dead letters each connection has that has any.
+    async fn dead_letter_counts(&self) -> Result<BTreeMap<ConnectionId, u64>, RegistryError>;
     /// Dead letters of a connection, newest first, and how many there are.
     async fn dead_letters(&self, connection: ConnectionId, limit: u32)
     -> Result<(Vec<DeadLetter>, u64), RegistryError>;

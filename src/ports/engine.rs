@@ -130,7 +130,8 @@ pub trait EngineRead: Send + Sync {
 /// Changing the execution plane.
 #[async_trait]
 pub trait EngineWrite: EngineRead {
-    /// Creates a source or destination under the owner key.
+    /// Creates a source or destination under the owner key, or gives the one that somebody else created under it meanwhile:
+    /// connections share them, so nobody's lease keeps two from creating it at the same moment.
     async fn create_endpoint(
         &self,
         kind: ObjectKind,

@@ -3,6 +3,7 @@
 mod canonical;
 mod engine;
 pub mod failpoint;
+mod mask;
 mod registry;
 mod repo;
 
@@ -53,14 +54,9 @@ impl ResolvedConfig {
         &self.fingerprint
     }
 
-    /// Replaces every secret that occurs in `text` by `***`: for error texts from outside.
+    /// Replaces every secret that occurs in `text`, plain or encoded, by `***`: for error texts from outside.
     pub fn mask(&self, text: &str) -> String {
-        use secrecy::ExposeSecret;
-        let mut secrets: Vec<&str> =
-            self.secrets.iter().map(ExposeSecret::expose_secret).filter(|s| s.len() >= 3).collect();
-        // The longest first: of two secrets one may begin with the other.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        mask::mask(&self.secrets, text)
     }
 }
 

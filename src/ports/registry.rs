@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Remedy;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, TenantId};
-pub use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look};
+pub use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
 
 /// A failure of the registry.
@@ -144,12 +144,18 @@ pub trait Registry: Send + Sync {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<Lease>, RegistryError>;
+    /// Removes what is left of leases of connections that were never declared: their holder was killed before.
+    async fn drop_stale_leases(&self) -> Result<(), RegistryError>;
     /// Gives it back; no error if it is lost already.
     async fn release(&self, lease: &Lease) -> Result<(), RegistryError>;
 
     // --- connections
     /// All connections of all tenants.
     async fn connections(&self) -> Result<Vec<ConnectionRow>, RegistryError>;
+    /// One connection.
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError>;
+    /// The connections with that name, retired ones included.
+    async fn connections_named(&self, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError>;
     /// Makes the row (status `PENDING`), or gives an existing one the new name.
     async fn declare(&self, lease: &Lease, name: &ConnectionRef, cause: &Cause) -> Result<(), RegistryError>;
     /// Changes the status; writes nothing if status, reason and pause are as they were.
@@ -175,6 +181,8 @@ pub trait Registry: Send + Sync {
     -> Result<(), RegistryError>;
     /// Records what a failed try was made from; the next one waits for its time, or until that is something else.
     async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError>;
+    /// Replaces what fails while the rest of the connection runs.
+    async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError>;
     /// Records when the schedule last started a sync.
     async fn set_last_sync(&self, lease: &Lease, at: DateTime<Utc>) -> Result<(), RegistryError>;
 
@@ -221,6 +229,9 @@ pub trait Registry: Send + Sync {
     async fn record_job(&self, lease: &Lease, job: &Job) -> Result<(), RegistryError>;
     /// Jobs, newest first.
     async fn jobs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Job>, RegistryError>;
+
+    /// The newest job of each connection that has one.
+    async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError>;
 
     // --- last good specs
     /// The last good content by path.

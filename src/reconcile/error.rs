@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::canonical::CanonicalError;
+use crate::model::ConnectionId;
 use crate::ports::{EngineError, RegistryError, Remedy, RepoError, SecretError};
 
 /// A turn that could not be planned at all.
@@ -47,9 +48,6 @@ pub enum StepError {
         /// How many.
         count: usize,
     },
-    /// Another process makes the same shared object, and takes long.
-    #[error("{0} is being created by another process; it is tried again")]
-    Claimed(String),
     /// The engine took an update but shows something else.
     #[error("{0}: read back after the update, the engine shows something else")]
     ReadBack(String),
@@ -64,18 +62,21 @@ impl StepError {
             Self::Repo(e) => e.remedy,
             Self::Canonical(e) => e.remedy(),
             Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } => Remedy::Person,
-            Self::ReadBack(_) | Self::Claimed(_) => Remedy::Retry,
+            Self::ReadBack(_) => Remedy::Retry,
         }
     }
 
     /// When to try again after `failures` failures in a row: 5 s doubling to 10 min, so at most six tries in the first
-    /// ten minutes; what a person must mend is tried each 10 min all the same, since the mend may lie outside the specs.
-    pub fn retry_at(&self, now: DateTime<Utc>, failures: u32) -> DateTime<Utc> {
+    /// ten minutes; what a person must mend is tried each 10 min all the same, since the mend may lie outside the specs. Up to a fifth later, for each
+    /// connection and try another part of it: what failed together does not come back together.
+    pub fn retry_at(&self, now: DateTime<Utc>, failures: u32, connection: ConnectionId) -> DateTime<Utc> {
         let seconds = match self.remedy() {
             Remedy::Retry => 5_i64.saturating_mul(1 << failures.min(7)).min(600),
             Remedy::Person => 600,
         };
-        now + TimeDelta::seconds(seconds)
+        // The low bits of an id are random.
+        let spread = (connection.0.as_u128() >> (failures % 7 * 8)) % 200;
+        now + TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Outcome {
     /// What happened.
     #[serde(flatten)]
     pub kind: OutcomeKind,
+    /// Until when a failed step rests; absent where nothing, or the connection's own retry time, says so.
+    pub retry_at: Option<DateTime<Utc>>,
 }
 
 /// What became of a step.
@@ -60,6 +63,28 @@ impl WorkItem {
         match self {
             Self::Look(names) => names.clone(),
             Self::Connection(plan) => vec![plan.name.clone()],
+        }
+    }
+
+    /// What it does, for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Look(_) => Step::Look.describe(),
+            Self::Connection(plan) => plan.steps.iter().map(Step::describe).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    /// What is left of it without the steps that rest, if anything.
+    pub fn without(self, rests: impl Fn(&ConnectionRef, &Step) -> bool) -> Option<Self> {
+        match self {
+            Self::Look(mut names) => {
+                names.retain(|name| !rests(name, &Step::Look));
+                (!names.is_empty()).then_some(Self::Look(names))
+            }
+            Self::Connection(mut plan) => {
+                plan.steps.retain(|step| !rests(&plan.name, step));
+                (!plan.steps.is_empty()).then_some(Self::Connection(plan))
+            }
         }
     }
 }
@@ -106,7 +131,10 @@ impl Reconciler {
     }
 
     async fn execute_connection(&self, gathered: &Arc<Gathered>, plan: &ConnectionPlan) -> Vec<Outcome> {
-        let outcome = |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind };
+        self.forget_secrets(Some(&plan.name));
+        let outcome =
+            |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind, retry_at: None };
+        let troubles = plan.id.and_then(|id| gathered.row(id)).map(|row| row.troubles.clone()).unwrap_or_default();
         let (lease, naming) = match self.take_leases(gathered, plan).await {
             Ok(Some(leases)) => leases,
             Ok(None) => return plan.steps.first().map(|step| outcome(step, OutcomeKind::Busy)).into_iter().collect(),
@@ -131,12 +159,19 @@ impl Reconciler {
                         }
                     }
                     Err(error) => {
-                        self.note_failure(gathered, plan, step, &lease, &error).await;
-                        outcomes.push(outcome(step, OutcomeKind::Failed(error.to_string())));
+                        let mut failed = outcome(step, OutcomeKind::Failed(error.to_string()));
+                        tracing::warn!(connection.name = %plan.name, "connection {}: {}: {error}", plan.name, failed.step);
+                        if is_vital(step) {
+                            self.note_failure(gathered, plan, step, &lease, &error).await;
+                        } else {
+                            failed.retry_at = Some(self.next_try(&troubles, step, &error, &lease));
+                        }
+                        outcomes.push(failed);
                         break;
                     }
                 }
             }
+            self.note_troubles(&troubles, &outcomes, &lease).await;
             outcomes
         };
         let leases: Vec<Lease> = std::iter::once(lease.clone()).chain(naming).collect();
@@ -161,9 +196,9 @@ impl Reconciler {
         }
         let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, plan.name.to_string().as_bytes());
         let Some(naming) = self.take_lease(&plan.name, ConnectionId(name)).await? else { return Ok(None) };
-        let planned_with = |id| gathered.rows.iter().any(|row| row.id == id);
-        let rows = self.doors.registry.connections().await?;
-        let lease = match rows.iter().any(|row| row.name == plan.name && !planned_with(row.id)) {
+        let planned_with = |id| gathered.row(id).is_some();
+        let rows = self.doors.registry.connections_named(&plan.name).await?;
+        let lease = match rows.iter().any(|row| !planned_with(row.id)) {
             true => None,
             false => self.take_lease(&plan.name, ConnectionId(uuid::Uuid::now_v7())).await?,
         };
@@ -228,7 +263,7 @@ impl Reconciler {
         }
     }
 
-    /// Writes a failure into the connection's status where the step is one that the connection cannot do without.
+    /// Writes the failure of a vital step into the connection's status.
     async fn note_failure(
         &self,
         gathered: &Gathered,
@@ -237,17 +272,12 @@ impl Reconciler {
         lease: &Lease,
         error: &StepError,
     ) {
-        tracing::warn!(connection.name = %plan.name, "connection {}: {}: {error}", plan.name, step.describe());
-        let vital = matches!(
-            step,
-            Step::Onboard { .. } | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
-        );
-        if !vital || matches!(error, StepError::Registry(_)) {
+        if matches!(error, StepError::Registry(_)) {
             return;
         }
         let Ok(Some(row)) = self.fresh_row(lease.connection).await else { return };
         let reason = error.to_string();
-        let retry_at = error.retry_at(self.doors.clock.now(), row.failures);
+        let retry_at = error.retry_at(self.doors.clock.now(), row.failures, lease.connection);
         let cause = by_aam(format!("{}: {reason}", step.describe()), json!({"step": step.describe()}));
         let tried = gathered.desired().connections.get(&plan.name).map(|connection| {
             let secrets = self.secrets_of(connection).ok();
@@ -301,7 +331,7 @@ impl Reconciler {
     }
 
     pub(super) async fn fresh_row(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
-        Ok(self.doors.registry.connections().await?.into_iter().find(|row| row.id == id))
+        self.doors.registry.connection(id).await
     }
 
     /// Plans and carries out until nothing but waiting is left: what commands do without a daemon. A connection with a
@@ -319,6 +349,7 @@ impl Reconciler {
         let mut rounds = 20;
         while rounds > 0 {
             let gathered = Arc::new(self.gather(limits).await?);
+            self.begin_work().await?;
             let items: Vec<WorkItem> = work_items(&gathered, &gathered.plan())
                 .into_iter()
                 .filter(|item| !item.connections().iter().all(|name| resting.contains(name)))
@@ -349,6 +380,14 @@ impl Reconciler {
         }
         Ok((Arc::new(self.gather(limits).await?), all))
     }
+}
+
+/// Whether the connection cannot do without it: one that fails ends in status `FAILED`.
+fn is_vital(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::Onboard { .. } | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
+    )
 }
 
 /// The engine's object names and owner marks for a connection.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::Drifted;
 use super::landed::{LANDED, is_expected, unnormalized};
@@ -11,13 +11,24 @@ use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
 use crate::drift::Change;
-use crate::model::{CommitDraft, CommitId, ConnectionId, Fingerprint, RepoPath};
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
 use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
 use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
 use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
 /// Contents by path.
 pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
+
+/// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
+const SECRETS_COUNT: TimeDelta = TimeDelta::seconds(30);
+
+/// The keyed fingerprint of a connection's settings, or why there is none.
+pub(super) struct KnownSecrets {
+    /// [`Connection::digest`] of the settings.
+    digest: String,
+    at: DateTime<Utc>,
+    fingerprint: Result<String, String>,
+}
 
 /// A committed state, checked and resolved.
 pub(super) struct Resolved {
@@ -38,6 +49,7 @@ pub struct Gathered {
     pub info: RepoInfo,
     /// What the registry remembers.
     pub rows: Vec<ConnectionRow>,
+    index: Index,
     /// Open drifts.
     pub drifts: Vec<DriftRow>,
     facts: BTreeMap<ConnectionId, Facts>,
@@ -46,6 +58,30 @@ pub struct Gathered {
     /// When it was gathered.
     pub now: DateTime<Utc>,
 }
+
+/// Where rows lie in the list.
+struct Index {
+    by_id: BTreeMap<ConnectionId, usize>,
+    /// The rows that a spec without a lock may go on with.
+    without_lock: BTreeMap<ConnectionRef, usize>,
+}
+
+impl Index {
+    fn new(rows: &[ConnectionRow], desired: &Desired) -> Self {
+        let locked: BTreeSet<ConnectionId> =
+            desired.connections.values().filter_map(|c| c.lock.as_ref().map(|lock| lock.id)).collect();
+        let mut free: Vec<usize> = (0..rows.len()).filter(|i| !locked.contains(&rows[*i].id)).collect();
+        // Of those with one name the last counts.
+        free.sort_by_key(|i| (rows[*i].status != ConnectionStatus::Retired, rows[*i].created_at));
+        Self {
+            by_id: rows.iter().enumerate().map(|(i, row)| (row.id, i)).collect(),
+            without_lock: free.into_iter().map(|i| (rows[i].name.clone(), i)).collect(),
+        }
+    }
+}
+
+/// Effects without a known outcome, by connection.
+type Open = BTreeMap<ConnectionId, Vec<Intent>>;
 
 impl Gathered {
     /// The committed state, resolved.
@@ -76,14 +112,17 @@ impl Gathered {
         })
     }
 
+    /// The row of a connection.
+    pub(super) fn row(&self, id: ConnectionId) -> Option<&ConnectionRow> {
+        self.index.by_id.get(&id).map(|i| &self.rows[*i])
+    }
+
     /// The row of a declared connection, by its lock's id or else by name, as the plan sees it.
     pub fn row_of(&self, connection: &Connection) -> Option<&ConnectionRow> {
-        if let Some(lock) = &connection.lock {
-            return self.rows.iter().find(|row| row.id == lock.id);
+        match &connection.lock {
+            Some(lock) => self.row(lock.id),
+            None => self.index.without_lock.get(&connection.name).map(|i| &self.rows[*i]),
         }
-        let locked = |id| self.desired().connections.values().any(|c| c.lock.as_ref().is_some_and(|l| l.id == id));
-        let free = self.rows.iter().filter(|row| row.name == connection.name && !locked(row.id));
-        free.max_by_key(|row| (row.status != ConnectionStatus::Retired, row.created_at))
     }
 
     /// Whether a sync is under way.
@@ -128,17 +167,21 @@ impl Gathered {
 }
 
 impl Reconciler {
-    /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside but
-    /// the registry's last good specs, when they changed.
+    /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
     pub async fn gather(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
         let policy = self.policy();
         let info = self.doors.repo.info().await?;
         let rows = self.doors.registry.connections().await?;
         let resolved = self.resolve_committed(&info, &policy, &rows).await?;
         let drifts = self.doors.registry.drifts(None, true).await?;
-        let intents = self.doors.registry.intents(None).await?;
+        let mut open = Open::new();
+        for intent in self.doors.registry.intents(None).await? {
+            open.entry(intent.connection).or_default().push(intent);
+        }
         let branches = if rows.is_empty() { Vec::new() } else { self.doors.repo.repair_branches().await? };
+        let branches = branches.into_iter().map(|branch| (branch.name.clone(), branch)).collect();
         let mut gathered = Gathered {
+            index: Index::new(&rows, &resolved.desired),
             resolved,
             info,
             rows,
@@ -164,7 +207,7 @@ impl Reconciler {
         for row in &gathered.rows {
             let known = match by_id.get(&row.id) {
                 Some(connection) => {
-                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &intents).await?;
+                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }
@@ -204,16 +247,31 @@ impl Reconciler {
                 good.entry(path.to_string()).or_insert_with(|| text.clone());
             }
         }
-        if good != *last_good {
-            self.doors.registry.set_last_good(&good).await?;
-        }
         let good = Arc::new(good);
         resolved.good = good.clone();
         let resolved = Arc::new(resolved);
         let mut cache = self.cache.lock().expect("no panic while held");
+        cache.unsaved |= good != last_good;
         cache.last_good = Some(good);
         cache.resolution = Some(resolved.clone());
         Ok(resolved)
+    }
+
+    /// Keeps the last good specs of what was gathered: before anything is carried out, so that no spec acts that would be
+    /// forgotten. The first time it also removes stale leases.
+    pub async fn begin_work(&self) -> Result<(), TurnError> {
+        let (unsaved, tidied) = {
+            let mut cache = self.cache.lock().expect("no panic while held");
+            (cache.last_good.clone().filter(|_| cache.unsaved), std::mem::replace(&mut cache.tidied, true))
+        };
+        if !tidied {
+            self.doors.registry.drop_stale_leases().await?;
+        }
+        if let Some(good) = unsaved {
+            self.doors.registry.set_last_good(&good).await?;
+            self.cache.lock().expect("no panic while held").unsaved = false;
+        }
+        Ok(())
     }
 
     /// What a connection's source showed at its last look, as far as the connection selects it.
@@ -222,7 +280,7 @@ impl Reconciler {
         gathered: &Gathered,
         id: ConnectionId,
     ) -> Result<Option<crate::model::Catalog>, TurnError> {
-        let Some(row) = gathered.rows.iter().find(|row| row.id == id) else { return Ok(None) };
+        let Some(row) = gathered.row(id) else { return Ok(None) };
         let whole = self.look_catalog(row).await?;
         let selection = gathered
             .desired()
@@ -248,16 +306,16 @@ impl Reconciler {
         gathered: &Gathered,
         connection: &Connection,
         row: &ConnectionRow,
-        branches: &[RepairBranch],
-        intents: &[Intent],
+        branches: &BTreeMap<String, RepairBranch>,
+        open: &Open,
     ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
         let branch_name = crate::repair::branch(&connection.name);
-        let branch = branches.iter().find(|branch| branch.name == branch_name);
-        let intents: Vec<&Intent> = intents.iter().filter(|intent| intent.connection == row.id).collect();
+        let branch = branches.get(&branch_name);
+        let intents = open.get(&row.id).map_or(&[][..], Vec::as_slice);
         let syncing = intents.iter().any(|intent| intent.effect == "sync");
         let landed = intents.iter().any(|intent| intent.effect == LANDED);
         let mut facts = Facts {
-            secrets: Some(self.secrets_of(connection)),
+            secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
@@ -333,6 +391,22 @@ impl Reconciler {
         Ok(true)
     }
 
+    /// [`Self::secrets_of`], from the cache while the specs are the same and it is young.
+    fn known_secrets(&self, connection: &Connection, now: DateTime<Utc>) -> Result<String, String> {
+        let counts = |known: &&KnownSecrets| {
+            known.digest == connection.digest && known.at <= now && now < known.at + SECRETS_COUNT
+        };
+        if let Some(known) =
+            self.cache.lock().expect("no panic while held").secrets.get(&connection.name).filter(counts)
+        {
+            return known.fingerprint.clone();
+        }
+        let fingerprint = self.secrets_of(connection);
+        let known = KnownSecrets { digest: connection.digest.clone(), at: now, fingerprint: fingerprint.clone() };
+        self.cache.lock().expect("no panic while held").secrets.insert(connection.name.clone(), known);
+        fingerprint
+    }
+
     pub(super) fn secrets_of(&self, connection: &Connection) -> Result<String, String> {
         let source = self.handle(&connection.source).map_err(|e| e.to_string())?;
         let destination = self.handle(&connection.destination).map_err(|e| e.to_string())?;
@@ -342,7 +416,10 @@ impl Reconciler {
     /// Why the last commit for this connection was refused, while it rests.
     fn refusal(&self, id: ConnectionId) -> Option<String> {
         let cache = self.cache.lock().expect("no panic while held");
-        cache.refused.get(&id).filter(|(until, _)| *until > self.doors.clock.now()).map(|(_, why)| why.clone())
+        let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.as_ref());
+        let refusal = cache.refused.get(&id)?;
+        let rests = refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
+        rests.then(|| refusal.why.clone())
     }
 
     /// The source's whole catalog as last seen; `None` if it could not be seen.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
 use crate::model::ConnectionRef;
 use crate::plan::Step;
-use crate::ports::{Discovered, Lease, Look, ObjectKind, recorded, sent};
+use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, recorded, sent};
 use crate::spec::Connection;
 
 impl Reconciler {
@@ -19,9 +19,10 @@ impl Reconciler {
             connection: connection.name.clone(),
             step: Step::Look.describe(),
             kind,
+            retry_at: None,
         };
         let mut outcomes = Vec::new();
-        let mut leased: Vec<(&Connection, Option<&Look>)> = Vec::new();
+        let mut leased: Vec<(&Connection, &ConnectionRow)> = Vec::new();
         let mut leases = Vec::new();
         for connection in &connections {
             let Some(row) = gathered.row_of(connection) else {
@@ -30,7 +31,7 @@ impl Reconciler {
             };
             match self.take_lease(&connection.name, row.id).await {
                 Ok(Some(lease)) => {
-                    leased.push((connection, row.look.as_ref()));
+                    leased.push((connection, row));
                     leases.push(lease);
                 }
                 Ok(None) => outcomes.push(outcome(connection, OutcomeKind::Busy)),
@@ -41,16 +42,24 @@ impl Reconciler {
             return outcomes; // whoever works on them sees the source meanwhile
         }
         let discovered = self.with_renewal(&leases, sent("discover", self.discover(gathered, first))).await;
-        for ((connection, last), lease) in leased.into_iter().zip(&leases) {
+        for ((connection, row), lease) in leased.into_iter().zip(&leases) {
             self.answered(Ask::Look, &connection.name);
-            let kind = match self.note_look(last, &discovered, lease).await {
-                Ok(kind) => kind,
-                Err(error) => OutcomeKind::Failed(error.to_string()),
+            let looked = match self.write_look(row.look.as_ref(), &discovered, lease).await {
+                Ok(kind) => outcome(connection, kind),
+                Err(error) => {
+                    tracing::warn!(connection.name = %connection.name, "connection {}: noting a look: {error}", connection.name);
+                    let retry_at = Some(self.next_try(&row.troubles, &Step::Look, &error, lease));
+                    Outcome { retry_at, ..outcome(connection, OutcomeKind::Failed(error.to_string())) }
+                }
             };
+            self.note_troubles(&row.troubles, std::slice::from_ref(&looked), lease).await;
+            if let Err(error) = self.doors.registry.release(lease).await {
+                tracing::warn!(connection.name = %connection.name, "connection {}: giving its lease back: {error}", connection.name);
+            }
             if let Err(why) = &discovered {
                 tracing::warn!(connection.name = %connection.name, "connection {}: could not look: {why}", connection.name);
             }
-            outcomes.push(outcome(connection, kind));
+            outcomes.push(looked);
         }
         outcomes
     }
@@ -62,17 +71,6 @@ impl Reconciler {
             Ok::<_, StepError>(self.doors.engine.discover(&source).await?)
         };
         discover.await.map_err(|error| error.to_string())
-    }
-
-    async fn note_look(
-        &self,
-        last: Option<&Look>,
-        discovered: &Result<Discovered, String>,
-        lease: &Lease,
-    ) -> Result<OutcomeKind, StepError> {
-        let noted = self.write_look(last, discovered, lease).await;
-        self.doors.registry.release(lease).await?;
-        noted
     }
 
     async fn write_look(

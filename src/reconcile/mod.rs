@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `reverted` which automatic repairs a person took back.
+//! landed rows are read, `reverted` which automatic repairs a person took back, `trouble` what fails.
 
 mod drifted;
 mod error;
@@ -22,6 +22,7 @@ mod report;
 mod retire;
 mod reverted;
 mod sync;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -34,8 +35,8 @@ pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gather::Gathered;
 pub use relock::Relock;
 
-use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
-use crate::plan::Limits;
+use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
+use crate::plan::{Limits, Standing};
 use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
 use crate::spec::{Mode, Schedule};
 
@@ -85,8 +86,6 @@ pub struct Reconciler {
     /// `host:pid:random`: holder of leases.
     holder: String,
     cache: Mutex<Cache>,
-    /// Held while a source or destination, which connections may share, is made in the engine.
-    creating: tokio::sync::Mutex<()>,
 }
 
 /// What need not be worked out again while its inputs are the same.
@@ -94,13 +93,32 @@ pub struct Reconciler {
 struct Cache {
     resolution: Option<Arc<gather::Resolved>>,
     last_good: Option<Arc<BTreeMap<String, String>>>,
+    /// Whether stale leases were removed.
+    tidied: bool,
+    /// Whether the registry has other last good specs.
+    unsaved: bool,
+    /// Keyed fingerprints of the settings with secrets, or why there is none.
+    secrets: BTreeMap<ConnectionRef, gather::KnownSecrets>,
     /// The source's catalog as last seen.
     observed: BTreeMap<ConnectionId, (Fingerprint, Arc<Catalog>)>,
     /// The drift worked out, with what it was worked out from.
     repairs: BTreeMap<ConnectionId, (gather::WorkedFrom, Option<Arc<drifted::Drifted>>)>,
-    /// Commits that the repository refused, with the reason and when to try again.
-    refused: BTreeMap<ConnectionId, (DateTime<Utc>, String)>,
+    /// Commits that the repository refused.
+    refused: BTreeMap<ConnectionId, Refusal>,
     asked: BTreeSet<(Ask, ConnectionRef)>,
+}
+
+/// A commit that the repository refused.
+struct Refusal {
+    /// Until when it rests while the tracked branch stays where it was.
+    until: DateTime<Utc>,
+    why: String,
+    /// The committed state on which it was refused.
+    commit: Option<CommitId>,
+    /// Refusals in a row.
+    times: u32,
+    /// Where the connection stands meanwhile; shown while the commit is tried again, too.
+    standing: Option<Standing>,
 }
 
 /// What a person may ask for out of turn.
@@ -115,13 +133,7 @@ pub enum Ask {
 impl Reconciler {
     /// Joins doors and policy. `holder` names this process in leases.
     pub fn new(doors: Doors, policy: Policy, holder: String) -> Self {
-        Self {
-            doors,
-            policy: Mutex::new(policy),
-            holder,
-            cache: Mutex::default(),
-            creating: tokio::sync::Mutex::default(),
-        }
+        Self { doors, policy: Mutex::new(policy), holder, cache: Mutex::default() }
     }
 
     /// Takes new settings over; in force from the next turn.
@@ -136,6 +148,22 @@ impl Reconciler {
     /// Puts a look or a sync on the next plan. Asking again before it was done changes nothing.
     pub fn ask(&self, ask: Ask, connection: &ConnectionRef) {
         self.cache.lock().expect("no panic while held").asked.insert((ask, connection.clone()));
+    }
+
+    /// Reads secrets anew at the next turn, of one connection or of all.
+    pub fn forget_secrets(&self, connection: Option<&ConnectionRef>) {
+        let secrets = &mut self.cache.lock().expect("no panic while held").secrets;
+        match connection {
+            Some(name) => drop(secrets.remove(name)),
+            None => secrets.clear(),
+        }
+    }
+
+    /// Tries refused commits again at the next turn.
+    pub fn retry_refused(&self) {
+        let now = self.doors.clock.now();
+        let refused = &mut self.cache.lock().expect("no panic while held").refused;
+        refused.values_mut().for_each(|refusal| refusal.until = now);
     }
 
     fn is_asked(&self, ask: Ask, connection: &ConnectionRef) -> bool {

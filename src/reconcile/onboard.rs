@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::execute::owner_of_connection;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitDraft, ConnectionId, FileEdit, TenantId};
+use crate::model::{Catalog, CommitDraft, FileEdit};
 use crate::ports::{
     CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, Intent, Lease, Look,
     ObjectKind, OwnerKey, recorded, sent,
@@ -262,18 +262,8 @@ impl Reconciler {
         F: Future<Output = Result<EngineId, crate::ports::EngineError>>,
     {
         let effect = format!("create_{}", format!("{kind:?}").to_lowercase());
-        let mut found = self.doors.engine.find(kind, owner).await?;
-        let mut claim = None;
-        if found.is_empty() && kind != ObjectKind::Connection {
-            // Several connections share it, so their own leases do not keep it from being made twice.
-            claim = Some(self.claim(owner, name, lease).await?);
-            found = self.doors.engine.find(kind, owner).await?;
-        }
-        let made = self.adopt_or_create(kind, owner, name, found, lease, create).await;
-        if let Some((claim, _one)) = claim {
-            self.doors.registry.release(&claim).await?;
-        }
-        let (id, how) = made?;
+        let found = self.doors.engine.find(kind, owner).await?;
+        let (id, how) = self.adopt_or_create(kind, owner, name, found, lease, create).await?;
         let word = format!("{kind:?}").to_lowercase();
         let cause = by_aam(format!("{word} {name} {how} in the engine"), json!({"id": id, "owner": owner}));
         self.doors.registry.set_object(lease, kind, Some(&id), &cause).await?;
@@ -284,33 +274,6 @@ impl Reconciler {
         }
         recorded(&effect);
         Ok(id)
-    }
-
-    /// Waits until nobody else makes the object with that owner mark: no other task of this process, and by a lease no
-    /// other process.
-    async fn claim(
-        &self,
-        owner: &OwnerKey,
-        name: &str,
-        lease: &Lease,
-    ) -> Result<(Lease, tokio::sync::MutexGuard<'_, ()>), StepError> {
-        let one = self.creating.lock().await;
-        // Of no tenant's own: several may share it.
-        let tenant = TenantId::default();
-        let key = ConnectionId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, owner.0.as_bytes()));
-        let ttl = self.policy().lease_ttl;
-        let taken = async {
-            loop {
-                if let Some(claim) = self.doors.registry.lease(&tenant, key, &lease.holder, ttl).await? {
-                    return Ok::<_, StepError>(claim);
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        };
-        match tokio::time::timeout(ttl * 2, taken).await {
-            Ok(claim) => Ok((claim?, one)),
-            Err(_) => Err(StepError::Claimed(name.to_owned())),
-        }
     }
 
     async fn adopt_or_create<F>(

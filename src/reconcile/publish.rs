@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::drifted::Drifted;
-use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use super::{Gathered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
 use crate::plan::{Closing, Noting};
 use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
@@ -16,7 +16,7 @@ use crate::spec::Connection;
 /// The effect of an automatic repair's commit, in intents.
 const COMMIT_REPAIR: &str = "commit_repair";
 
-/// How long a refused commit rests before it is tried again.
+/// How long a refused commit rests before it is tried again; doubled with each refusal, up to 32 times that.
 const REFUSED_REST: TimeDelta = TimeDelta::seconds(10);
 
 impl Reconciler {
@@ -157,12 +157,18 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Remembers a refused commit for a while; the reason in words.
+    /// Remembers a refused commit; the reason in words.
     fn refuse(&self, draft: &CommitDraft, why: &str, lease: &Lease) -> String {
         let branch_hint = "the same is offered as a repair branch";
         let reason = format!("cannot commit `{}`: {why}; {branch_hint}", draft.subject);
-        let until = self.doors.clock.now() + REFUSED_REST;
-        self.cache.lock().expect("no panic while held").refused.insert(lease.connection, (until, reason.clone()));
+        let mut cache = self.cache.lock().expect("no panic while held");
+        let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.clone());
+        let before = cache.refused.remove(&lease.connection);
+        let times = before.as_ref().map_or(0, |before| before.times);
+        let until = self.doors.clock.now() + REFUSED_REST * (1 << times.min(5));
+        let standing = before.and_then(|before| before.standing);
+        let refusal = Refusal { until, why: reason.clone(), commit, times: times + 1, standing };
+        cache.refused.insert(lease.connection, refusal);
         reason
     }
 

@@ -1,14 +1,38 @@
 //! What people are shown: the report, and what uncommitted edits would do.
 
 use super::{Gathered, Reconciler, TurnError, gather};
-use crate::model::ConnectionRef;
-use crate::plan::Limits;
-use crate::status::{Report, Sources};
+use crate::model::{ConnectionId, ConnectionRef};
+use crate::plan::{Confirmed, ConnectionPlan, Limits, Step};
+use crate::status::{ConnectionReport, Report, Sources};
 
 impl Reconciler {
     /// The limits in force.
     pub fn limits(&self) -> Limits {
         self.policy().limits
+    }
+
+    /// The limits for a command that holds to a plan, or confirms removals: those that are planned now, and none that come
+    /// later. The inner error: the plan is another one by now, this one.
+    pub async fn agree(
+        &self,
+        digest: Option<&str>,
+        confirm_removals: bool,
+    ) -> Result<Result<Limits, Box<Gathered>>, TurnError> {
+        let mut limits = self.limits();
+        if confirm_removals {
+            limits.confirmed = Confirmed::All;
+        } else if digest.is_none() {
+            return Ok(Ok(limits));
+        }
+        let gathered = self.gather(Some(&limits)).await?;
+        let plan = gathered.plan();
+        if digest.is_some_and(|expected| plan.digest() != expected) {
+            return Ok(Err(Box::new(gathered)));
+        }
+        if confirm_removals {
+            limits.confirmed = Confirmed::Only(plan.removals());
+        }
+        Ok(Ok(limits))
     }
 
     /// Where everything stands, with the newest job and the dead letters of each connection.
@@ -28,18 +52,33 @@ impl Reconciler {
             stale: &stale,
         };
         let mut report = Report::new(&plan, sources);
+        let mut jobs = self.doors.registry.newest_jobs().await?;
+        let dead_letters = self.doors.events.dead_letter_counts().await?;
         report.branch = gathered.info.branch.clone();
         report.blocked = gathered.info.blocked.clone();
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {
                 connection.held = gathered.held(declared).into_iter().collect();
             }
-            if let Some(row) = gathered.rows.iter().find(|row| Some(row.id) == planned.id) {
-                connection.job = self.doors.registry.jobs(row.id, 1).await?.pop();
-                connection.dead_letters = self.doors.events.dead_letters(row.id, 0).await?.1;
+            if let Some(id) = planned.id {
+                self.keep_standing(id, planned, connection);
+                connection.job = jobs.remove(&id);
+                connection.dead_letters = dead_letters.get(&id).copied().unwrap_or(0);
             }
         }
         Ok(report)
+    }
+
+    /// Where a connection with a refused commit stands is shown as it was while that commit is tried again.
+    fn keep_standing(&self, id: ConnectionId, planned: &ConnectionPlan, shown: &mut ConnectionReport) {
+        let mut cache = self.cache.lock().expect("no panic while held");
+        let Some(refusal) = cache.refused.get_mut(&id) else { return };
+        if !planned.steps.iter().any(|step| matches!(step, Step::CommitLock { .. } | Step::CommitRepair { .. })) {
+            refusal.standing = Some(planned.standing.clone());
+        } else if let Some(standing) = &refusal.standing {
+            shown.standing = standing.clone();
+            shown.summary = crate::plan::describe(standing);
+        }
     }
 
     /// Check and plan of the work tree where it differs from the committed state, a line each.

@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, word};
 use crate::model::{ConnectionId, ConnectionRef, Fingerprint, TenantId};
-use crate::ports::{Cause, ConnectionRow, ConnectionStatus, EngineId, Lease, Look, ObjectKind, RegistryError, applied};
+use crate::ports::{
+    Cause, ConnectionRow, ConnectionStatus, EngineId, Lease, Look, ObjectKind, RegistryError, Trouble, applied,
+};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -34,6 +36,7 @@ struct Row {
     normalized_job: Option<i64>,
     created_at: DateTime<Utc>,
     paused: bool,
+    troubles: Json<BTreeMap<String, Trouble>>,
 }
 
 impl TryFrom<Row> for ConnectionRow {
@@ -61,23 +64,45 @@ impl TryFrom<Row> for ConnectionRow {
             normalized_job: row.normalized_job,
             created_at: row.created_at,
             paused: row.paused,
+            troubles: row.troubles.0,
         })
     }
 }
 
+const SELECT: &str = "SELECT tenant_id, id, name, status, reason, retry_at, failures, objects, version, fingerprint,
+        applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused, troubles,
+        normalized_job, created_at,
+        (SELECT max(job_id) FROM job_history AS j
+         WHERE j.tenant_id = c.tenant_id AND j.connection_id = c.id AND j.ended_at IS NOT NULL) AS last_ended_job
+    FROM connections AS c";
+
 /// All connections of all tenants, by tenant, name and age.
 pub(super) async fn all(registry: &PgRegistry) -> Result<Vec<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} ORDER BY tenant_id, name, created_at, id");
     transact("reading connections", move || async move {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT tenant_id, id, name, status, reason, retry_at, failures, objects, version, fingerprint,
-                    applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused,
-                    normalized_job, created_at,
-                    (SELECT max(job_id) FROM job_history AS j
-                     WHERE j.tenant_id = c.tenant_id AND j.connection_id = c.id AND j.ended_at IS NOT NULL) AS last_ended_job
-             FROM connections AS c ORDER BY tenant_id, name, created_at, id",
-        )
-        .fetch_all(registry.pool())
-        .await?;
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).fetch_all(registry.pool()).await?;
+        rows.into_iter().map(ConnectionRow::try_from).collect()
+    })
+    .await
+}
+
+/// One connection.
+pub(super) async fn one(registry: &PgRegistry, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} WHERE id = $1");
+    transact("reading a connection", move || async move {
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(id.0);
+        let row: Option<Row> = query.fetch_optional(registry.pool()).await?;
+        row.map(ConnectionRow::try_from).transpose()
+    })
+    .await
+}
+
+/// The connections with that name, by age.
+pub(super) async fn named(registry: &PgRegistry, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError> {
+    let sql = &format!("{SELECT} WHERE tenant_id = $1 AND name = $2 ORDER BY created_at, id");
+    transact("reading connections by name", move || async move {
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(sql.clone())).bind(name.tenant.as_str()).bind(&name.name);
+        let rows: Vec<Row> = query.fetch_all(registry.pool()).await?;
         rows.into_iter().map(ConnectionRow::try_from).collect()
     })
     .await
@@ -311,6 +336,27 @@ pub(super) async fn set_normalized(registry: &PgRegistry, lease: &Lease, job: i6
 /// Records what a failed try was made from.
 pub(super) async fn set_tried(registry: &PgRegistry, lease: &Lease, tried: &str) -> Result<(), RegistryError> {
     set_one(registry, lease, "recording a failed try", "tried", tried).await
+}
+
+/// Replaces what fails while the rest of the connection runs. No audit line: a failure that repeats is no change of
+/// standing.
+pub(super) async fn set_troubles(
+    registry: &PgRegistry,
+    lease: &Lease,
+    troubles: &BTreeMap<String, Trouble>,
+) -> Result<(), RegistryError> {
+    const WHAT: &str = "recording failing steps";
+    transact(WHAT, move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        let sql = "UPDATE connections SET troubles = $3::text::json WHERE tenant_id = $1 AND id = $2";
+        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        if query.bind(word::json(troubles)?).execute(&mut *tx).await?.rows_affected() == 0 {
+            return Err(undeclared(WHAT, lease));
+        }
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
 }
 
 /// Sets one column without an audit line; writes nothing if it holds the value.

@@ -155,6 +155,15 @@ impl EventStore for PgRegistry {
         events.map_err(|fail| fail.into_error("reading events"))
     }
 
+    async fn dead_letter_counts(&self) -> Result<BTreeMap<ConnectionId, u64>, RegistryError> {
+        let rows: Vec<(Uuid, i64)> = transact("counting dead letters", || async {
+            let sql = "SELECT connection_id, count(*) FROM dead_letters GROUP BY connection_id";
+            Ok(sqlx::query_as(sql).fetch_all(self.pool()).await?)
+        })
+        .await?;
+        Ok(rows.into_iter().map(|(id, count)| (ConnectionId(id), u64::try_from(count).unwrap_or(0))).collect())
+    }
+
     async fn dead_letters(
         &self,
         connection: ConnectionId,

@@ -1,7 +1,10 @@
 //! The engine's jobs as last seen.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, word};
@@ -91,6 +94,32 @@ pub(super) async fn newest(
         .fetch_all(registry.pool())
         .await?;
         rows.into_iter().map(Job::try_from).collect()
+    })
+    .await
+}
+
+#[derive(sqlx::FromRow)]
+struct OwnedRow {
+    id: Uuid,
+    #[sqlx(flatten)]
+    job: Row,
+}
+
+/// The newest job of each connection that has one.
+pub(super) async fn newest_of_each(registry: &PgRegistry) -> Result<BTreeMap<ConnectionId, Job>, RegistryError> {
+    transact("reading the newest jobs", move || async move {
+        let rows: Vec<OwnedRow> = sqlx::query_as(
+            "SELECT c.id, j.*
+             -- one step into the index for each connection, however long its history
+             FROM connections AS c CROSS JOIN LATERAL (
+                 SELECT job_id, state, started_at, ended_at, attempts, rows, bytes, streams, error
+                 FROM job_history WHERE tenant_id = c.tenant_id AND connection_id = c.id
+                 ORDER BY job_id DESC LIMIT 1
+             ) AS j",
+        )
+        .fetch_all(registry.pool())
+        .await?;
+        rows.into_iter().map(|row| Ok((ConnectionId(row.id), Job::try_from(row.job)?))).collect()
     })
     .await
 }

@@ -64,6 +64,21 @@ pub(super) async fn release(registry: &PgRegistry, lease: &Lease) -> Result<(), 
     .await
 }
 
+/// Removes leases that ended an hour ago and whose connection was never declared. Its number begins anew if somebody takes it
+/// again; a holder that slept so long is told apart by its name.
+pub(super) async fn drop_stale(registry: &PgRegistry) -> Result<(), RegistryError> {
+    transact("removing stale leases", move || async move {
+        sqlx::query(
+            "DELETE FROM leases AS l WHERE expires_at < clock_timestamp() - interval '1 hour'
+             AND NOT EXISTS (SELECT 1 FROM connections WHERE tenant_id = l.tenant_id AND id = l.connection_id)",
+        )
+        .execute(registry.pool())
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
 /// Fails unless the lease is the current one, and keeps it so until the transaction ends. An expired lease that nobody
 /// took is still good: the number decides, not the time.
 pub(super) async fn check(tx: &mut PgConnection, lease: &Lease) -> Result<(), Fail> {

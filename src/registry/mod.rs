@@ -31,7 +31,7 @@ use crate::model::TenantId;
 use crate::ports::{Lease, RegistryError};
 use error::{Fail, classify};
 
-pub use managed::ManagedCluster;
+pub use managed::{ManagedCluster, private_folder_for};
 pub use probe::{Facts, probe, probe_url};
 
 /// The registry's database.

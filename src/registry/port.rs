@@ -12,7 +12,7 @@ use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leas
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
 use crate::ports::{
     AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
-    ObjectKind, Registry, RegistryError, written,
+    ObjectKind, Registry, RegistryError, Trouble, written,
 };
 
 #[async_trait]
@@ -27,12 +27,24 @@ impl Registry for PgRegistry {
         written("lease", leases::take(self, tenant, connection, holder, ttl)).await
     }
 
+    async fn drop_stale_leases(&self) -> Result<(), RegistryError> {
+        leases::drop_stale(self).await
+    }
+
     async fn release(&self, lease: &Lease) -> Result<(), RegistryError> {
         written("release", leases::release(self, lease)).await
     }
 
     async fn connections(&self) -> Result<Vec<ConnectionRow>, RegistryError> {
         connections::all(self).await
+    }
+
+    async fn connection(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
+        connections::one(self, id).await
+    }
+
+    async fn connections_named(&self, name: &ConnectionRef) -> Result<Vec<ConnectionRow>, RegistryError> {
+        connections::named(self, name).await
     }
 
     async fn declare(&self, lease: &Lease, name: &ConnectionRef, cause: &Cause) -> Result<(), RegistryError> {
@@ -73,6 +85,10 @@ impl Registry for PgRegistry {
 
     async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError> {
         connections::set_tried(self, lease, tried).await
+    }
+
+    async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError> {
+        connections::set_troubles(self, lease, troubles).await
     }
 
     async fn set_normalized(&self, lease: &Lease, job: i64) -> Result<(), RegistryError> {
@@ -139,6 +155,10 @@ impl Registry for PgRegistry {
 
     async fn jobs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Job>, RegistryError> {
         jobs::newest(self, connection, limit).await
+    }
+
+    async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError> {
+        jobs::newest_of_each(self).await
     }
 
     async fn last_good(&self) -> Result<BTreeMap<String, String>, RegistryError> {

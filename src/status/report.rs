@@ -1,11 +1,16 @@
 //! The one report of where everything stands, for command line, socket and logs.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::diag::{Diagnostic, Severity};
 use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
-use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, Plan, Standing, describe, needs_person};
+use crate::plan::{
+    ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, Plan, Standing, Step, Trouble, describe,
+    needs_person,
+};
 
 /// Where everything stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,8 @@ pub struct ConnectionReport {
     pub summary: String,
     /// Steps that would be done now.
     pub pending: Vec<String>,
+    /// Steps that fail while the rest runs, and when they are tried again.
+    pub troubles: BTreeMap<String, Trouble>,
     /// The catalog version in force.
     pub version: u32,
     /// Its fingerprint.
@@ -76,21 +83,25 @@ pub struct Sources<'a> {
 impl Report {
     /// Joins a plan with what the registry remembers. Jobs and dead letters are filled in by the caller.
     pub fn new(plan: &Plan, sources: Sources<'_>) -> Self {
+        let rows: BTreeMap<_, _> = sources.rows.iter().map(|row| (row.id, row)).collect();
+        // Of several the first counts: they come newest first.
+        let drifts: BTreeMap<_, _> = sources.drifts.iter().rev().map(|drift| (drift.connection, drift)).collect();
         let connections = plan.connections.iter().map(|connection| {
-            let row = sources.rows.iter().find(|row| Some(row.id) == connection.id);
+            let row = connection.id.and_then(|id| rows.get(&id).copied());
             let look = row.and_then(|row| row.look.as_ref());
             ConnectionReport {
                 name: connection.name.clone(),
                 status: row.map(|row| row.status),
                 standing: connection.standing.clone(),
                 summary: describe(&connection.standing),
-                pending: connection.steps.iter().filter(|s| !s.is_routine()).map(crate::plan::Step::describe).collect(),
+                pending: connection.steps.iter().filter(|s| !s.is_routine()).map(Step::describe).collect(),
+                troubles: row.map(|row| troubles(connection, row)).unwrap_or_default(),
                 version: row.map_or(0, |row| row.version),
                 fingerprint: row.and_then(|row| row.fingerprint.clone()),
                 looked_at: look.map(|look| look.at),
                 unseen: look.and_then(|look| look.seen.clone().err()),
                 stale: sources.stale.contains(&connection.name),
-                drift: sources.drifts.iter().find(|drift| Some(drift.connection) == connection.id).cloned(),
+                drift: connection.id.and_then(|id| drifts.get(&id)).map(|drift| (*drift).clone()),
                 job: None,
                 held: Vec::new(),
                 dead_letters: 0,
@@ -112,7 +123,9 @@ impl Report {
         // What a retired connection saw or did last is history.
         let live = || self.connections.iter().filter(|c| !matches!(c.standing, Standing::Retired));
         let any = |test: &dyn Fn(&ConnectionReport) -> bool| live().any(test);
-        if self.invalid || any(&|c| matches!(c.standing, Standing::Failed { .. } | Standing::Broken) || c.sync_failed())
+        if self.invalid
+            || any(&|c| matches!(c.standing, Standing::Failed { .. } | Standing::Broken))
+            || any(&|c| c.sync_failed() || !c.troubles.is_empty())
         {
             1
         } else if any(&|c| c.unseen.is_some()) {
@@ -132,6 +145,12 @@ impl ConnectionReport {
     pub fn sync_failed(&self) -> bool {
         self.job.as_ref().is_some_and(|job| job.state == JobState::Failed)
     }
+}
+
+/// What failed and is still to be done.
+fn troubles(connection: &ConnectionPlan, row: &ConnectionRow) -> BTreeMap<String, Trouble> {
+    let planned = connection.steps.iter().map(Step::describe);
+    planned.filter_map(|step| row.troubles.get(&step).map(|trouble| (step, trouble.clone()))).collect()
 }
 
 fn one_line(diagnostic: &Diagnostic) -> String {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::engine::embedded::EmbeddedEngine;
-use crate::plan::Limits;
+use crate::plan::{Confirmed, Limits};
 use crate::ports::{Clock, Registry, Repo};
 use crate::reconcile::{Doors, Policy, Reconciler};
 use crate::registry::{ManagedCluster, PgRegistry};
@@ -128,7 +128,7 @@ pub fn policy(settings: &Settings) -> Policy {
             max_open: settings.drift.max_open as usize,
             budget_min: settings.safety.change_budget_min as usize,
             budget_percent: settings.safety.change_budget_percent as usize,
-            removals_confirmed: false,
+            confirmed: Confirmed::Nothing,
         },
         lease_ttl: settings.daemon.lease_ttl,
     }

@@ -8,8 +8,6 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use anyhow::{Context as _, bail};
 
 use crate::daemon::watch::WatchPaths;
@@ -65,14 +63,15 @@ pub async fn open(root: &Path, config: Option<&Path>) -> anyhow::Result<App> {
     App::open(root, settings(root, config)?).await
 }
 
-/// The daemon's control socket. A unix socket's path holds at most 107 bytes, so a deep state folder has it elsewhere.
-pub fn control_socket(state: &Path) -> PathBuf {
-    let usual = state.join("control.sock");
+/// The daemon's control socket. A unix socket's path holds at most 107 bytes, so a deep state folder has it elsewhere, in a
+/// folder that only this user may enter.
+pub fn control_socket(state: &Path) -> io::Result<PathBuf> {
+    const NAME: &str = "control.sock";
+    let usual = state.join(NAME);
     if usual.as_os_str().len() <= 107 {
-        return usual;
+        return Ok(usual);
     }
-    let key = hex::encode(&Sha256::digest(state.as_os_str().as_encoded_bytes())[..8]);
-    std::env::temp_dir().join(format!("aam-control-{key}.sock"))
+    Ok(crate::registry::private_folder_for(state)?.join(NAME))
 }
 
 /// Makes sure that one daemon runs in a state folder; held until dropped.
@@ -95,4 +94,26 @@ pub async fn watch_paths(root: &Path) -> anyhow::Result<WatchPaths> {
     let root = std::fs::canonicalize(root)?;
     let git_common_dir = crate::repo::git::common_dir(&root).await?;
     Ok(WatchPaths { root, git_common_dir })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_of_a_deep_state_folder_lies_where_only_its_user_may_go() {
+        use std::os::unix::fs::PermissionsExt;
+        let top = tempfile::tempdir().unwrap();
+        assert_eq!(control_socket(top.path()).unwrap(), top.path().join("control.sock"));
+        let deep = top.path().join("d".repeat(100));
+        let socket = control_socket(&deep).unwrap();
+        let folder = socket.parent().unwrap();
+        assert!(socket.as_os_str().len() <= 107);
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_dir(folder).unwrap();
+        std::os::unix::fs::symlink(top.path(), folder).unwrap();
+        let error = control_socket(&deep).unwrap_err().to_string();
+        assert!(error.contains("is there but is no folder of user"), "{error}");
+        std::fs::remove_file(folder).unwrap();
+    }
 }

@@ -8,5 +8,8 @@ mod merged;
 mod modes;
 mod quiet;
 mod random;
+mod refused;
 mod renamed;
 mod signals;
+mod thrift;
+mod troubles;

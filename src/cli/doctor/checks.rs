@@ -256,6 +256,12 @@ async fn audit(registry: &dyn Registry) -> Check {
 async fn daemon(state: &Path) -> Check {
     const NAME: &str = "daemon";
     let socket = wiring::control_socket(&std::fs::canonicalize(state).unwrap_or_else(|_| state.to_owned()));
+    let socket = match socket {
+        Ok(socket) => socket,
+        Err(error) => {
+            return Check::fail(NAME, error.to_string(), "remove it, or use a state folder that is less deep");
+        }
+    };
     let control = match Control::find(&socket) {
         Ok(Some(control)) => control,
         Ok(None) => return Check::skipped(NAME, "none runs; `aam run` starts one, commands work without"),

@@ -60,7 +60,7 @@ pub async fn run(args: &Playground, context: &Context) -> anyhow::Result<Exit> {
 async fn remove(dir: &Path, dry_run: bool, context: &Context) -> anyhow::Result<Exit> {
     let dir = open(dir, &[READY, MAKING])?;
     let state = state(&dir);
-    if Control::find(&wiring::control_socket(&state))?.is_some() {
+    if Control::find(&wiring::control_socket(&state)?)?.is_some() {
         bail!("a daemon runs in {}: stop it first", dir.display());
     }
     if dry_run {

@@ -20,6 +20,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection};
 use super::error::{classify, escape};
 use crate::ports::RegistryError;
 use binaries::Binaries;
+pub use place::private_folder_for;
 use place::{Place, at};
 
 const START: &str = "starting the private PostgreSQL";

@@ -75,12 +75,12 @@ pub(super) fn prepare(state: PathBuf) -> Result<Place, RegistryError> {
         fs::write(&pointer, format!("{}\n", elsewhere.display())).map_err(|e| at(&pointer, &e))?;
         elsewhere
     };
-    make_private(&base, user)?;
+    make_private(&base, user).map_err(|e| at(&base, &e))?;
     let socket = if fits(&base) {
         base.clone()
     } else {
-        let short = std::env::temp_dir().join(format!("aam-{}-{}", user.uid, key_of(&base)));
-        make_private(&short, user)?;
+        let short = short_folder(&base, user);
+        make_private(&short, user).map_err(|e| at(&short, &e))?;
         short
     };
     if !fits(&socket) {
@@ -109,11 +109,13 @@ fn make_open(folder: &Path) -> Result<(), RegistryError> {
         let half = tempfile::Builder::new().prefix(".aam-").tempdir_in(parent)?;
         fs::set_permissions(&half, fs::Permissions::from_mode(0o711))?;
         match fs::rename(half.path(), folder) {
-            Ok(()) => drop(half.keep()),
-            Err(_) if folder.is_dir() => {}
-            Err(e) => return Err(e),
+            Ok(()) => {
+                let _ = half.keep();
+                Ok(())
+            }
+            Err(_) if folder.is_dir() => Ok(()),
+            Err(e) => Err(e),
         }
-        Ok(())
     };
     make().map_err(|e| at(folder, &e))
 }
@@ -142,28 +144,38 @@ fn walkable(folder: &Path, user: User) -> bool {
     })
 }
 
+/// The folder with a short name that stands for one whose path is too long for a socket.
+fn short_folder(long: &Path, user: User) -> PathBuf {
+    std::env::temp_dir().join(format!("aam-{}-{}", user.uid, key_of(long)))
+}
+
+/// A folder that only we may enter, in place of one whose path is too long for a socket.
+pub fn private_folder_for(long: &Path) -> io::Result<PathBuf> {
+    let short = short_folder(long, ourselves());
+    match make_private(&short, ourselves()) {
+        Ok(()) => Ok(short),
+        Err(e) => Err(io::Error::new(e.kind(), format!("{}: {e}", short.display()))),
+    }
+}
+
 /// A folder that only the user may enter. One that is there must be such a folder already: in a shared place like `/tmp`
 /// somebody else may have put it there.
-fn make_private(folder: &Path, user: User) -> Result<(), RegistryError> {
+fn make_private(folder: &Path, user: User) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => {
-            if user != ourselves() {
-                std::os::unix::fs::chown(folder, Some(user.uid), Some(user.gid)).map_err(|e| at(folder, &e))?;
-            }
-        }
+        Ok(()) if user != ourselves() => std::os::unix::fs::chown(folder, Some(user.uid), Some(user.gid)),
+        Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            let meta = fs::symlink_metadata(folder).map_err(|e| at(folder, &e))?;
+            let meta = fs::symlink_metadata(folder)?;
             if !meta.is_dir() || meta.uid() != user.uid {
-                let why = format!("{} is there but is no folder of user {}", folder.display(), user.uid);
-                return Err(broken(START, why));
+                return Err(io::Error::other(format!("is there but is no folder of user {}", user.uid)));
             }
             if meta.mode() & 0o077 != 0 {
-                fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(|e| at(folder, &e))?;
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
             }
+            Ok(())
         }
-        Err(e) => return Err(at(folder, &e)),
+        Err(e) => Err(e),
     }
-    Ok(())
 }
 
 /// Whether a socket in this folder has a usable path: short, and of characters that need no quoting in the settings.

@@ -45,6 +45,16 @@ async fn a_commit_is_acted_on_within_two_seconds_and_an_uncommitted_edit_never()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_is_there_when_the_daemon_starts_is_shown() {
+    let world = World::new(BY_EVENTS_ONLY).await;
+    world.write("connectors.d/warehouse.yaml", &world.destination());
+    world.commit("warehouse");
+    world.write("connectors.d/crm.yaml", &world.connection(""));
+    let daemon = world.daemon().await;
+    daemon.logged("not committed yet: crm: would onboard").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_every_bot_commit_git_status_is_as_before_and_commit_a_leaves_the_bots_paths_alone() {
     let world = World::with_crm("").await;
     world.write("notes.txt", "one\n");

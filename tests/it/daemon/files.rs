@@ -1,8 +1,9 @@
 //! Bad and missing files: a bad one stops only what it declares, a missing one is never "all gone".
 
+use aam::http::{Control, Request};
 use serde_json::Value;
 
-use crate::support::world::World;
+use crate::support::world::{World, until};
 
 /// `n` connections c00, c01, … that share one source and one table; onboarded.
 async fn many(n: usize, settings: &str) -> World {
@@ -105,6 +106,39 @@ async fn a_set_that_shrinks_by_more_than_the_budget_waits_for_a_person() {
     assert!(world.aam_is(3, &["status"]).contains("4 of 5 specs are gone, the change budget is 3"));
     world.aam_is(0, &["apply", "--confirm-removals"]);
     assert_eq!((count(&world, "ACTIVE").await, count(&world, "RETIRED").await), ("1".into(), "4".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_holds_for_the_removals_of_its_plan_and_for_none_that_come_later() {
+    let world = many(10, "").await;
+    let daemon = world.daemon().await;
+    world.aam_is(0, &["sync", "c09"]);
+    // A sync that hangs keeps the command that confirms waiting.
+    let mut held = world.warehouse.pool.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE public.accounts IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let mut syncing = world.start(&["sync", "c09"]);
+    let running = "SELECT 1 FROM aam_engine.jobs WHERE state = 'running'";
+    until("the sync runs", 30, async || world.registry.has(running).await.then_some(())).await;
+    let remove = |some: std::ops::Range<usize>| {
+        some.for_each(|i| std::fs::remove_file(world.root.join(path(i))).unwrap());
+        world.commit("some go");
+    };
+    remove(0..4);
+    let mut confirming = world.start(&["apply", "--confirm-removals"]);
+    until("four are gone", 30, async || (count(&world, "RETIRED").await == "4").then_some(())).await;
+    remove(4..8);
+    aam::wiring::install_tls();
+    let control = Control::find(&aam::wiring::control_socket(&world.root.join(".aam")).unwrap()).unwrap().unwrap();
+    let report = control.ask(&Request::Status).await.unwrap().report;
+    assert!(confirming.try_wait().unwrap().is_none(), "the command ended too early for this test");
+    assert!(report.refused.unwrap().contains("4 of 6 specs are gone"));
+    assert_eq!(count(&world, "RETIRED").await, "4");
+    held.rollback().await.unwrap();
+    confirming.wait().unwrap();
+    syncing.wait().unwrap();
+    assert_eq!(world.aam(&["apply"]).code, 3);
+    assert_eq!(count(&world, "RETIRED").await, "4");
+    assert_eq!(daemon.stop().await.0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,25 @@ async fn a_second_apply_writes_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_that_read_write_nothing_even_after_a_commit() {
+    let world = World::with_crm("").await;
+    world.aam_is(2, &["plan", "--out", ".aam/plan.json"]);
+    assert!(!world.registry.has("SELECT 1 FROM last_good_specs").await);
+    world.aam_is(0, &["apply"]);
+    world.write("connectors.d/crm.yaml", &format!("{}on_delete: delete\n", world.read("connectors.d/crm.yaml")));
+    world.commit("an edit");
+    let before = world.registry.fingerprint(&[]).await;
+    for args in [&["plan"][..], &["status"], &["drift", "list"]] {
+        world.aam_is(2, args);
+        assert_eq!(world.registry.fingerprint(&[]).await, before, "aam {args:?}");
+    }
+    assert!(world.aam(&["apply", ".aam/plan.json"]).talk.contains("the plan moved, nothing was changed"));
+    assert_eq!(world.registry.fingerprint(&[]).await, before, "a refused plan");
+    world.aam_is(0, &["apply"]);
+    assert!(world.registry.has("SELECT 1 FROM last_good_specs WHERE content LIKE '%on_delete: delete%'").await);
+}
+
 /// A clock that the test turns.
 struct Turned(AtomicI64);
 

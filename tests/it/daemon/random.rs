@@ -133,7 +133,7 @@ impl Play {
     /// connection that goes is all there is.
     async fn settle(&mut self) {
         let app = self.app().await;
-        let limits = Limits { removals_confirmed: true, ..app.reconciler.limits() };
+        let limits = Limits { confirmed: aam::plan::Confirmed::All, ..app.reconciler.limits() };
         let mut told = Vec::new();
         app.reconciler.settle(Some(&limits), |outcome| told.push(format!("{outcome:?}"))).await.unwrap();
         self.told.append(&mut told);

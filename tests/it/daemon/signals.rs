@@ -1,7 +1,12 @@
 //! A daemon's manners: signals, one per state folder, commands beside it.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixStream};
 
 use crate::support::world::{World, until};
 
@@ -9,7 +14,7 @@ use crate::support::world::{World, until};
 async fn commands_work_beside_a_daemon_through_its_socket_which_only_its_owner_opens() {
     let world = World::with_crm("").await;
     let daemon = world.daemon().await;
-    let socket = aam::wiring::control_socket(&world.root.join(".aam"));
+    let socket = aam::wiring::control_socket(&world.root.join(".aam")).unwrap();
     let mode = socket.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{mode:o}");
     world.aam_is(0, &["apply"]);
@@ -98,6 +103,7 @@ async fn sigterm_ends_a_running_sync_at_a_commit_and_the_next_start_goes_on() {
 async fn a_stop_takes_no_longer_than_its_grace_even_if_a_step_hangs() {
     let world = World::with_crm("[daemon]\nshutdown_grace = \"1s\"\n").await;
     let daemon = world.daemon().await;
+    world.aam_is(0, &["apply"]);
     world.aam_is(0, &["sync", "crm"]);
     // Somebody holds the landing table, so the next sync hangs in the midst of a write.
     let mut held = world.warehouse.pool.begin().await.unwrap();
@@ -119,4 +125,48 @@ async fn a_stop_takes_no_longer_than_its_grace_even_if_a_step_hangs() {
     daemon.logged("connection crm: sync 2 landed").await;
     assert_eq!(world.warehouse.one("SELECT count(*) || ' ' || count(DISTINCT id) FROM accounts").await, "3 3");
     assert_eq!(daemon.stop().await.0, 0);
+}
+
+/// A port that passes everything on to the cluster until it is `stuck`: then it accepts and never answers.
+async fn proxy(stuck: Arc<AtomicBool>) -> u16 {
+    async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, stuck: Arc<AtomicBool>) {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(n @ 1..) = from.read(&mut buffer).await {
+            if stuck.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            let _ = to.write_all(&buffer[..n]).await;
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = UnixStream::connect(crate::support::cluster().join(".s.PGSQL.5432")).await.unwrap();
+            let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
+            tokio::spawn(pass(near_read, far_write, stuck.clone()));
+            tokio::spawn(pass(far_read, near_write, stuck.clone()));
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_a_daemon_whose_registry_hangs() {
+    let world = World::with_crm("[daemon]\ntick = \"1s\"\n").await;
+    let stuck = Arc::new(AtomicBool::new(false));
+    let through = format!("postgres://postgres@127.0.0.1:{}/{}", proxy(stuck.clone()).await, world.registry.name);
+    let settings = world.read("config/aam.toml").replace(&world.registry_url(), &through);
+    world.write("config/aam.toml", &settings);
+    let daemon = world.daemon().await;
+    world.aam_is(0, &["apply"]);
+    stuck.store(true, Ordering::Relaxed);
+    // It asks for status as the daemon does, so it hangs when the daemon does.
+    let mut asking = world.start(&["status"]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(asking.try_wait().unwrap().is_none(), "the registry answers");
+    let (code, took) = daemon.stop().await;
+    assert!(code == 0 && took < Duration::from_secs(5), "exit code {code} after {took:?}");
+    asking.kill().unwrap();
+    asking.wait().unwrap();
 }

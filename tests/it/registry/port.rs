@@ -98,6 +98,20 @@ async fn a_failure_that_repeats_counts_and_running_resets() {
 }
 
 #[tokio::test]
+async fn leases_of_connections_that_were_never_declared_go_when_they_are_stale() {
+    let (registry, admin, _) = fresh().await;
+    let kept = declared(&registry, "a", "crm").await;
+    let stale = lease(&registry, "a", ConnectionId(Uuid::now_v7()), "killed").await.unwrap();
+    let old = "UPDATE leases SET expires_at = now() - interval '2 hours'";
+    sqlx::query(old).execute(&admin).await.unwrap();
+    let held = lease(&registry, "b", ConnectionId(Uuid::now_v7()), "alive").await.unwrap();
+    registry.drop_stale_leases().await.unwrap();
+    let left: Vec<Uuid> = sqlx::query_scalar("SELECT connection_id FROM leases").fetch_all(&admin).await.unwrap();
+    assert!(left.contains(&kept.connection.0) && left.contains(&held.connection.0), "{left:?}");
+    assert!(!left.contains(&stale.connection.0), "{left:?}");
+}
+
+#[tokio::test]
 async fn versions_have_no_gap() {
     let (registry, admin, _) = fresh().await;
     let held = declared(&registry, "a", "crm").await;
