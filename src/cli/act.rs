@@ -48,6 +48,9 @@ async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     };
     look.iter().for_each(|name| app.reconciler.ask(Ask::Look, name));
     sync.iter().for_each(|name| app.reconciler.ask(Ask::Sync, name));
+    if digest.is_none() {
+        app.reconciler.try_again();
+    }
     let (gathered, outcomes) = app.reconciler.settle(Some(&limits), |_| {}).await?;
     let outcomes = outcomes.iter().filter(|o| o.kind != OutcomeKind::Unchanged).map(OutcomeLine::from).collect();
     Ok(Answer { report: app.reconciler.report(&gathered).await?, outcomes, refused: None })

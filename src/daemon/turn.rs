@@ -201,7 +201,9 @@ impl Loop {
         };
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
-        self.reconciler.retry_refused();
+        if digest.is_none() {
+            self.reconciler.try_again();
+        }
         self.resting.clear();
         self.resting_steps.clear();
         self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirmed, restless: None });

@@ -84,6 +84,8 @@ pub struct Facts {
     pub look_asked: bool,
     /// A person asked for a sync.
     pub sync_asked: bool,
+    /// A person asks to try again what failed.
+    pub again: bool,
     /// A sync is under way.
     pub syncing: bool,
     /// A crash left intents of other effects, whose outcome is to be looked up.
@@ -301,12 +303,12 @@ pub fn attempt(connection: &Connection, secrets: Option<&str>) -> String {
     format!("{} {} {lock}", connection.digest, secrets.unwrap_or("-"))
 }
 
-/// A failed connection rests until its retry time, or until its spec, its lock or a secret changed.
+/// A failed connection rests until its retry time, until its spec, its lock or a secret changed, or until a person asks.
 fn still_failed(world: &World<'_>, connection: &Connection, row: &ConnectionRow, facts: &Facts) -> Option<Standing> {
     let retry = row.retry_at.is_some_and(|at| at <= world.now);
     let secrets = facts.secrets.as_ref().and_then(|secrets| secrets.as_deref().ok());
     let changed = row.tried.as_ref() != Some(&attempt(connection, secrets));
-    (row.status == ConnectionStatus::Failed && !retry && !changed).then(|| Standing::Failed {
+    (row.status == ConnectionStatus::Failed && !retry && !changed && !facts.again).then(|| Standing::Failed {
         reason: row.reason.clone().unwrap_or_default(),
         retry_at: row.retry_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
     })

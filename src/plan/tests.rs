@@ -329,6 +329,11 @@ fn a_failed_connection_rests_until_its_time_or_a_change() {
         c.facts().secrets = Some(Ok("new".into()));
     };
     insta::assert_snapshot!(Case::crm("").after(mended), @"~ crm  update settings from its spec");
+    let asked = |c: &mut Case| {
+        failed(5)(c);
+        c.facts().again = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(asked), @"~ crm  update settings from its spec");
 }
 
 #[test]

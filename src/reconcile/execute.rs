@@ -132,6 +132,7 @@ impl Reconciler {
 
     async fn execute_connection(&self, gathered: &Arc<Gathered>, plan: &ConnectionPlan) -> Vec<Outcome> {
         self.forget_secrets(Some(&plan.name));
+        self.tried(&plan.name);
         let outcome =
             |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind, retry_at: None };
         let troubles = plan.id.and_then(|id| gathered.row(id)).map(|row| row.troubles.clone()).unwrap_or_default();

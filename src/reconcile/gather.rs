@@ -319,6 +319,7 @@ impl Reconciler {
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
+            again: self.is_tried_again(&connection.name),
             syncing,
             unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
             unnormalized: unnormalized(row).filter(|_| landed || connection.mapping.is_some()),

@@ -106,6 +106,8 @@ struct Cache {
     /// Commits that the repository refused.
     refused: BTreeMap<ConnectionId, Refusal>,
     asked: BTreeSet<(Ask, ConnectionRef)>,
+    /// Since a person last asked to try again what failed: the connections that were.
+    tried_again: Option<BTreeSet<ConnectionRef>>,
 }
 
 /// A commit that the repository refused.
@@ -159,11 +161,25 @@ impl Reconciler {
         }
     }
 
-    /// Tries refused commits again at the next turn.
-    pub fn retry_refused(&self) {
+    /// What rests after a failure is tried again, once, at the next turn: a person asks, who may have mended the cause.
+    pub fn try_again(&self) {
         let now = self.doors.clock.now();
-        let refused = &mut self.cache.lock().expect("no panic while held").refused;
-        refused.values_mut().for_each(|refusal| refusal.until = now);
+        let mut cache = self.cache.lock().expect("no panic while held");
+        cache.refused.values_mut().for_each(|refusal| refusal.until = now);
+        cache.tried_again = Some(BTreeSet::new());
+    }
+
+    /// Whether a failed connection is to be tried before its time.
+    fn is_tried_again(&self, connection: &ConnectionRef) -> bool {
+        let cache = self.cache.lock().expect("no panic while held");
+        cache.tried_again.as_ref().is_some_and(|tried| !tried.contains(connection))
+    }
+
+    /// A connection's item begins: that was its try.
+    fn tried(&self, connection: &ConnectionRef) {
+        if let Some(tried) = &mut self.cache.lock().expect("no panic while held").tried_again {
+            tried.insert(connection.clone());
+        }
     }
 
     fn is_asked(&self, ask: Ask, connection: &ConnectionRef) -> bool {

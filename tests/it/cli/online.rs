@@ -102,6 +102,7 @@ async fn a_connection_from_plan_to_events() {
     .report.connections[].standing
     .report.connections[].status
     .report.connections[].summary
+    .report.connections[].troubles
     .report.connections[].unseen
     .report.connections[].version
     .report.invalid
@@ -185,6 +186,7 @@ async fn a_connection_from_plan_to_events() {
     .connections[].standing
     .connections[].status
     .connections[].summary
+    .connections[].troubles
     .connections[].unseen
     .connections[].version
     .invalid

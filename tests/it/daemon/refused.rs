@@ -54,7 +54,7 @@ async fn a_refused_commit_is_tried_later_and_later_and_its_standing_stays() {
         tried_at.extend(tried.then_some(second));
     }
     assert_eq!(tried_at, [10, 30, 70]);
-    reconciler.retry_refused();
+    reconciler.try_again();
     assert!(turn(&reconciler).await.0);
 
     // The person gets out of the way: the branch moves, so it is tried at once.
