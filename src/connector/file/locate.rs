@@ -61,15 +61,15 @@ impl Layout {
             None | Some("auto") => None,
             Some("csv" | "tsv") => Some(Format::Csv),
             Some("excel") => Some(Format::Excel),
-            Some("ndjson" | "jsonl") => Some(Format::Ndjson),
+            Some("ndjson") => Some(Format::Ndjson),
             Some("json") => Some(Format::Json),
             Some(_) => return Err(settings.wrong("format", "must be auto, csv, tsv, excel, ndjson or json")),
         };
         let delimiter = match settings.text("delimiter")?.as_deref() {
             None => None,
-            Some("tab" | "\\t") => Some(b'\t'),
+            Some("\\t") => Some(b'\t'),
             Some(text) if text.len() == 1 => Some(text.as_bytes()[0]),
-            Some(_) => return Err(settings.wrong("delimiter", "must be one ASCII character, or `tab`")),
+            Some(_) => return Err(settings.wrong("delimiter", "must be one ASCII character, or `\\t`")),
         };
         let label = settings.text("encoding")?;
         let named = |l: &String| encoding_rs::Encoding::for_label(l.as_bytes());
