@@ -64,6 +64,19 @@ need_everything() {
     die "Rust $wanted or newer is needed, this is $has: rustup update"
 }
 
+# connector PACKAGE VERSION PROGRAM: a published Airbyte connector in a virtual environment of its own below target/; prints
+# where its program is. Fails where Python or the package cannot be had.
+connector() {
+  local folder=target/connectors/$1-$2
+  if [ ! -x "$folder/bin/$3" ]; then
+    have python3 || install_packages python3 >&2 || return 1
+    say "installing the connector $1 $2"
+    python3 -m venv "$folder" >/dev/null 2>&1 || { install_packages python3-venv >&2 && python3 -m venv "$folder" >&2; } || return 1
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$1==$2" >&2 || return 1
+  fi
+  printf '%s\n' "$PWD/$folder/bin/$3"
+}
+
 # Builds the development profile: half the time of a release build, and quick enough for samples.
 build_aam() {
   say "building aam (development profile; the first time takes some minutes)"
