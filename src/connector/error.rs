@@ -66,5 +66,11 @@ fn tls_problem(error: &sqlx::Error) -> Option<String> {
         }
         _ => "",
     };
-    Some(format!("the server's certificate is refused: {error}{mend}"))
+    Some(match error {
+        InvalidCertificate(_) => format!("the server's certificate is refused: {error}{mend}"),
+        rustls::Error::AlertReceived(_) => {
+            format!("the server refuses TLS with us: {error}; does it trust the `client_certificate` of `ssl_mode`?")
+        }
+        _ => format!("no TLS with the server: {error}"),
+    })
 }

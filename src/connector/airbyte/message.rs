@@ -38,6 +38,8 @@ pub enum Message<'a> {
     Trouble(String),
     /// The connector wants its settings replaced, for example by a rotated token.
     NewSettings,
+    /// A record or a state that cannot be read: passing over it would lose a row.
+    Unreadable(String),
 }
 
 /// A row.
@@ -105,7 +107,14 @@ struct StreamStatus {
 
 /// Reads a line; `None` if it is no message or none that matters.
 pub fn read(line: &[u8]) -> Option<Message<'_>> {
-    let line: Line<'_> = serde_json::from_slice(line).ok()?;
+    let line: Line<'_> = match serde_json::from_slice(line) {
+        Ok(line) => line,
+        // Its beginning says what it was to be; serde's words may repeat values.
+        Err(e) if begins_a_row(line) => {
+            return Some(Message::Unreadable(format!("a record or state is no JSON (column {})", e.column())));
+        }
+        Err(_) => return None,
+    };
     match line.kind.as_ref() {
         "RECORD" => line.record.map(Message::Record),
         "STATE" => line.state.map(Message::State),
@@ -127,6 +136,13 @@ pub fn read(line: &[u8]) -> Option<Message<'_>> {
         "CONTROL" => Some(Message::NewSettings),
         _ => None,
     }
+}
+
+/// Whether a line that is no JSON began as a record or a state. A half line of a killed program has no end and never gets
+/// here.
+fn begins_a_row(line: &[u8]) -> bool {
+    let head: Vec<u8> = line.iter().take(200).copied().filter(|b| !b.is_ascii_whitespace()).collect();
+    [&b"{\"type\":\"RECORD\""[..], b"{\"type\":\"STATE\""].iter().any(|kind| head.starts_with(kind))
 }
 
 /// Keeps the latest state of each stream, in the form that the next read takes: a list of payloads.
@@ -159,6 +175,7 @@ mod tests {
             r#"{"type":"DESTINATION_CATALOG"}"#,
             "plain text",
             r#"{"type":"RECORD","record":{"stream":"cut"#,
+            r#"{"type": "RECORD", "record": {"stream": "a", "data": {"n": NaN}, "emitted_at": 1}}"#,
             "",
         ];
         let shown: Vec<String> = lines.iter().map(|line| format!("{:?}", read(line.as_bytes()))).collect();
@@ -175,7 +192,8 @@ mod tests {
         Some(NewSettings)
         None
         None
-        None
+        Some(Unreadable("a record or state is no JSON (column 40)"))
+        Some(Unreadable("a record or state is no JSON (column 60)"))
         None
         "#);
     }

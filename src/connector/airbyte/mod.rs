@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::copy_text::{NULL, push_escaped};
-use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, ReadOrder, failure};
+use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, ReadOrder, Stopped, failure};
 use crate::model::{Catalog, FieldType, json_schema};
 use crate::ports::{Discovered, EndpointHandle, EngineError, Remedy};
 use message::Message;
@@ -54,13 +54,17 @@ impl Airbyte {
         let command: Vec<String> = serde_json::from_value(given["command"].clone())
             .map_err(|_| wrong("`command` must be a list of texts".into()))?;
         let Some(program) = command.first() else { return Err(wrong("`command` is empty".into())) };
-        if !allowed.contains(program) {
+        // an entry with arguments allows the program with these first
+        let begins =
+            |entry: &String| command.iter().map(String::as_str).take(entry.split(' ').count()).eq(entry.split(' '));
+        if !allowed.iter().any(begins) {
             return Err(wrong(format!(
                 "the program {program} may not be run: add it to `[engine] commands` in config/aam.toml of this machine"
             )));
         }
         if process::find(program).is_none() {
-            return Err(wrong(format!("there is no program {program} on this machine; install the connector first")));
+            let why = "write its whole path, or install it where PATH leads";
+            return Err(wrong(format!("there is no program {program} on this machine: {why}")));
         }
         let more = match given.get("manifest").and_then(Value::as_str) {
             Some(path) => {
@@ -146,7 +150,7 @@ impl Heard {
             Message::Status { succeeded, why } => self.status = Some((*succeeded, why.clone())),
             Message::Progress(status) => self.progress = Some(status.clone()),
             Message::NewSettings => self.new_settings = true,
-            Message::Record(_) | Message::State(_) | Message::Catalog(_) => {}
+            Message::Record(_) | Message::State(_) | Message::Catalog(_) | Message::Unreadable(_) => {}
         }
     }
 }
@@ -165,8 +169,11 @@ impl Connector for Airbyte {
         let (_, raw) = self.ask("discover", DISCOVER).await?;
         let raw =
             raw.ok_or_else(|| self.error("discover of source", "the connector printed no catalog", Remedy::Retry))?;
-        let streams = raw.get("streams").and_then(Value::as_array).into_iter().flatten();
-        let catalog = Catalog { streams: streams.filter_map(json_schema::stream_from_airbyte).collect() };
+        // "could not look" is never "everything is gone"
+        let streams = raw.get("streams").and_then(Value::as_array);
+        let streams =
+            streams.ok_or_else(|| self.error("discover of source", "its catalog has no streams", Remedy::Retry))?;
+        let catalog = Catalog { streams: streams.iter().filter_map(json_schema::stream_from_airbyte).collect() };
         Ok(Discovered { catalog, raw })
     }
 
@@ -174,54 +181,128 @@ impl Connector for Airbyte {
         let what = format!("reading stream {} of source", order.stream);
         let io = |e: std::io::Error| self.error(&what, &e.to_string(), Remedy::Retry);
         let catalog = configured(order);
-        let state = order.state.clone().unwrap_or_else(|| json!([]));
+        // a position of another connector says nothing here
+        let state = order.state.clone().filter(Value::is_array).unwrap_or_else(|| json!([]));
         let mut running = self.start("read", &[("catalog", &catalog), ("state", &state)]).map_err(io)?;
-        let mut states: Vec<Value> = state.as_array().cloned().unwrap_or_default();
-        let (mut heard, mut batch) = (Heard::default(), Batch::default());
+        let mut rows = Rows::new(order, &sink, state.as_array().cloned().unwrap_or_default());
+        let mut heard = Heard::default();
+        let ended = self.listen(&what, &mut running, &mut rows, &mut heard).await;
+        let complete = heard.progress.as_deref().is_none_or(|status| status == "COMPLETE");
+        let judged = match ended {
+            Ok(None) => return Ok(()), // nobody listens any more
+            Ok(Some(code)) => self.judge(&what, &heard, code, &running.tail()),
+            Err(error) => Err(error),
+        };
+        let why = "the connector did not complete the stream; has it still got it?";
+        let judged = judged.and_then(|()| if complete { Ok(()) } else { Err(self.error(&what, why, Remedy::Retry)) });
+        // what was read up to the last state stays, however the rest went
+        rows.finish(judged.is_ok()).await;
+        judged
+    }
+}
+
+impl Airbyte {
+    /// Takes rows and states until the program ends; its exit code (`None` inside: a signal), or `None` if the rows' receiver
+    /// is gone.
+    #[expect(clippy::option_option, reason = "two different absences")]
+    async fn listen(
+        &self,
+        what: &str,
+        running: &mut Running,
+        rows: &mut Rows<'_>,
+        heard: &mut Heard,
+    ) -> Result<Option<Option<i32>>, EngineError> {
+        let io = |e: std::io::Error| self.error(what, &e.to_string(), Remedy::Retry);
         loop {
             let Ok(line) = tokio::time::timeout(SILENCE, running.line()).await else {
                 running.end().await;
                 let why = format!("it printed nothing for {} minutes", SILENCE.as_secs() / 60);
-                return Err(self.error(&what, &why, Remedy::Retry));
+                return Err(self.error(what, &why, Remedy::Retry));
             };
             let Some(line) = line.map_err(io)? else { break };
-            match message::read(line) {
-                Some(Message::Record(record)) if record.stream == order.stream.name => {
-                    write_row(&mut batch.rows, order, &record.data);
-                    batch.count += 1;
-                    batch.position = Position::Open;
-                    if batch.rows.len() >= BATCH_BYTES && sink.send(std::mem::take(&mut batch)).await.is_err() {
-                        return Ok(());
-                    }
+            let went_on = match message::read(line) {
+                Some(Message::Record(record)) => rows.add(&record).await,
+                Some(Message::State(state)) => rows.state(state).await,
+                Some(Message::Unreadable(why)) => return Err(self.error(what, &why, Remedy::Person)),
+                Some(other) => {
+                    heard.take(&other);
+                    Ok(())
                 }
-                Some(Message::State(state)) => {
-                    message::keep(&mut states, state);
-                    // a full read begins anew: its states are of no use to another run
-                    if order.how != How::Full {
-                        batch.position = Position::After(Value::Array(states.clone()));
-                    }
-                    // a batch that ends at a state is worth a commit only if it is large enough
-                    if batch.rows.len() >= BATCH_BYTES / 4 && sink.send(std::mem::take(&mut batch)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Some(other) => heard.take(&other),
-                None => {}
+                None => Ok(()),
+            };
+            if went_on.is_err() {
+                return Ok(None);
             }
         }
-        let code = running.wait().await.map_err(io)?;
-        let complete = heard.progress.as_deref().is_none_or(|status| status == "COMPLETE");
-        // what was read up to the last state stays, however the rest went
-        let sent = sink.send(batch).await;
-        self.judge(&what, &heard, code, &running.tail())?;
-        if !complete && sent.is_ok() {
-            return Err(self.error(
-                &what,
-                "the connector did not complete the stream; has it still got it?",
-                Remedy::Retry,
-            ));
+        running.wait().await.map_err(io).map(Some)
+    }
+}
+
+/// Rows on their way to the sink. Those up to the last state are sent with it; only a batch without any state goes open.
+struct Rows<'a> {
+    order: &'a ReadOrder,
+    sink: &'a BatchSink,
+    states: Vec<Value>,
+    batch: Batch,
+    /// Bytes and rows of the batch that the last state covers.
+    covered: Option<(usize, u64)>,
+    sent_at: tokio::time::Instant,
+}
+
+/// A slow source's rows do not wait longer than this for a batch to fill.
+const WAIT: Duration = Duration::from_secs(10);
+
+impl<'a> Rows<'a> {
+    fn new(order: &'a ReadOrder, sink: &'a BatchSink, states: Vec<Value>) -> Self {
+        Self { order, sink, states, batch: Batch::default(), covered: None, sent_at: tokio::time::Instant::now() }
+    }
+
+    async fn add(&mut self, record: &message::Record<'_>) -> Result<(), Stopped> {
+        if record.stream != self.order.stream.name {
+            return Ok(());
+        }
+        write_row(&mut self.batch.rows, self.order, &record.data);
+        self.batch.count += 1;
+        if self.batch.rows.len() < BATCH_BYTES {
+            return Ok(());
+        }
+        match self.covered {
+            Some(_) => self.send_covered().await,
+            None => self.sink.send(std::mem::take(&mut self.batch)).await,
+        }
+    }
+
+    async fn state(&mut self, state: Value) -> Result<(), Stopped> {
+        message::keep(&mut self.states, state);
+        // a full read begins anew: its states are of no use to another run
+        if self.order.how == How::Full {
+            return Ok(());
+        }
+        self.covered = Some((self.batch.rows.len(), self.batch.count));
+        if self.batch.rows.len() >= BATCH_BYTES / 4 || self.sent_at.elapsed() >= WAIT {
+            return self.send_covered().await;
         }
         Ok(())
+    }
+
+    /// Sends what the last state covers and keeps the rest.
+    async fn send_covered(&mut self) -> Result<(), Stopped> {
+        let Some((bytes, count)) = self.covered.take() else { return Ok(()) };
+        let rest =
+            Batch { rows: self.batch.rows.split_off(bytes), count: self.batch.count - count, ..Batch::default() };
+        let mut batch = std::mem::replace(&mut self.batch, rest);
+        batch.count = count;
+        batch.position = Position::After(Value::Array(self.states.clone()));
+        self.sent_at = tokio::time::Instant::now();
+        self.sink.send(batch).await
+    }
+
+    /// The end: after a good one everything counts, else what the last state covers. A receiver that is gone wants neither.
+    async fn finish(mut self, well: bool) {
+        let _ = self.send_covered().await;
+        if well {
+            let _ = self.sink.send(self.batch).await;
+        }
     }
 }
 

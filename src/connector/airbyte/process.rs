@@ -5,7 +5,7 @@
 //! killed `aam` left behind goes when the next run starts.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,8 +25,10 @@ const LINE_MAX: usize = 64 << 20;
 const TAIL_MAX: usize = 4 << 10;
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-/// Beginning of the folders' names; the process id follows.
+/// Beginning of the folders' names.
 const FOLDER: &str = "aam-connector-";
+/// The file in a folder that its process keeps locked.
+const IN_USE: &str = "in-use";
 /// What a connector sees of our environment: the rest may hold secrets of others.
 const ENVIRONMENT: [&str; 14] = [
     "PATH",
@@ -48,10 +50,14 @@ const ENVIRONMENT: [&str; 14] = [
 /// A program that runs.
 pub struct Running {
     child: Child,
+    /// Leader of the process group that its children are in too.
+    group: Option<Pid>,
     lines: BufReader<ChildStdout>,
     line: Vec<u8>,
     tail: Arc<Mutex<Vec<u8>>>,
     tail_reader: tokio::task::JoinHandle<()>,
+    /// Locked while this process lives: others do not sweep the folder.
+    _in_use: File,
     _folder: TempDir,
 }
 
@@ -59,10 +65,10 @@ impl Running {
     /// Starts `command`, then `verb`, then each file as `--name PATH`, then `more`.
     pub fn start(command: &[String], verb: &str, files: &[(&str, &Value)], more: &[String]) -> io::Result<Self> {
         sweep(&std::env::temp_dir());
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("{FOLDER}{}-", std::process::id()))
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()?;
+        let folder =
+            tempfile::Builder::new().prefix(FOLDER).permissions(fs::Permissions::from_mode(0o700)).tempdir()?;
+        let in_use = File::create(folder.path().join(IN_USE))?;
+        in_use.lock()?;
         let mut arguments: Vec<OsString> = vec![verb.into()];
         for (name, value) in files {
             let path = folder.path().join(format!("{name}.json"));
@@ -92,7 +98,8 @@ impl Running {
         let tail = Arc::new(Mutex::new(Vec::new()));
         let stderr = child.stderr.take().expect("piped");
         let tail_reader = tokio::spawn(keep_tail(stderr, Arc::clone(&tail)));
-        Ok(Self { child, lines, line: Vec::new(), tail, tail_reader, _folder: folder })
+        let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        Ok(Self { child, group, lines, line: Vec::new(), tail, tail_reader, _in_use: in_use, _folder: folder })
     }
 
     /// The next line without its end; `None` at the end. A half line of a killed program is none.
@@ -138,11 +145,12 @@ impl Running {
         String::from_utf8_lossy(&tail).trim().to_owned()
     }
 
-    /// The whole group: a wrapper's children too.
+    /// The whole group: a wrapper's children too, also when the wrapper itself has ended. A group's number is not given
+    /// away while one of it lives.
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+        if let Some(group) = self.group {
             // gone already is as good
-            let _ = kill_process_group(pid, signal);
+            let _ = kill_process_group(group, signal);
         }
     }
 }
@@ -164,23 +172,22 @@ async fn keep_tail(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<Vec<u8>>>) 
     }
 }
 
-/// Removes folders whose process is gone.
+/// Removes folders that nobody uses any more.
 fn sweep(temp: &Path) {
     for folder in fs::read_dir(temp).into_iter().flatten().flatten() {
-        let name = folder.file_name();
-        let pid = name.to_str().and_then(|n| n.strip_prefix(FOLDER)?.split('-').next()?.parse::<i32>().ok());
-        let alive = |pid| Pid::from_raw(pid).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok());
-        if pid.is_some_and(|pid| !alive(pid)) {
+        let left = folder.file_name().to_str().is_some_and(|name| name.starts_with(FOLDER))
+            && File::open(folder.path().join(IN_USE)).is_ok_and(|file| file.try_lock().is_ok());
+        if left {
             // another user's cannot be removed, and need not be
             let _ = fs::remove_dir_all(folder.path());
         }
     }
 }
 
-/// Whether the program can be found: as a path, or in the folders of `PATH`.
+/// Whether the program can be found: as an absolute path, or in the folders of `PATH`.
 pub fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(|path| path.is_file());
+        return Some(PathBuf::from(program)).filter(|path| path.is_absolute() && path.is_file());
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())

@@ -23,7 +23,7 @@ const CREATE: &str = "
         schema_name text NOT NULL, table_name text NOT NULL,
         connection uuid NOT NULL, namespace text, stream text NOT NULL,
         job bigint NOT NULL, finished boolean NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL,
-        state jsonb, generation bigint NOT NULL, last_raw_id uuid, mark uuid, indexed boolean NOT NULL, columns jsonb NOT NULL,
+        state jsonb, generation bigint NOT NULL, last_raw_id uuid, mark uuid, open_job bigint NOT NULL, indexed boolean NOT NULL, columns jsonb NOT NULL,
         PRIMARY KEY (schema_name, table_name))";
 
 /// What is known of a landing table.
@@ -47,6 +47,8 @@ pub struct Entry {
     pub last_raw_id: Option<Uuid>,
     /// The greatest raw id when the source was read up to `state`: rows of the job beyond it are read again after a cut.
     pub mark: Option<Uuid>,
+    /// The first job that may have landed rows beyond it.
+    pub open_job: i64,
     /// Whether the table has its indexes.
     pub indexed: bool,
     /// Field → column.
@@ -65,6 +67,7 @@ impl FromRow<'_, sqlx::postgres::PgRow> for Entry {
             generation: row.try_get("generation")?,
             last_raw_id: row.try_get("last_raw_id")?,
             mark: row.try_get("mark")?,
+            open_job: row.try_get("open_job")?,
             indexed: row.try_get("indexed")?,
             columns: row.try_get::<Json<Vec<Column>>, _>("columns")?.0,
         })
@@ -85,7 +88,7 @@ pub async fn exists(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 /// The table's entry.
 pub async fn load(db: &mut PgConnection, table: &TableName) -> Result<Option<Entry>, sqlx::Error> {
-    let sql = "SELECT connection, job, finished, rows, bytes, state, generation, last_raw_id, mark, indexed, columns
+    let sql = "SELECT connection, job, finished, rows, bytes, state, generation, last_raw_id, mark, open_job, indexed, columns
                FROM airbyte_internal.aam_engine_state WHERE schema_name = $1 AND table_name = $2";
     sqlx::query_as(sql).bind(&table.schema).bind(&table.name).fetch_optional(db).await
 }
@@ -97,7 +100,7 @@ pub async fn find(
     stream: &StreamName,
 ) -> Result<Option<(TableName, Entry)>, sqlx::Error> {
     let sql =
-        "SELECT connection, job, finished, rows, bytes, state, generation, last_raw_id, mark, indexed, columns, table_name
+        "SELECT connection, job, finished, rows, bytes, state, generation, last_raw_id, mark, open_job, indexed, columns, table_name
                FROM airbyte_internal.aam_engine_state
                WHERE schema_name = $1 AND stream = $2 AND namespace IS NOT DISTINCT FROM $3";
     let row = sqlx::query(sql).bind(schema).bind(&stream.name).bind(&stream.namespace).fetch_optional(db).await?;
@@ -117,13 +120,13 @@ pub async fn save(
 ) -> Result<(), sqlx::Error> {
     let sql = "
         INSERT INTO airbyte_internal.aam_engine_state (schema_name, table_name, connection, namespace, stream, job,
-            finished, rows, bytes, state, generation, last_raw_id, mark, indexed, columns)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            finished, rows, bytes, state, generation, last_raw_id, mark, open_job, indexed, columns)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         ON CONFLICT (schema_name, table_name) DO UPDATE SET
             connection = excluded.connection, namespace = excluded.namespace, stream = excluded.stream,
             job = excluded.job, finished = excluded.finished, rows = excluded.rows, bytes = excluded.bytes,
             state = excluded.state, generation = excluded.generation, last_raw_id = excluded.last_raw_id,
-            mark = excluded.mark, indexed = excluded.indexed, columns = excluded.columns";
+            mark = excluded.mark, open_job = excluded.open_job, indexed = excluded.indexed, columns = excluded.columns";
     sqlx::query(sql)
         .bind(&table.schema)
         .bind(&table.name)
@@ -138,6 +141,7 @@ pub async fn save(
         .bind(entry.generation)
         .bind(entry.last_raw_id)
         .bind(entry.mark)
+        .bind(entry.open_job)
         .bind(entry.indexed)
         .bind(Json(&entry.columns))
         .execute(db)

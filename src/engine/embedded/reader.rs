@@ -57,7 +57,10 @@ impl Landing for EmbeddedEngine {
         };
         // the one statement takes its snapshot after it has its lock: it never sees a swapped table as empty
         let sql = page(&table, &entry.columns);
+        // what a job landed behind its last position, before it was cut off, may be taken out again
+        let open = (!entry.finished).then(|| entry.mark.map(|mark| mark.to_string()).unwrap_or_default());
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).bind(&mark.raw_id).bind(i64::from(limit));
+        let query = query.bind(open).bind(entry.open_job).bind(entry.job);
         let rows = query.fetch_all(&pool).await.map_err(wrong)?;
         let rows = rows.iter().map(row).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         let done = rows.len() < usize::try_from(limit).unwrap_or(usize::MAX);
@@ -125,7 +128,10 @@ fn page(table: &TableName, columns: &[Column]) -> String {
     format!(
         "SELECT _airbyte_raw_id, _airbyte_extracted_at, coalesce((_airbyte_meta ->> 'sync_id')::bigint, 0), \
                 '{{' || array_to_string(ARRAY[{parts}]::text[], ',') || '}}' \
-         FROM {} WHERE _airbyte_raw_id COLLATE \"C\" > $1 ORDER BY _airbyte_raw_id COLLATE \"C\" LIMIT $2",
+         FROM {} WHERE _airbyte_raw_id COLLATE \"C\" > $1 \
+             AND ($3::text IS NULL OR _airbyte_raw_id COLLATE \"C\" <= $3 \
+                  OR coalesce((_airbyte_meta ->> 'sync_id')::bigint, 0) NOT BETWEEN $4 AND $5) \
+         ORDER BY _airbyte_raw_id COLLATE \"C\" LIMIT $2",
         table.sql()
     )
 }

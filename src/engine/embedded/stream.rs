@@ -213,8 +213,11 @@ impl StreamSync<'_> {
         };
         let incremental =
             matches!(self.stream.mode, StreamMode::IncrementalAppend | StreamMode::IncrementalAppendDedup);
-        // a table that a person dropped, and one taken over, begin anew
-        if !incremental || !there || entry.connection != self.connection {
+        let unswapped =
+            !table::existing(db, &names::temporary(self.table)).await.map_err(|e| self.wrong(&e))?.is_empty();
+        // a table that a person dropped, and one taken over, begin anew; so does one whose last position lies in rows that
+        // were never swapped in
+        if !incremental || !there || entry.connection != self.connection || (unswapped && !entry.finished) {
             entry.state = None;
         }
         entry.indexed &= there;
@@ -222,7 +225,7 @@ impl StreamSync<'_> {
         (entry.connection, entry.job, entry.finished, entry.rows, entry.bytes) =
             (self.connection, self.job, false, 0, 0);
         if was_finished {
-            entry.mark = entry.last_raw_id;
+            (entry.mark, entry.open_job) = (entry.last_raw_id, self.job);
         }
         if self.stream.mode == StreamMode::FullRefreshOverwrite {
             entry.generation += 1;
@@ -252,6 +255,7 @@ impl StreamSync<'_> {
             generation,
             last_raw_id: last,
             mark: last,
+            open_job: self.job,
             indexed: false,
             columns: Vec::new(),
         })
@@ -313,8 +317,13 @@ impl StreamSync<'_> {
             return Ok(());
         }
         let mark = entry.mark.map(|mark| mark.to_string()).unwrap_or_default();
-        let sql = format!("DELETE FROM {} WHERE _airbyte_raw_id COLLATE \"C\" > $1", table.sql());
-        let gone = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(mark).execute(db).await?.rows_affected();
+        // never more than what this engine landed since: other rows may lie in a table that was taken over
+        let sql = format!(
+            "DELETE FROM {} WHERE _airbyte_raw_id COLLATE \"C\" > $1 AND (_airbyte_meta ->> 'sync_id')::bigint BETWEEN $2 AND $3",
+            table.sql()
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(mark).bind(entry.open_job).bind(self.job);
+        let gone = query.execute(db).await?.rows_affected();
         entry.rows = (entry.rows - i64::try_from(gone).unwrap_or(0)).max(0);
         if entry.rows == 0 {
             entry.bytes = 0;
@@ -329,7 +338,7 @@ impl StreamSync<'_> {
             let mut tx = db.begin().await?;
             let mut entry = prepared.entry.clone();
             self.take_out_open_rows(&mut tx, &prepared.target, &mut entry).await?;
-            entry.mark = entry.last_raw_id;
+            (entry.mark, entry.open_job) = (entry.last_raw_id, self.job);
             ledger::save(&mut tx, self.table, &self.stream.name, &entry).await?;
             tx.commit().await
         };

@@ -9,7 +9,7 @@ use aam::ports::{EngineRead, EngineWrite, JobState, Remedy};
 use aam::spec::StreamMode::{self, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 use serde_json::{Value, json};
 
-use super::harness::{Bench, handle, lines};
+use super::harness::{Bench, handle, lines, run};
 
 /// Emits the rows `at`..`total`, a state after every `every`; what the settings say may go wrong does.
 const CONNECTOR: &str = r#"#!/bin/sh
@@ -30,6 +30,10 @@ case $verb:$wrong in
   check:*) echo '{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED","message":null}}' ;;
   discover:nothing) ;;
   discover:*) echo '{"type":"CATALOG","catalog":{"streams":[{"name":"things","namespace":null,"supported_sync_modes":["full_refresh","incremental"],"source_defined_cursor":true,"default_cursor_field":["id"],"source_defined_primary_key":[["id"]],"json_schema":{"properties":{"id":{"type":"integer"},"name":{"type":["string","null"]},"big":{"type":["null","number"]},"deep":{"type":"object","properties":{"a":{"type":"string"}}}}}}]}}' ;;
+  read:orphan) sleep 1000 >/dev/null 2>&1 & echo $! >"$here/child"; exit 1 ;;
+  read:garbled)
+    echo '{"type": "RECORD", "record": {"stream": "things", "data": {"id": NaN}, "emitted_at": 1}}'
+    echo '{"type":"STATE","state":{"type":"STREAM","stream":{"stream_descriptor":{"name":"things"},"stream_state":{"at":1}}}}' ;;
   read:hang) sleep 1000 & echo $! >"$here/child"; wait ;;
   read:*)
     at=$(sed -n 's/.*"at":\([0-9]*\).*/\1/p' "$state"); total=$(setting total); every=$(setting every); die=$(setting die)
@@ -113,18 +117,15 @@ async fn secrets_lie_in_a_closed_folder_that_goes() {
 
 #[tokio::test]
 async fn what_a_killed_process_left_is_swept() {
-    let gone = {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = child.id();
-        child.wait().unwrap();
-        pid
-    };
-    let left = std::env::temp_dir().join(format!("aam-connector-{gone}-left"));
-    std::fs::create_dir_all(&left).unwrap();
+    let left = tempfile::Builder::new().prefix("aam-connector-").tempdir().unwrap().keep();
+    let used = tempfile::Builder::new().prefix("aam-connector-").tempdir().unwrap();
+    std::fs::write(left.join("in-use"), "").unwrap();
+    let in_use = std::fs::File::create(used.path().join("in-use")).unwrap();
+    in_use.lock().unwrap();
     let program = Program::new();
     let bench = program.bench(json!({})).await;
     bench.engine.check(&bench.source_handle).await.unwrap();
-    assert!(!left.exists());
+    assert!(!left.exists() && used.path().exists());
 }
 
 #[tokio::test]
@@ -165,7 +166,7 @@ async fn only_programs_that_the_settings_name_are_run() {
     source x: the program /bin/rm may not be run: add it to `[engine] commands` in config/aam.toml of this machine
     source x: `command` is empty
     source x: `command` must be a list of texts
-    source x: there is no program no-such-program on this machine; install the connector first
+    source x: there is no program no-such-program on this machine: write its whole path, or install it where PATH leads
     ");
     assert!(program.noted("env").is_empty(), "nothing ran");
 }
@@ -210,6 +211,61 @@ async fn an_incomplete_stream_is_a_failure_and_keeps_its_rows() {
 }
 
 #[tokio::test]
+async fn a_source_that_delivers_little_at_a_time_gets_on() {
+    let program = Program::new();
+    let mut bench = program.bench(json!({"total": 100, "every": 10, "die": 45})).await;
+    let id = bench.configure(vec![bench.stream("things", IncrementalAppend).await]).await;
+    assert_eq!(bench.sync(&id).await.state, JobState::Failed);
+    assert_eq!(lines(&bench.landing, SUMS).await, "40 40 40 40", "up to the last state");
+    program.set(&mut bench, json!({"total": 100, "every": 10, "die": 85}));
+    assert_eq!(bench.sync(&id).await.state, JobState::Failed);
+    assert_eq!(lines(&bench.landing, SUMS).await, "80 80 80 80");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_never_passed_over() {
+    let program = Program::new();
+    let bench = program.bench(json!({"wrong": "garbled"})).await;
+    let id = bench.configure(vec![bench.stream("things", IncrementalAppend).await]).await;
+    let job = bench.sync(&id).await;
+    assert_eq!(job.state, JobState::Failed);
+    insta::assert_snapshot!(job.error.unwrap(), @"reading stream things of source things: a record or state is no JSON (column 66)");
+}
+
+#[tokio::test]
+async fn a_child_that_outlives_its_connector_is_killed() {
+    let program = Program::new();
+    let bench = program.bench(json!({"wrong": "orphan"})).await;
+    let id = bench.configure(vec![bench.stream("things", FullRefreshOverwrite).await]).await;
+    bench.sync(&id).await;
+    gone(&PathBuf::from("/proc").join(program.noted("child").trim())).await;
+}
+
+/// Rows of a killed job that lie behind its position are not read, and go when the next job begins.
+#[tokio::test]
+async fn open_rows_of_a_killed_job_are_neither_read_nor_doubled() {
+    let program = Program::new();
+    let mut bench = program.bench(json!({"total": 20, "every": 10})).await;
+    let id = bench.configure(vec![bench.stream("things", IncrementalAppend).await]).await;
+    bench.sync_ok(&id).await;
+    // as kill -9 leaves it between two batches: five more rows, no position behind them
+    run(
+        &bench.landing,
+        "INSERT INTO things SELECT 'ffffffff-ffff-7fff-bfff-ffffffffff0' || id, _airbyte_extracted_at,
+             jsonb_set(_airbyte_meta, '{sync_id}', '2'), _airbyte_generation_id, big, deep, id + 100, name
+         FROM things WHERE id < 6;
+         UPDATE airbyte_internal.aam_engine_state SET job = 2, open_job = 2, finished = false,
+             last_raw_id = 'ffffffff-ffff-7fff-bfff-ffffffffff05'",
+    )
+    .await;
+    assert_eq!(bench.landed("things", 100).await.len(), 20);
+    program.set(&mut bench, json!({"total": 30, "every": 10}));
+    run(&bench.registry, "SELECT setval(pg_get_serial_sequence('aam_engine.jobs', 'id'), 2)").await;
+    bench.sync_ok(&id).await;
+    assert_eq!(lines(&bench.landing, "SELECT count(*) || ' ' || max(id) FROM things").await, "30 30");
+}
+
+#[tokio::test]
 async fn a_stop_kills_it_with_its_children() {
     let program = Program::new();
     let bench = program.bench(json!({"wrong": "hang"})).await;
@@ -224,6 +280,10 @@ async fn a_stop_kills_it_with_its_children() {
     };
     assert!(child.exists());
     bench.engine.shutdown().await;
+    gone(&child).await;
+}
+
+async fn gone(child: &Path) {
     for _ in 0..200 {
         if !child.exists() || std::fs::read_to_string(child.join("stat")).is_ok_and(|stat| stat.contains(") Z ")) {
             return;
