@@ -198,25 +198,24 @@ fn family(kind: ObjectKind) -> (&'static str, &'static str) {
 impl Airbyte {
     /// All workspaces.
     pub async fn workspaces(&self) -> Result<Vec<Workspace>, ApiError> {
-        if !self.client.instance().await?.public {
-            let body = json!({"organizationId": Uuid::nil(), "pagination": {"pageSize": PAGE, "rowOffset": 0}});
-            let read = Kind::Read;
+        let page = async |offset: usize| {
+            if self.client.instance().await?.public {
+                let query = [("limit", PAGE.to_string()), ("offset", offset.to_string())];
+                let found: Value =
+                    self.client.public(Kind::Read, reqwest::Method::GET, "/workspaces", &query, None).await?;
+                return list("data", found, "GET /public/workspaces");
+            }
+            let body = json!({"organizationId": Uuid::nil(), "pagination": {"pageSize": PAGE, "rowOffset": offset}});
             let found: Result<Value, _> =
-                self.client.config(read, "/v1/workspaces/list_by_organization_id", &body).await;
+                self.client.config(Kind::Read, "/v1/workspaces/list_by_organization_id", &body).await;
             let found = match found {
-                // up to 1.6
+                // up to 1.6 there is a list without pages: the second page brings nothing new
                 Err(e) if e.fate == Fate::Answered(404) => {
-                    self.client.config(read, "/v1/workspaces/list", &json!({})).await?
+                    self.client.config(Kind::Read, "/v1/workspaces/list", &json!({})).await?
                 }
                 other => other?,
             };
-            return list("workspaces", found, "POST /v1/workspaces");
-        }
-        let page = async |offset: usize| {
-            let query = [("limit", PAGE.to_string()), ("offset", offset.to_string())];
-            let found: Value =
-                self.client.public(Kind::Read, reqwest::Method::GET, "/workspaces", &query, None).await?;
-            list("data", found, "GET /public/workspaces")
+            list("workspaces", found, "POST /v1/workspaces")
         };
         pages(page, |w: &Workspace| w.workspace_id).await
     }
