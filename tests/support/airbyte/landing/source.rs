@@ -1,0 +1,41 @@
+//! Reads a table's rows as JSON, all or those beyond the cursor.
+
+use serde_json::Value;
+
+use super::super::discover::connect;
+use super::Load;
+use super::table::{ident, literal};
+
+/// The rows, and the greatest value of the cursor among them.
+pub async fn read(
+    settings: &Value,
+    load: &Load,
+    limit: Option<u64>,
+) -> Result<(Vec<String>, Option<String>), sqlx::Error> {
+    let schema = load.key.0.as_deref().unwrap_or("public");
+    let fields = load.stream["jsonSchema"]["properties"].as_object().into_iter().flatten().map(|(name, _)| ident(name));
+    let mut columns = fields.collect::<Vec<_>>().join(", ");
+    if columns.is_empty() {
+        columns = "NULL AS nothing".into();
+    }
+    let incremental = load.config["syncMode"] == "incremental";
+    // a source that defines its cursor goes by row versions
+    let cursor = load.cursor().map_or_else(|| "xmin::text::bigint".to_owned(), ident);
+    let mut sql = format!("SELECT {cursor}::text AS at, {columns} FROM {}.{}", ident(schema), ident(&load.key.1));
+    if incremental {
+        if let Some(seen) = &load.before.cursor {
+            sql += &format!(" WHERE {cursor} > {}", literal(seen));
+        }
+        sql += &format!(" ORDER BY {cursor} NULLS FIRST");
+    }
+    if let Some(limit) = limit {
+        sql += &format!(" LIMIT {limit}");
+    }
+    let sql = format!("SELECT (to_jsonb(t) - 'at')::text, t.at FROM ({sql}) t");
+    let pool = connect(settings).await?;
+    let rows: Vec<(String, Option<String>)> =
+        sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_all(&pool).await?;
+    pool.close().await;
+    let last = rows.iter().rev().find_map(|(_, at)| at.clone()).filter(|_| incremental);
+    Ok((rows.into_iter().map(|(row, _)| row).collect(), last))
+}
