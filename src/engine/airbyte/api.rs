@@ -19,8 +19,10 @@ use crate::ports::ObjectKind;
 const PAGE: usize = 100;
 /// More pages than any installation has: a list that goes on for longer goes in circles.
 const PAGES_MAX: usize = 10_000;
-/// How often a command is asked for its status.
-const POLL: Duration = Duration::from_secs(2);
+/// When a command is first asked for its status again; then ever later, up to [`POLL_MAX`].
+const POLL_MIN: Duration = Duration::from_millis(100);
+/// How often a long command is asked for its status.
+const POLL_MAX: Duration = Duration::from_secs(2);
 
 /// An answer as it came, with what this version knows of it read out.
 #[derive(Debug, Clone)]
@@ -348,6 +350,7 @@ impl Airbyte {
         let run = json!({"id": id, "actor_id": source});
         self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;
         let began = tokio::time::Instant::now();
+        let mut pause = POLL_MIN;
         let body = json!({ "id": id });
         loop {
             let answer: Value = self.client.config(Kind::Read, "/v1/commands/status", &body).await?;
@@ -358,8 +361,9 @@ impl Airbyte {
                     let why = "the discover still runs; its result is looked for at the next look";
                     return Err(ApiError::new("POST /v1/commands/status", Fate::Unknown, why).into());
                 }
-                _ => tokio::time::sleep(POLL).await,
+                _ => tokio::time::sleep(pause).await,
             }
+            pause = (pause * 2).min(POLL_MAX);
         }
         let answer: Value = self.client.config(Kind::Read, "/v1/commands/output/discover", &body).await?;
         discovered(&answer, &answer)
