@@ -97,7 +97,7 @@ fn path_is_leaf(fields: &BTreeMap<Vec<String>, Value>, path: &[String]) -> bool 
 fn fields(schema: &Value) -> BTreeMap<Vec<String>, Value> {
     fn walk(schema: &Value, path: &[String], into: &mut BTreeMap<Vec<String>, Value>) {
         for (name, below) in schema["properties"].as_object().into_iter().flatten() {
-            let path = [path, &[name.clone()]].concat();
+            let path = [path, std::slice::from_ref(name)].concat();
             walk(below, &path, into);
             into.insert(path, sorted_type(below));
         }

@@ -104,6 +104,11 @@ impl Standin {
         self.edit(|state| state.conduct(source).discovers)
     }
 
+    /// Whether Airbyte's documents are at hand.
+    pub fn has_contract(&self) -> bool {
+        contract::Contract::get().is_some()
+    }
+
     /// What broke the contract so far; forgotten by that.
     pub fn violations(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.violations())

@@ -26,7 +26,8 @@ pub fn check(expression: &str, zone: &str, is_public: bool) -> Result<(), Troubl
         return refuse("cron-validation/invalid-expression", why);
     }
     for (part, (name, least, most)) in parts.iter().zip(PARTS) {
-        if !part.split(',').all(|piece| is_good(piece, least, most)) {
+        let named = matches!(name, "month" | "day of week");
+        if !part.split(',').all(|piece| is_good(piece, least, most, named)) {
             return refuse("cron-validation/invalid-expression", format!("'{part}' is no valid {name}"));
         }
     }
@@ -43,13 +44,13 @@ pub fn check(expression: &str, zone: &str, is_public: bool) -> Result<(), Troubl
     Ok(())
 }
 
-/// `*`, `?`, `5`, `1-5`, `*/10`, `0/15`, `L`, `15W`, `6#3`, `MON`, `JAN-MAR`.
-fn is_good(piece: &str, least: u32, most: u32) -> bool {
+/// `*`, `?`, `5`, `1-5`, `*/10`, `0/15`, `L`, `15W`, `6#3`; `MON`, `JAN-MAR` where there are names.
+fn is_good(piece: &str, least: u32, most: u32, named: bool) -> bool {
     let (range, step) = piece.split_once('/').map_or((piece, None), |(range, step)| (range, Some(step)));
     if step.is_some_and(|step| step.parse::<u32>().is_err()) {
         return false;
     }
-    let word = |text: &str| text.len() == 3 && text.chars().all(|c| c.is_ascii_alphabetic());
+    let word = |text: &str| named && text.len() == 3 && text.chars().all(|c| c.is_ascii_alphabetic());
     let number = |text: &str| word(text) || text.parse::<u32>().is_ok_and(|n| (least..=most).contains(&n));
     let special = |text: &str| {
         let text = text.trim_end_matches(['L', 'W']);

@@ -133,7 +133,8 @@ pub async fn land(load: &Load, limit: Option<u64>) -> Result<Landed, sqlx::Error
         bytes,
         progress: Progress { cursor: cursor.or(load.before.cursor.take()), generation: load.before.generation },
     };
-    let Some(settings) = &load.destination else { return Ok(landed) };
+    // other connectors only play at it
+    let (Some(_), Some(settings)) = (&load.source, &load.destination) else { return Ok(landed) };
     let pool = connect(settings).await?;
     let page = format!("[{}]", rows.join(","));
     // a replacement that broke off leaves the table as it was

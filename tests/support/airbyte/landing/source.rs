@@ -6,6 +6,9 @@ use super::super::discover::connect;
 use super::Load;
 use super::table::{ident, literal};
 
+/// The name of the cursor's value beside the columns.
+const AT: &str = "_stand_in_at";
+
 /// The rows, and the greatest value of the cursor among them.
 pub async fn read(
     settings: &Value,
@@ -13,15 +16,19 @@ pub async fn read(
     limit: Option<u64>,
 ) -> Result<(Vec<String>, Option<String>), sqlx::Error> {
     let schema = load.key.0.as_deref().unwrap_or("public");
-    let fields = load.stream["jsonSchema"]["properties"].as_object().into_iter().flatten().map(|(name, _)| ident(name));
+    let fields = load.stream["jsonSchema"]["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| format!("s.{}", ident(name)));
     let mut columns = fields.collect::<Vec<_>>().join(", ");
     if columns.is_empty() {
         columns = "NULL AS nothing".into();
     }
     let incremental = load.config["syncMode"] == "incremental";
     // a source that defines its cursor goes by row versions
-    let cursor = load.cursor().map_or_else(|| "xmin::text::bigint".to_owned(), ident);
-    let mut sql = format!("SELECT {cursor}::text AS at, {columns} FROM {}.{}", ident(schema), ident(&load.key.1));
+    let cursor = load.cursor().map_or_else(|| "s.xmin::text::bigint".to_owned(), |c| format!("s.{}", ident(c)));
+    let mut sql = format!("SELECT {cursor}::text AS {AT}, {columns} FROM {}.{} s", ident(schema), ident(&load.key.1));
     if incremental {
         if let Some(seen) = &load.before.cursor {
             sql += &format!(" WHERE {cursor} > {}", literal(seen));
@@ -31,7 +38,7 @@ pub async fn read(
     if let Some(limit) = limit {
         sql += &format!(" LIMIT {limit}");
     }
-    let sql = format!("SELECT (to_jsonb(t) - 'at')::text, t.at FROM ({sql}) t");
+    let sql = format!("SELECT (to_jsonb(t) - '{AT}')::text, t.{AT} FROM ({sql}) t");
     let pool = connect(settings).await?;
     let rows: Vec<(String, Option<String>)> =
         sqlx::query_as(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_all(&pool).await?;
