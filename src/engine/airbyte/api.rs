@@ -373,7 +373,11 @@ impl Airbyte {
     pub async fn connections(&self, workspace: Uuid) -> Result<Vec<Kept<Connection>>, ApiError> {
         let path = "/v1/connections/list";
         let found: Value = self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await?;
-        list("connections", found, path)
+        let mut all: Vec<Kept<Connection>> = list("connections", found, path)?;
+        // one that comes twice is not two
+        let mut seen = BTreeSet::new();
+        all.retain(|connection| seen.insert(connection.known.connection_id));
+        Ok(all)
     }
 
     /// A connection by id; `None` if it is deleted.

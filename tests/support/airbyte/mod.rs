@@ -12,7 +12,7 @@ mod catalog;
 mod config_api;
 pub mod connections;
 mod contract;
-mod definitions;
+pub mod definitions;
 mod diff;
 mod discover;
 pub mod faults;
@@ -37,7 +37,6 @@ use log::Entry;
 use server::Shared;
 use state::State;
 
-pub use definitions::MASK;
 pub use version::Version;
 
 /// A running stand-in; it ends when it is dropped.

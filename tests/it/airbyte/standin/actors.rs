@@ -4,7 +4,7 @@ use aam::engine::airbyte::api::RunError;
 use serde_json::json;
 
 use super::*;
-use crate::standin::MASK;
+use crate::standin::definitions::MASK;
 
 const SALESFORCE: &str = "airbyte/source-salesforce";
 

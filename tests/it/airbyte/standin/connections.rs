@@ -265,6 +265,22 @@ async fn an_update_without_skip_reset_can_clear_data() {
 }
 
 #[tokio::test]
+async fn a_person_makes_edits_and_stops_connections_with_the_web_page() {
+    let bench = Bench::new("1.8").await;
+    let draft = bench.draft("full_refresh", "append").await;
+    let made = bench.post("/v1/web_backend/connections/create", draft).await.unwrap();
+    let id = &made["connectionId"];
+    assert_eq!(made["source"]["sourceId"], json!(bench.source));
+    let stop = json!({"connectionId": id, "name": "by hand", "status": "inactive"});
+    bench.post("/v1/web_backend/connections/update", stop).await.unwrap();
+    let seen = bench.api.connections(bench.workspace).await.unwrap();
+    assert_eq!((seen[0].known.name.as_str(), seen[0].known.status.as_str()), ("by hand", "inactive"));
+    bench.standin.edit(|s| s.connections[0].prefix = "edited_".into());
+    assert_eq!(live(&bench, seen[0].known.connection_id).await["prefix"], "edited_");
+    bench.finish();
+}
+
+#[tokio::test]
 async fn our_update_never_starts_a_job() {
     let bench = Bench::new("1.8").await;
     let id = bench.connection("full_refresh", "append").await;

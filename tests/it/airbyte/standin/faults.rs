@@ -105,6 +105,9 @@ async fn a_list_repeats_or_misses_an_item() {
     bench.standin.script(LIST, When::Nth(2), Fault::MissingItem(0));
     assert_eq!((bench.list().await.unwrap(), bench.list().await.unwrap()), (1, 0), "what comes twice counts once");
     assert_eq!(bench.list().await.unwrap(), 1);
+    bench.connection("full_refresh", "append").await;
+    bench.standin.script("POST /v1/connections/list", When::Always, Fault::RepeatItem);
+    assert_eq!(bench.api.connections(bench.workspace).await.unwrap().len(), 1);
     bench.finish();
 }
 

@@ -203,3 +203,27 @@ async fn workspaces_are_read_to_the_last_page_whichever_api_there_is() {
     assert_eq!(api.workspaces().await.unwrap().len(), 206);
     bench.finish();
 }
+
+#[tokio::test]
+async fn the_log_tells_reads_from_writes() {
+    let bench = Bench::new("1.8").await;
+    bench.api.workspaces().await.unwrap();
+    bench.api.definitions(SOURCE, bench.workspace).await.unwrap();
+    bench.api.actors(SOURCE, bench.workspace).await.unwrap();
+    bench.api.check(SOURCE, bench.source).await.unwrap();
+    bench.api.discover(bench.source).await.unwrap();
+    bench.api.connections(bench.workspace).await.unwrap();
+    assert_eq!(bench.standin.writes(), Vec::<String>::new());
+    let id = bench.connection("full_refresh", "append").await;
+    bench.api.jobs(id, 1).await.unwrap();
+    bench.api.update_connection(json!({"connectionId": id, "name": "x"})).await.unwrap();
+    bench.api.delete(ObjectKind::Connection, id).await.unwrap();
+    bench.public(Method::DELETE, &format!("/sources/{}", bench.source), None).await.unwrap();
+    insta::assert_snapshot!(bench.standin.writes().join("\n").replace(&bench.source.to_string(), "<source>"), @"
+    POST /v1/connections/create
+    POST /v1/web_backend/connections/update
+    POST /v1/connections/delete
+    DELETE /public/v1/sources/<source>
+    ");
+    bench.finish();
+}

@@ -201,6 +201,11 @@ pub async fn answer_web_backend(shared: &Arc<Shared>, call: &Call, verb: &str) -
             let items: Result<Vec<Value>, _> = all.into_iter().map(|c| web_item(&state, c)).collect();
             Ok(Answer::ok(json!({"connections": items?, "page_size": page, "num_connections": count})))
         }
+        "connections/create" => {
+            let mut state = shared.state();
+            let id = connections::create(&mut state, &call.body)?;
+            Ok(Answer::ok(web_read(&state, state.connection(id)?)?))
+        }
         "connections/update" => web_update(shared, call),
         _ => Err(Trouble::NoSuchCall),
     }
