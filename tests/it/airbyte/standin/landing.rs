@@ -193,3 +193,35 @@ async fn a_merge_refresh_raises_the_generation_and_a_clear_empties_the_table() {
         pipe.bench.finish();
     }
 }
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_is_null_with_a_reason_and_a_column_that_is_gone_is_null() {
+    for (version, reason) in [("3.0.6", "DESTINATION_SERIALIZATION_ERROR"), ("2.4.0", "DESTINATION_TYPECAST_ERROR")] {
+        let pipe = Pipe::new(version, "full_refresh", "overwrite").await;
+        pipe.change(
+            "ALTER TABLE users ALTER score TYPE text; UPDATE users SET score = 'many' WHERE id = 1;
+            ALTER TABLE users DROP name",
+        )
+        .await;
+        assert_eq!(pipe.sync().await, 2);
+        let sql =
+            "SELECT format('%s %s %s %s', id, name, score, _airbyte_meta -> 'changes') FROM landed.users ORDER BY id";
+        let nulled = format!(r#"{{"field": "score", "change": "NULLED", "reason": "{reason}"}}"#);
+        let rows = lines(&pipe.to, sql).await.replace(&nulled, "<nulled>");
+        assert_eq!(rows, "1   [<nulled>]\n2   []");
+        pipe.bench.finish();
+    }
+}
+
+#[tokio::test]
+async fn a_view_lands_below_the_prefix_in_the_sources_namespace() {
+    let pipe = Pipe::new("3.0.6", "full_refresh", "overwrite").await;
+    pipe.change("CREATE VIEW seen AS SELECT 7 AS one").await;
+    let (catalog, id) = pipe.bench.entries("full_refresh", "overwrite").await;
+    let update = json!({"connectionId": pipe.connection, "syncCatalog": catalog, "sourceCatalogId": id,
+        "namespaceDefinition": "customformat", "namespaceFormat": "from_${SOURCE_NAMESPACE}", "prefix": "crm_"});
+    pipe.bench.api.update_connection(update).await.unwrap();
+    assert_eq!(pipe.sync().await, 3);
+    assert_eq!(lines(&pipe.to, "SELECT one::text FROM from_public.crm_seen").await, "7");
+    pipe.bench.finish();
+}

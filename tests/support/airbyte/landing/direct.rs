@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use super::table::{Column, Table, columns, each, ident, literal, record, run};
+use super::table::{Column, FITS, Table, columns, each, ident, literal, meta, run, value};
 use super::{Load, Mode, names};
 
 const META: &str = "_airbyte_raw_id varchar NOT NULL, _airbyte_extracted_at timestamptz NOT NULL, \
@@ -101,16 +101,16 @@ fn long(ty: &str) -> &str {
 }
 
 async fn insert(pool: &PgPool, table: &Table, load: &Load, columns: &[Column], page: &str) -> Result<(), sqlx::Error> {
+    run(pool, FITS).await?;
     let sql = format!(
         "INSERT INTO {} ({META_NAMES}{}) SELECT gen_random_uuid()::text, date_trunc('milliseconds', clock_timestamp()), \
-         '{{\"sync_id\": {}, \"changes\": []}}'::jsonb, {}{} FROM jsonb_to_recordset({}::jsonb) AS {}",
+         {}, {}{} FROM jsonb_array_elements({}::jsonb) AS r",
         table.sql(),
         each(columns, |c| ident(&c.name)),
-        load.sync_id,
+        meta(columns, "r", &load.sync_id.to_string(), "DESTINATION_SERIALIZATION_ERROR"),
         load.before.generation,
-        each(columns, |c| format!("x.{}", ident(&c.field))),
+        each(columns, |c| value(c, "r")),
         literal(page),
-        record(columns)
     );
     run(pool, &sql).await
 }

@@ -65,12 +65,34 @@ pub fn columns(load: &Load) -> Vec<Column> {
     properties.map(column).collect()
 }
 
-/// `x("field" type, …)`, for `jsonb_to_record`.
-pub fn record(columns: &[Column]) -> String {
-    // a record needs a column, even if the stream has none
-    let none = columns.is_empty().then(|| "nothing text".to_owned());
-    let all = columns.iter().map(|c| format!("{} {}", ident(&c.field), c.ty)).chain(none);
-    format!("x({})", all.collect::<Vec<_>>().join(", "))
+/// Defines, for this session, a function that tells whether a text can be read as a type.
+pub const FITS: &str = "CREATE OR REPLACE FUNCTION pg_temp.fits(value text, type text) RETURNS boolean LANGUAGE plpgsql AS \
+    $$ BEGIN EXECUTE format('SELECT %L::%s', value, type); RETURN true; EXCEPTION WHEN OTHERS THEN RETURN false; END $$";
+
+/// The value of a column in the record `doc`; what does not fit its type is NULL.
+pub fn value(column: &Column, doc: &str) -> String {
+    let (field, ty) = (literal(&column.field), column.ty);
+    match ty {
+        "jsonb" => format!("nullif({doc} -> {field}, 'null')"),
+        "varchar" => format!("{doc} ->> {field}"),
+        _ => format!("CASE WHEN pg_temp.fits({doc} ->> {field}, '{ty}') THEN ({doc} ->> {field})::{ty} END"),
+    }
+}
+
+/// `_airbyte_meta` of the record `doc`: what did not fit, by its original name.
+pub fn meta(columns: &[Column], doc: &str, sync_id: &str, reason: &str) -> String {
+    let change = |column: &Column| {
+        let (field, ty) = (literal(&column.field), column.ty);
+        format!(
+            ", CASE WHEN {doc} ->> {field} IS NOT NULL AND NOT pg_temp.fits({doc} ->> {field}, '{ty}') THEN \
+             jsonb_build_object('field', {field}, 'change', 'NULLED', 'reason', '{reason}') END"
+        )
+    };
+    let typed = columns.iter().filter(|c| !["jsonb", "varchar"].contains(&c.ty)).map(change);
+    format!(
+        "jsonb_build_object('sync_id', {sync_id}, 'changes', to_jsonb(array_remove(ARRAY[NULL::jsonb{}], NULL)))",
+        typed.collect::<String>()
+    )
 }
 
 /// Each item written by `one`, each with a comma in front.

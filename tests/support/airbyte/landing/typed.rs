@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::names::{cut, identifier, raw_table};
-use super::table::{Column, Table, columns, each, ident, literal, record, run};
+use super::table::{Column, FITS, Table, columns, each, ident, literal, meta, run, value};
 use super::{Load, Mode};
 
 const RAW: &str = "_airbyte_raw_id varchar PRIMARY KEY, _airbyte_data jsonb, \
@@ -94,15 +94,16 @@ async fn move_over(
     table: &Table,
     columns: &[Column],
 ) -> Result<(), sqlx::Error> {
+    run(pool, FITS).await?;
+    let doc = "r._airbyte_data";
     let mut sql = format!(
-        "BEGIN; INSERT INTO {to} ({META_NAMES}{names}) SELECT {meta}{values} \
-         FROM {from} r, jsonb_to_record(r._airbyte_data) AS {record} WHERE r._airbyte_loaded_at IS NULL;",
+        "BEGIN; INSERT INTO {to} ({META_NAMES}{names}) SELECT r._airbyte_raw_id, r._airbyte_extracted_at, {meta}, \
+         r._airbyte_generation_id{values} FROM {from} r WHERE r._airbyte_loaded_at IS NULL;",
         to = table.sql(),
         from = raw.sql(),
         names = each(columns, |c| ident(&c.name)),
-        values = each(columns, |c| format!("x.{}", ident(&c.field))),
-        meta = META_NAMES.split(", ").map(|c| format!("r.{c}")).collect::<Vec<_>>().join(", "),
-        record = record(columns),
+        meta = meta(columns, doc, "(r._airbyte_meta ->> 'sync_id')::bigint", "DESTINATION_TYPECAST_ERROR"),
+        values = each(columns, |c| value(c, doc)),
     );
     let name = |field: &str| columns.iter().find(|c| c.field == field).map(|c| ident(&c.name));
     let key: Vec<String> = load.primary_key().into_iter().filter_map(name).collect();
