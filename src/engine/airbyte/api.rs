@@ -3,6 +3,7 @@
 //! Lists are read to their last page. An object that was asked for by id counts as there only if it is in force: deleted
 //! ones are still answered. Answers keep what this version does not know.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::ports::ObjectKind;
 const PAGE: usize = 100;
 /// More pages than any installation has: a list that goes on for longer goes in circles.
 const PAGES_MAX: usize = 10_000;
+/// Said of a list that gives a page again: what is missing from it may exist.
+const ENDLESS: &str = "the list goes in circles, so that some of it was not seen";
 /// When a command is first asked for its status again; then ever later, up to [`POLL_MAX`].
 const POLL_MIN: Duration = Duration::from_millis(100);
 /// How often a long command is asked for its status.
@@ -234,6 +237,8 @@ impl Airbyte {
     pub async fn actors(&self, kind: ObjectKind, workspace: Uuid) -> Result<Vec<Kept<Actor>>, ApiError> {
         let (one, many) = family(kind);
         let path = format!("/v1/{many}/list");
+        // before 1.8 there are no pages: everything is answered each time
+        let has_pages = is_at_least(&self.client.instance().await?.version, (1, 8));
         let mut all: Vec<Kept<Actor>> = Vec::new();
         let mut seen = BTreeSet::new();
         for _ in 0..PAGES_MAX {
@@ -243,15 +248,15 @@ impl Airbyte {
             }
             let found: Value = self.client.config(Kind::Read, &path, &body).await?;
             let page: Vec<Kept<Actor>> = list(&format!("{one}s"), found, &path)?;
-            let before = all.len();
-            let full = page.len() >= PAGE;
-            // servers before 1.8 know no pages: they answer everything each time
+            let (before, count) = (all.len(), page.len());
             all.extend(page.into_iter().filter(|actor| seen.insert(actor.known.id)));
-            if !full || all.len() == before {
-                return Ok(all);
+            match count.cmp(&PAGE) {
+                Ordering::Equal if all.len() > before => {}
+                Ordering::Equal if has_pages => break,
+                _ => return Ok(all),
             }
         }
-        Err(ApiError::new(&path, Fate::Garbled, "the list does not end"))
+        Err(ApiError::new(&path, Fate::Garbled, ENDLESS))
     }
 
     /// A source or destination by id; `None` if it is deleted.
@@ -454,13 +459,22 @@ async fn pages<T, K: Ord, F: Future<Output = Result<Vec<T>, ApiError>>>(
     let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for number in 0..PAGES_MAX {
         let found = page(number * PAGE).await?;
-        let (full, before) = (found.len() >= PAGE, all.len());
+        let (count, before) = (found.len(), all.len());
         all.extend(found.into_iter().filter(|one| seen.insert(key(one))));
-        if !full || all.len() == before {
-            return Ok(all);
+        match count.cmp(&PAGE) {
+            Ordering::Equal if all.len() > before => {}
+            Ordering::Equal => break,
+            // short, or from a server without pages
+            _ => return Ok(all),
         }
     }
-    Err(ApiError::new("a list", Fate::Garbled, "the list does not end"))
+    Err(ApiError::new("a list", Fate::Garbled, ENDLESS))
+}
+
+/// Whether a version is known to be this one or a later.
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least)
 }
 
 /// A check's answer. HTTP is 200 either way, and a job that broke has no status.
