@@ -36,6 +36,17 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Asks for the first page, whichever it asked for.
+    pub fn forget_the_page(&mut self) {
+        self.query.retain(|(key, _)| key != "offset");
+        if let Some(body) = self.body.as_object_mut() {
+            body.remove("cursor");
+        }
+        if let Some(offset) = self.body.pointer_mut("/pagination/rowOffset") {
+            *offset = json!(0);
+        }
+    }
+
     /// A required field.
     pub fn field(&self, name: &str) -> Result<&Value, Trouble> {
         self.body.get(name).filter(|v| !v.is_null()).ok_or_else(|| Trouble::Missing(name.to_owned()))

@@ -59,6 +59,12 @@ pub enum Fault {
     RepeatItem,
     /// Applied; this item of the list, counted from 0, is missing.
     MissingItem(usize),
+    /// Applied; the body comes byte by byte, with this pause before each.
+    Drip(Duration),
+    /// Applied twice; the answer is that of the second time.
+    Twice,
+    /// A list gives its first page again, whichever is asked for.
+    FirstPage,
     /// The list lacks objects younger than this.
     Lag(Duration),
 }

@@ -152,6 +152,8 @@ impl Exchange {
             None => {}
             Some(Fault::Latency(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Lag(time)) => call.lag = *time,
+            Some(Fault::FirstPage) => call.forget_the_page(),
+            Some(Fault::Twice) => drop(self.applied(call.clone()).await),
             Some(Fault::Refuse(status, shape)) => return self.send(&faults::refusal(*status, *shape)),
             Some(Fault::RetryAfter(status, after)) => {
                 let mut answer = faults::refusal(*status, super::answer::Shape::Framework);
@@ -171,6 +173,11 @@ impl Exchange {
         match fault {
             Some(Fault::Deny(status, shape)) => self.send(&faults::refusal(status, shape)),
             Some(Fault::CutAfter) => self.cut(),
+            Some(Fault::Drip(pause)) => {
+                let (kind, body) = text(&answer.body);
+                let response = Response::builder().status(answer.status).header("content-type", kind);
+                response.body(wire::drip(body.into_bytes(), pause)).expect("a valid answer")
+            }
             Some(Fault::HangInBody(bytes)) => self.partly(&answer, bytes, false),
             Some(Fault::CutInBody(bytes)) => self.partly(&answer, bytes, true),
             Some(Fault::Body(text)) => self.send(&Answer { body: Payload::Text(text), ..answer }),

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::connect_info::Connected;
@@ -77,6 +78,14 @@ impl AsyncWrite for Wire {
     }
 }
 
+/// A body that comes byte by byte, with a pause before each.
+pub fn drip(body: Vec<u8>, pause: Duration) -> Body {
+    Body::from_stream(futures_util::stream::iter(body).then(move |byte| async move {
+        tokio::time::sleep(pause).await;
+        Ok::<_, io::Error>(Bytes::copy_from_slice(&[byte]))
+    }))
+}
+
 /// The first bytes of a body; then it stalls, or breaks.
 pub fn partial(body: &[u8], bytes: usize, breaks: bool) -> Body {
     let start = Bytes::copy_from_slice(&body[..bytes.min(body.len())]);
@@ -84,7 +93,7 @@ pub fn partial(body: &[u8], bytes: usize, breaks: bool) -> Body {
     // the first bytes must leave before the connection ends
     let end = futures_util::stream::once(async move {
         if breaks {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         } else {
             std::future::pending::<()>().await;
         }

@@ -134,6 +134,20 @@ async fn a_cursor_is_the_id_of_the_last_item_seen() {
 }
 
 #[tokio::test]
+async fn a_full_page_may_be_the_last() {
+    for version in ["1.7", "1.8"] {
+        let bench = Bench::new(version).await;
+        bench.standin.edit(|s| {
+            for n in 0..99 {
+                s.add_actor("airbyte/source-faker", &format!("s{n}"), json!({}));
+            }
+        });
+        assert_eq!(bench.api.actors(SOURCE, bench.workspace).await.unwrap().len(), 100, "{version}");
+        bench.finish();
+    }
+}
+
+#[tokio::test]
 async fn names_are_not_unique_and_no_create_is_idempotent() {
     let bench = Bench::new("1.8").await;
     let of = definition(&bench, SOURCE, SALESFORCE).await;

@@ -161,3 +161,53 @@ async fn faults_last_for_some_calls_for_some_time_or_until_healed() {
     assert_eq!(status().await, good);
     bench.finish();
 }
+
+#[tokio::test]
+async fn a_server_of_some_bytes_a_second_does_not_hold_the_client_for_ever() {
+    let mut bench = Bench::new("1.8").await;
+    bench.hurry().await;
+    bench.standin.script(CREATE, When::Always, Fault::Drip(Duration::from_millis(200)));
+    assert_eq!(bench.create().await.unwrap_err().fate, Fate::Unknown);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_create_happens_twice() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.script(CREATE, When::Always, Fault::Twice);
+    bench.create().await.unwrap();
+    assert_eq!(bench.list().await.unwrap(), 3);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn pages_that_go_in_circles_are_an_error() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.edit(|s| {
+        for n in 0..150 {
+            s.add_actor("airbyte/source-faker", &format!("s{n}"), json!({}));
+            s.add_workspace(&format!("w{n}"));
+        }
+    });
+    bench.standin.script(LIST, When::Always, Fault::FirstPage);
+    bench.standin.script("GET /public/v1/workspaces", When::Always, Fault::FirstPage);
+    let errors = [bench.list().await.map(drop).unwrap_err(), bench.api.workspaces().await.map(drop).unwrap_err()];
+    assert_eq!(errors.map(|e| e.fate), [Fate::Garbled; 2], "half a list never looks whole");
+    assert_eq!(bench.standin.calls(LIST), 2);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_contract_is_told_with_the_calls_name() {
+    let bench = Bench::new("1.8").await;
+    let id = bench.connection("full_refresh", "append").await;
+    bench.standin.edit(|s| s.connection_mut(id).unwrap().status = "resting".into());
+    let read = bench.api.connection(id).await.unwrap().unwrap();
+    assert_eq!(read.known.status, "resting", "a word of a later version is kept");
+    let violations = bench.standin.violations();
+    assert_eq!(
+        bench.standin.has_contract(),
+        violations.iter().any(|v| v.starts_with("POST /v1/connections/get answer 200: at "))
+    );
+    bench.finish();
+}
