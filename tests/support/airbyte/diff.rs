@@ -10,11 +10,17 @@ use super::catalog::key;
 use super::state::{Connection, State};
 
 /// The `CatalogDiff` from the catalog that a connection was saved with to this one; empty for a connection that was saved
-/// without. Streams that are not selected have no updates.
+/// without.
 pub fn against(state: &State, connection: &Connection, new: Uuid) -> Value {
     let streams = |id: Uuid| state.catalog(id).map(|c| c.streams.as_slice()).unwrap_or_default();
-    let Some(old) = connection.source_catalog.map(streams) else { return json!({"transforms": []}) };
-    let new = streams(new);
+    match connection.source_catalog {
+        Some(old) => between(streams(old), streams(new), &connection.entries),
+        None => json!({"transforms": []}),
+    }
+}
+
+/// The `CatalogDiff` between two catalogs. Streams that are not among the entries of a connection have no updates.
+pub fn between(old: &[Value], new: &[Value], entries: &[Value]) -> Value {
     let descriptor = |stream: &Value| {
         let mut descriptor = json!({"name": stream["name"]});
         if stream["namespace"].is_string() {
@@ -32,7 +38,7 @@ pub fn against(state: &State, connection: &Connection, new: Uuid) -> Value {
             transforms.push(json!({"transformType": "add_stream", "streamDescriptor": descriptor(stream)}));
             continue;
         };
-        let Some(entry) = connection.entries.iter().find(|e| key(&e["stream"]) == key(stream)) else { continue };
+        let Some(entry) = entries.iter().find(|e| key(&e["stream"]) == key(stream)) else { continue };
         let update = update(&before, stream, &entry["config"]);
         if update["fieldTransforms"] != json!([]) || update["streamAttributeTransforms"] != json!([]) {
             transforms.push(json!({

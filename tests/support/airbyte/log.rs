@@ -47,7 +47,8 @@ impl Entry {
     pub fn is_write(&self) -> bool {
         let reads = self.method == "GET" || READS.iter().any(|end| self.path.ends_with(end));
         let names_a_connection = self.path.ends_with("/discover_schema") && self.body.get("connectionId").is_some();
-        let refreshes = self.body.get("withRefreshedCatalog") == Some(&Value::Bool(true));
+        let asks = |key: &str| self.body.get(key) == Some(&Value::Bool(true));
+        let refreshes = asks("withRefreshedCatalog") || asks("persist_changes");
         !reads || names_a_connection || refreshes
     }
 }

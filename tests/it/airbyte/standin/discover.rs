@@ -202,6 +202,28 @@ async fn a_fresh_discover_shows_as_a_change_of_connections_built_on_an_older_cat
 }
 
 #[tokio::test]
+async fn catalogs_are_compared_without_side_effects_after_2_0() {
+    for (version, there) in [("2.0", false), ("2.1", true)] {
+        let bench = Bench::new(version).await;
+        let connection = saved(&bench, "disable").await;
+        let old = bench.api.discover(bench.source).await.unwrap().catalog_id;
+        bench.shows(vec![without("at")]);
+        let new = bench.api.discover(bench.source).await.unwrap().catalog_id;
+        let mut body = json!({"current_catalog_id": old, "new_catalog_id": new, "persist_changes": false});
+        let answer = bench.post("/v1/catalogs/diff", body.clone()).await;
+        assert_eq!(answer.is_ok(), there, "{version}");
+        if let Ok(answer) = answer {
+            assert_eq!(answer["schema_change"], "no_change", "only added and removed streams without a connection");
+            body["connection_id"] = json!(connection);
+            let answer = bench.post("/v1/catalogs/diff", body).await.unwrap();
+            assert_eq!(answer["schema_change"], "breaking");
+        }
+        assert_eq!(bench.api.connection(connection).await.unwrap().unwrap().known.status, "active");
+        bench.finish();
+    }
+}
+
+#[tokio::test]
 async fn two_discovers_of_one_source_are_not_rejected() {
     let bench = Bench::new("1.6").await;
     bench.standin.edit(|s| s.conduct(bench.source).discover_takes = Duration::from_millis(100));

@@ -10,7 +10,7 @@ use super::super::answer::{Answer, Call, Trouble};
 use super::super::definitions::check_settings;
 use super::super::discover::{self, Found};
 use super::super::server::Shared;
-use super::super::state::{Actor, Side, State, absent};
+use super::super::state::{Actor, Connection, Side, State, absent};
 use super::super::{catalog, diff};
 use super::{failure, job_info};
 
@@ -178,6 +178,17 @@ async fn discover_schema(shared: &Arc<Shared>, call: &Call) -> Result<Answer, Tr
     }))
 }
 
+/// What a difference does to the connection it was looked for: the flag, and the stop. The two afterwards.
+pub fn settle(connection: &mut Connection, diff: &Value) -> (bool, String) {
+    connection.breaking = diff::is_breaking(diff);
+    let stops = connection.breaking || (connection.preference == "disable" && !diff::is_empty(diff));
+    if stops && connection.status == "active" {
+        connection.status = "inactive".into();
+        connection.status_reason = Some("SCHEMA_CHANGES_ARE_BREAKING".into());
+    }
+    (connection.breaking, connection.status.clone())
+}
+
 /// The discover that names a connection: the answer lacks `jobInfo`, and the connection may be stopped by it.
 pub fn discovered_for(state: &mut State, source: Uuid, connection: Uuid, found: Found) -> Result<Value, Trouble> {
     let id = match found {
@@ -190,15 +201,7 @@ pub fn discovered_for(state: &mut State, source: Uuid, connection: Uuid, found: 
         return Err(absent("connection", connection));
     }
     let diff = diff::against(state, named, id);
-    let breaking = diff::is_breaking(&diff);
-    let stops = breaking || (named.preference == "disable" && !diff::is_empty(&diff));
-    let named = state.connection_mut(connection)?;
-    named.breaking = breaking;
-    if stops && named.status == "active" {
-        named.status = "inactive".into();
-        named.status_reason = Some("SCHEMA_CHANGES_ARE_BREAKING".into());
-    }
-    let status = named.status.clone();
+    let (breaking, status) = settle(state.connection_mut(connection)?, &diff);
     Ok(json!({
         "catalogId": id, "catalog": catalog::with_defaults(state, id), "catalogDiff": diff, "breakingChange": breaking,
         "connectionStatus": status,

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answer::{Answer, Call, Trouble};
+use super::diff;
 use super::server::Shared;
-use super::state::{Side, State, Workspace};
+use super::state::{Side, State, Workspace, absent};
 
 /// Answers a call of this API.
 pub async fn answer(shared: &Arc<Shared>, call: &Call) -> Result<Answer, Trouble> {
@@ -38,6 +39,7 @@ pub async fn answer(shared: &Arc<Shared>, call: &Call) -> Result<Answer, Trouble
         "connections" => connections::answer(shared, call, verb),
         "web_backend" => connections::answer_web_backend(shared, call, verb).await,
         "jobs" => jobs::answer(shared, call, verb),
+        "catalogs" => catalogs(&mut shared.state(), call, verb),
         "tags" => tags::answer(&mut shared.state(), call, verb),
         _ => Err(Trouble::NoSuchCall),
     }
@@ -112,6 +114,38 @@ fn specification(state: &State, call: &Call, side: Side, verb: &str) -> Result<A
         answer["supportedDestinationSyncModes"] = json!(["overwrite", "append", "append_dedup"]);
     }
     Ok(Answer::ok(answer))
+}
+
+/// `catalogs/diff`, after 2.0: without a connection only streams that were added and removed, and no effect unless asked.
+fn catalogs(state: &mut State, call: &Call, verb: &str) -> Result<Answer, Trouble> {
+    if verb != "diff" || !state.version.is_after_2_0() {
+        return Err(Trouble::NoSuchCall);
+    }
+    let find = |key: &str| {
+        let id = call.id(key)?;
+        state.catalog(id).ok_or_else(|| absent("catalog", id))
+    };
+    let (old, new) = (find("current_catalog_id")?, find("new_catalog_id")?);
+    let connection = call.maybe_id("connection_id")?;
+    let entries = match connection {
+        Some(id) => state.connection(id)?.entries.as_slice(),
+        None => &[],
+    };
+    let diff = diff::between(&old.streams, &new.streams, entries);
+    if let (Some(id), Some(true)) = (connection, call.body["persist_changes"].as_bool()) {
+        actors::settle(state.connection_mut(id)?, &diff);
+    }
+    let change = match (diff::is_empty(&diff), diff::is_breaking(&diff)) {
+        (true, _) => "no_change",
+        (false, breaking) => {
+            if breaking {
+                "breaking"
+            } else {
+                "non_breaking"
+            }
+        }
+    };
+    Ok(Answer::ok(json!({"catalog_diff": diff, "schema_change": change})))
 }
 
 /// The `jobInfo` of a call that ran a connector; with why it failed.
