@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one private PostgreSQL cluster for all of them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../support/airbyte/mod.rs"]
+mod standin;
 mod support;
 mod tidy;
 

@@ -3,6 +3,7 @@
 //! Lists are read to their last page. An object that was asked for by id counts as there only if it is in force: deleted
 //! ones are still answered. Answers keep what this version does not know.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ use crate::ports::ObjectKind;
 const PAGE: usize = 100;
 /// More pages than any installation has: a list that goes on for longer goes in circles.
 const PAGES_MAX: usize = 10_000;
-/// How often a command is asked for its status.
-const POLL: Duration = Duration::from_secs(2);
+/// Said of a list that gives a page again: what is missing from it may exist.
+const ENDLESS: &str = "the list goes in circles, so that some of it was not seen";
+/// When a command is first asked for its status again; then ever later, up to [`POLL_MAX`].
+const POLL_MIN: Duration = Duration::from_millis(100);
+/// How often a long command is asked for its status.
+const POLL_MAX: Duration = Duration::from_secs(2);
 
 /// An answer as it came, with what this version knows of it read out.
 #[derive(Debug, Clone)]
@@ -198,25 +203,24 @@ fn family(kind: ObjectKind) -> (&'static str, &'static str) {
 impl Airbyte {
     /// All workspaces.
     pub async fn workspaces(&self) -> Result<Vec<Workspace>, ApiError> {
-        if !self.client.instance().await?.public {
-            let body = json!({"organizationId": Uuid::nil(), "pagination": {"pageSize": PAGE, "rowOffset": 0}});
-            let read = Kind::Read;
+        let page = async |offset: usize| {
+            if self.client.instance().await?.public {
+                let query = [("limit", PAGE.to_string()), ("offset", offset.to_string())];
+                let found: Value =
+                    self.client.public(Kind::Read, reqwest::Method::GET, "/workspaces", &query, None).await?;
+                return list("data", found, "GET /public/workspaces");
+            }
+            let body = json!({"organizationId": Uuid::nil(), "pagination": {"pageSize": PAGE, "rowOffset": offset}});
             let found: Result<Value, _> =
-                self.client.config(read, "/v1/workspaces/list_by_organization_id", &body).await;
+                self.client.config(Kind::Read, "/v1/workspaces/list_by_organization_id", &body).await;
             let found = match found {
-                // up to 1.6
+                // up to 1.6 there is a list without pages: the second page brings nothing new
                 Err(e) if e.fate == Fate::Answered(404) => {
-                    self.client.config(read, "/v1/workspaces/list", &json!({})).await?
+                    self.client.config(Kind::Read, "/v1/workspaces/list", &json!({})).await?
                 }
                 other => other?,
             };
-            return list("workspaces", found, "POST /v1/workspaces");
-        }
-        let page = async |offset: usize| {
-            let query = [("limit", PAGE.to_string()), ("offset", offset.to_string())];
-            let found: Value =
-                self.client.public(Kind::Read, reqwest::Method::GET, "/workspaces", &query, None).await?;
-            list("data", found, "GET /public/workspaces")
+            list("workspaces", found, "POST /v1/workspaces")
         };
         pages(page, |w: &Workspace| w.workspace_id).await
     }
@@ -233,6 +237,8 @@ impl Airbyte {
     pub async fn actors(&self, kind: ObjectKind, workspace: Uuid) -> Result<Vec<Kept<Actor>>, ApiError> {
         let (one, many) = family(kind);
         let path = format!("/v1/{many}/list");
+        // before 1.8 there are no pages: everything is answered each time
+        let has_pages = is_at_least(&self.client.instance().await?.version, (1, 8));
         let mut all: Vec<Kept<Actor>> = Vec::new();
         let mut seen = BTreeSet::new();
         for _ in 0..PAGES_MAX {
@@ -242,15 +248,15 @@ impl Airbyte {
             }
             let found: Value = self.client.config(Kind::Read, &path, &body).await?;
             let page: Vec<Kept<Actor>> = list(&format!("{one}s"), found, &path)?;
-            let before = all.len();
-            let full = page.len() >= PAGE;
-            // servers before 1.8 know no pages: they answer everything each time
+            let (before, count) = (all.len(), page.len());
             all.extend(page.into_iter().filter(|actor| seen.insert(actor.known.id)));
-            if !full || all.len() == before {
-                return Ok(all);
+            match count.cmp(&PAGE) {
+                Ordering::Equal if all.len() > before => {}
+                Ordering::Equal if has_pages => break,
+                _ => return Ok(all),
             }
         }
-        Err(ApiError::new(&path, Fate::Garbled, "the list does not end"))
+        Err(ApiError::new(&path, Fate::Garbled, ENDLESS))
     }
 
     /// A source or destination by id; `None` if it is deleted.
@@ -349,6 +355,7 @@ impl Airbyte {
         let run = json!({"id": id, "actor_id": source});
         self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;
         let began = tokio::time::Instant::now();
+        let mut pause = POLL_MIN;
         let body = json!({ "id": id });
         loop {
             let answer: Value = self.client.config(Kind::Read, "/v1/commands/status", &body).await?;
@@ -359,8 +366,9 @@ impl Airbyte {
                     let why = "the discover still runs; its result is looked for at the next look";
                     return Err(ApiError::new("POST /v1/commands/status", Fate::Unknown, why).into());
                 }
-                _ => tokio::time::sleep(POLL).await,
+                _ => tokio::time::sleep(pause).await,
             }
+            pause = (pause * 2).min(POLL_MAX);
         }
         let answer: Value = self.client.config(Kind::Read, "/v1/commands/output/discover", &body).await?;
         discovered(&answer, &answer)
@@ -370,7 +378,11 @@ impl Airbyte {
     pub async fn connections(&self, workspace: Uuid) -> Result<Vec<Kept<Connection>>, ApiError> {
         let path = "/v1/connections/list";
         let found: Value = self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await?;
-        list("connections", found, path)
+        let mut all: Vec<Kept<Connection>> = list("connections", found, path)?;
+        // one that comes twice is not two
+        let mut seen = BTreeSet::new();
+        all.retain(|connection| seen.insert(connection.known.connection_id));
+        Ok(all)
     }
 
     /// A connection by id; `None` if it is deleted.
@@ -447,13 +459,22 @@ async fn pages<T, K: Ord, F: Future<Output = Result<Vec<T>, ApiError>>>(
     let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     for number in 0..PAGES_MAX {
         let found = page(number * PAGE).await?;
-        let (full, before) = (found.len() >= PAGE, all.len());
+        let (count, before) = (found.len(), all.len());
         all.extend(found.into_iter().filter(|one| seen.insert(key(one))));
-        if !full || all.len() == before {
-            return Ok(all);
+        match count.cmp(&PAGE) {
+            Ordering::Equal if all.len() > before => {}
+            Ordering::Equal => break,
+            // short, or from a server without pages
+            _ => return Ok(all),
         }
     }
-    Err(ApiError::new("a list", Fate::Garbled, "the list does not end"))
+    Err(ApiError::new("a list", Fate::Garbled, ENDLESS))
+}
+
+/// Whether a version is known to be this one or a later.
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut parts = version.trim_start_matches('v').split('.').map(str::parse::<u32>);
+    matches!((parts.next(), parts.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= least)
 }
 
 /// A check's answer. HTTP is 200 either way, and a job that broke has no status.

@@ -11,6 +11,9 @@ use crate::ports::Remedy;
 /// Characters of a body that is no JSON which are shown.
 const SHOWN: usize = 500;
 
+/// What the web framework calls a path that it does not know.
+const NO_SUCH_CALL: &str = "Not Found";
+
 /// A call that did not bring what was asked for. Its text is escaped and holds no secret of the client's; secrets of a
 /// source's settings, which Airbyte may repeat, are masked where the settings are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +68,10 @@ impl ApiError {
         }
     }
 
-    /// Whether Airbyte says that the object does not exist. A proxy's 404 or a broken answer never says so.
+    /// Whether Airbyte says that the object does not exist. A proxy's 404 or a broken answer never says so, nor does the
+    /// framework's, which means that this version lacks the call.
     pub fn is_absent(&self) -> bool {
-        self.fate == Fate::Answered(404) && !self.code.is_empty()
+        self.fate == Fate::Answered(404) && !self.code.is_empty() && self.code != NO_SUCH_CALL
     }
 
     /// Whether the server as a whole seems to be in trouble, rather than this request.
@@ -287,7 +291,9 @@ mod tests {
         );
         let proxy = ApiError::answered("x", 404, "text/html", b"<html>");
         let empty = ApiError::answered("x", 404, "", b"");
-        assert_eq!([own.is_absent(), proxy.is_absent(), empty.is_absent()], [true, false, false]);
+        let lacking = br#"{"message":"Not Found","_embedded":{"errors":[{"message":"Page Not Found"}]}}"#;
+        let lacking = ApiError::answered("x", 404, "application/json", lacking);
+        assert_eq!([own, proxy, empty, lacking].map(|e| e.is_absent()), [true, false, false, false]);
     }
 
     #[test]

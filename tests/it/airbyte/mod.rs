@@ -1,3 +1,4 @@
 //! Airbyte as the engine.
 
 mod client;
+mod standin;

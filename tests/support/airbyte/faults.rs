@@ -1,0 +1,123 @@
+//! Faults by script: rules that say which call fails, when and how. Counted, never drawn: the same calls in the same
+//! order fail in the same way.
+
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, Payload, Shape};
+
+/// A rule. The first that fits a call and is due decides.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    call: String,
+    when: When,
+    fault: Fault,
+    seen: u32,
+    since: Option<Instant>,
+}
+
+/// Which of the calls that fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// The nth only, counted from 1.
+    Nth(u32),
+    /// The first so many.
+    First(u32),
+    /// From the first on for this long.
+    For(Duration),
+    /// All.
+    Always,
+}
+
+/// What happens instead.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Refused with this status and shape; nothing is applied.
+    Refuse(u16, Shape),
+    /// Refused so, with a `Retry-After`.
+    RetryAfter(u16, String),
+    /// Applied, and answered with this status and shape all the same.
+    Deny(u16, Shape),
+    /// The token is refused with 401.
+    RefuseToken,
+    /// Answered later.
+    Latency(Duration),
+    /// Not applied, never answered.
+    Hang,
+    /// Applied; the header and so many bytes of the body come, then nothing.
+    HangInBody(usize),
+    /// Applied; the header and so many bytes of the body come, then the connection ends.
+    CutInBody(usize),
+    /// The connection ends before anything is applied.
+    CutBefore,
+    /// Applied; the connection ends without an answer.
+    CutAfter,
+    /// Never answered; applied so long after the client gave up.
+    ApplyLate(Duration),
+    /// Applied; the body is this text instead.
+    Body(String),
+    /// Applied; the first item of the list comes twice.
+    RepeatItem,
+    /// Applied; this item of the list, counted from 0, is missing.
+    MissingItem(usize),
+    /// Applied; the body comes byte by byte, with this pause before each.
+    Drip(Duration),
+    /// Applied twice; the answer is that of the second time.
+    Twice,
+    /// A list gives its first page again, whichever is asked for.
+    FirstPage,
+    /// The list lacks objects younger than this.
+    Lag(Duration),
+}
+
+impl Rule {
+    /// For calls of this name, `POST /v1/sources/list`; a `*` at its end stands for any rest.
+    pub fn new(call: &str, when: When, fault: Fault) -> Self {
+        Self { call: call.to_owned(), when, fault, seen: 0, since: None }
+    }
+
+    fn fits(&self, call: &str) -> bool {
+        self.call.strip_suffix('*').map_or(self.call == call, |start| call.starts_with(start))
+    }
+
+    /// Counts the call; whether the rule is due for it.
+    fn is_due(&mut self) -> bool {
+        self.seen += 1;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match self.when {
+            When::Nth(n) => self.seen == n,
+            When::First(n) => self.seen <= n,
+            When::For(time) => since.elapsed() < time,
+            When::Always => true,
+        }
+    }
+}
+
+/// The fault of a call. Every rule that fits counts it.
+pub fn due(rules: &mut [Rule], call: &str) -> Option<Fault> {
+    let mut due =
+        rules.iter_mut().filter(|rule| rule.fits(call)).filter_map(|rule| rule.is_due().then_some(&rule.fault));
+    let first = due.next().cloned();
+    due.for_each(drop);
+    first
+}
+
+/// The answer of a refusal.
+pub fn refusal(status: u16, shape: Shape) -> Answer {
+    shape.answer(status, "scripted", "a fault of the script")
+}
+
+/// The answer without or with one more item of its list.
+pub fn with_items(mut answer: Answer, fault: &Fault) -> Answer {
+    let Payload::Json(body) = &mut answer.body else { return answer };
+    let list = match body {
+        serde_json::Value::Array(list) => Some(list),
+        serde_json::Value::Object(fields) => fields.values_mut().find_map(|value| value.as_array_mut()),
+        _ => None,
+    };
+    match (fault, list) {
+        (Fault::RepeatItem, Some(list)) => list.extend(list.first().cloned()),
+        (Fault::MissingItem(at), Some(list)) if *at < list.len() => drop(list.remove(*at)),
+        _ => {}
+    }
+    answer
+}
