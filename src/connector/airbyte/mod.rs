@@ -204,7 +204,6 @@ impl Connector for Airbyte {
 impl Airbyte {
     /// Takes rows and states until the program ends; its exit code (`None` inside: a signal), or `None` if the rows' receiver
     /// is gone.
-    #[expect(clippy::option_option, reason = "two different absences")]
     async fn listen(
         &self,
         what: &str,

@@ -209,9 +209,6 @@ impl Client {
     async fn send(&self, request: &Request<'_>) -> Result<Vec<u8>, ApiError> {
         self.instance().await?;
         let once = || self.send_once(request);
-        if request.kind == Kind::Write {
-            return once().await;
-        }
         // Four tries at most: a read that fails longer is the loop's to try again.
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(500))
@@ -219,13 +216,14 @@ impl Client {
             .with_max_times(3)
             .with_jitter();
         once.retry(pauses)
-            .when(|e| e.is_transient() && e.fate != Fate::HeldBack)
+            .when(|e| worth_another(request.kind, e))
             .adjust(|e, pause| pause.map(|pause| e.retry_after.unwrap_or(pause)))
             .await
     }
 
     /// Sends it once; with a refused token a second time with a new one.
     async fn send_once(&self, request: &Request<'_>) -> Result<Vec<u8>, ApiError> {
+        self.admit(&request.name())?;
         let token = self.token(None).await?;
         match self.exchange(request, token.as_ref()).await {
             Err(e) if e.fate == Fate::Answered(401) && token.is_some() => {
@@ -249,16 +247,19 @@ impl Client {
         };
         let _slot = slots.acquire().await.expect("never closed");
         self.wait_for_budget().await;
-        let name = request.name();
-        if let Err((down, rest)) = self.breaker.admit() {
-            let why = format!("Airbyte has not answered for {}; the next try is in {}", seconds(down), seconds(rest));
-            return Err(ApiError::new(&name, Fate::HeldBack, why));
-        }
         let base = &self.instance.get().expect("probed before").base;
         let prefix = if request.api == Api::Public { "/public/v1" } else { "" };
         let outcome = self.raw(base, prefix, request, token, deadline).await;
         self.hear(outcome.as_ref().err());
         outcome
+    }
+
+    /// An error while the server is left alone.
+    fn admit(&self, call: &str) -> Result<(), ApiError> {
+        self.breaker.admit().map_err(|(down, rest)| {
+            let why = format!("Airbyte has not answered for {}; the next try is in {}", seconds(down), seconds(rest));
+            ApiError::new(call, Fate::HeldBack, why)
+        })
     }
 
     fn hear(&self, failure: Option<&ApiError>) {
@@ -354,6 +355,13 @@ impl Client {
 
     /// Finds the base path: below the URL as given, with or without `/api`.
     async fn probe(&self) -> Result<Instance, ApiError> {
+        self.admit("GET /v1/health")?;
+        let found = self.find_base().await;
+        self.hear(found.as_ref().err());
+        found
+    }
+
+    async fn find_base(&self) -> Result<Instance, ApiError> {
         let given = self.access.url.as_str().trim_end_matches('/');
         let root = ["/public/v1", "/v1"].iter().find_map(|end| given.strip_suffix(end)).unwrap_or(given);
         let candidates =
@@ -391,7 +399,7 @@ impl Client {
         let public = self.raw(&base, "/public/v1", &get("/health"), None, quick).await;
         let public = match public {
             Ok(body) => !body.starts_with(b"<"),
-            Err(e) if e.is_transient() && e.fate != Fate::Answered(503) => return Err(e),
+            Err(e) if e.is_transient() => return Err(e),
             Err(_) => false,
         };
         let word = |value: &Value| value.as_str().and_then(text);
@@ -401,6 +409,15 @@ impl Client {
             auth: word(&said["auth"]["mode"]).unwrap_or_default(),
             public,
         })
+    }
+}
+
+/// Whether a call is sent again. A run of a connector goes on in Airbyte after a broken answer: it is not started twice.
+fn worth_another(kind: Kind, error: &ApiError) -> bool {
+    match kind {
+        Kind::Read => error.is_transient() && error.fate != Fate::HeldBack,
+        Kind::Check | Kind::Discover => matches!(error.fate, Fate::NotSent | Fate::Answered(429 | 503)),
+        Kind::Write => false,
     }
 }
 

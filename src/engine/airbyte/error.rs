@@ -76,7 +76,8 @@ impl ApiError {
 
     /// Whether the server as a whole seems to be in trouble, rather than this request.
     pub fn counts_against_the_server(&self) -> bool {
-        matches!(self.fate, Fate::NotSent | Fate::Unknown | Fate::Answered(429 | 500 | 502 | 503 | 504))
+        // 500 may be about one object: an inactive connection, a source that cannot be discovered
+        matches!(self.fate, Fate::NotSent | Fate::Unknown | Fate::Answered(429 | 502 | 503 | 504))
     }
 
     /// Who can mend it.
@@ -185,7 +186,7 @@ fn embedded(body: &Value) -> Option<Said> {
 /// `{"message","exceptionClassName","validationErrors":[{"propertyPath","message"}]}`: the Config API.
 fn known(body: &Value) -> Option<Said> {
     let message = body.get("message")?.as_str()?;
-    let class = body.get("exceptionClassName").and_then(Value::as_str).unwrap_or("known-error");
+    let class = body.get("exceptionClassName").and_then(Value::as_str).unwrap_or_default();
     let wrong = body.get("validationErrors").and_then(|errors| errors.get(0));
     let path = wrong.and_then(|wrong| wrong.get("propertyPath")).and_then(Value::as_str);
     let why = wrong.and_then(|wrong| wrong.get("message")).and_then(Value::as_str).unwrap_or(message);
@@ -290,6 +291,9 @@ mod tests {
             br#"{"message":"no","exceptionClassName":"a.IdNotFound"}"#,
         );
         let proxy = ApiError::answered("x", 404, "text/html", b"<html>");
+        let gateway =
+            ApiError::answered("x", 404, "application/json", br#"{"message":"no Route matched with those values"}"#);
+        assert!(!gateway.is_absent());
         let empty = ApiError::answered("x", 404, "", b"");
         let lacking = br#"{"message":"Not Found","_embedded":{"errors":[{"message":"Page Not Found"}]}}"#;
         let lacking = ApiError::answered("x", 404, "application/json", lacking);

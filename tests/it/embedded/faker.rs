@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::harness::{Bench, handle, lines};
 
+#[expect(clippy::print_stdout, reason = "scripts/checks.sh looks for it")]
 async fn faker(count: u32, always_updated: bool) -> Option<(Bench, String)> {
     let Ok(program) = std::env::var("AAM_SOURCE_FAKER") else {
         println!(
