@@ -101,8 +101,8 @@ pub struct Facts {
 pub struct RepairFacts {
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
-    /// What a person took back of what would be automatic: in words, and the commit that notes it as a rejection.
-    pub taken_back: Option<(String, CommitDraft)>,
+    /// What a person took back of what would be automatic, as a rejection, and the commit that notes it.
+    pub taken_back: Option<(Rejection, CommitDraft)>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
     /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
@@ -396,9 +396,10 @@ fn plan_drift(
         return;
     };
     if connection.mode == Mode::Manage
-        && let Some((why, draft)) = &repair.taken_back
+        && let Some((Rejection { by, reason, .. }, draft)) = &repair.taken_back
     {
-        plan.steps.push(Step::CommitRejection { why: why.clone(), draft: draft.clone() });
+        let (by, why) = (by.clone(), reason.clone());
+        plan.steps.push(Step::CommitRejection { by, why, draft: draft.clone() });
         return;
     }
     if connection.mode == Mode::Manage

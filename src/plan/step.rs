@@ -149,6 +149,8 @@ pub enum Step {
     },
     /// Note a repair that a person took back as rejected, so that it is not made again.
     CommitRejection {
+        /// Who took it back.
+        by: String,
         /// How it was taken back.
         why: String,
         /// The commit.

@@ -51,6 +51,11 @@ fn proposed(digit: char) -> RepairFacts {
     }
 }
 
+fn rejection(reason: &str) -> Rejection {
+    let (by, at) = ("Pat".to_owned(), String::new());
+    Rejection { fingerprint: shows('b'), by, at, reason: reason.to_owned(), changes: Vec::new() }
+}
+
 fn drift(connection: ConnectionId, digit: char, branch: Option<&str>) -> DriftRow {
     DriftRow {
         id: Uuid::from_u128(77),
@@ -393,7 +398,8 @@ fn drift_is_committed_proposed_or_only_noted() {
     insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
     let reverted = |c: &mut Case| {
         automatic(c);
-        c.facts().repair.as_mut().unwrap().taken_back = Some(("reverted by commit 1234".into(), draft("reject")));
+        let rejection = rejection("reverted by commit 1234");
+        c.facts().repair.as_mut().unwrap().taken_back = Some((rejection, draft("reject")));
     };
     insta::assert_snapshot!(Case::crm("").after(reverted), @"~ crm  commit rejection: the automatic repair was reverted by commit 1234");
     let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
@@ -444,10 +450,8 @@ fn drift_that_is_over_is_closed() {
     insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
     let rejected = |c: &mut Case| {
         back(c);
-        let (fingerprint, by, reason) = (shows('b'), "Pat".to_owned(), "no".to_owned());
-        let rejection = Rejection { fingerprint, by, at: String::new(), reason, changes: Vec::new() };
         c.facts().repair =
-            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection)), ..proposed('b') });
+            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection("no"))), ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
     // What was asked was more than what was rejected, and is gone from the source.

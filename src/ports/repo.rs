@@ -76,6 +76,13 @@ pub struct LogEntry {
     pub moved_by: Option<String>,
 }
 
+impl LogEntry {
+    /// Who approved it, as far as the repository knows.
+    pub fn approver(self) -> String {
+        self.approved_by.or(self.moved_by).unwrap_or(self.by)
+    }
+}
+
 /// A failure of git or the file system.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {why}")]

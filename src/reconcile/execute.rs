@@ -247,7 +247,7 @@ impl Reconciler {
                 self.apply_settings(connection, &row, digest, secrets, lease).await
             }
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
-            Step::CommitRejection { why, draft } => self.commit_rejection(connection, why, draft, lease).await,
+            Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
             Step::CommitRepair { target, rule, draft } => {
                 self.commit_repair(gathered, connection, target, rule, draft, lease).await
             }

@@ -351,7 +351,7 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
-        let taken_back = match self.taken_back(&gathered.resolved.files, connection, row, &drifted).await? {
+        let taken_back = match self.taken_back(gathered, connection, row, &drifted).await? {
             Ok(taken_back) => taken_back,
             Err(why) => {
                 facts.blocked = Some(why);

@@ -4,10 +4,10 @@ use serde_json::json;
 
 use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitId, Fingerprint};
+use crate::model::{Catalog, Fingerprint};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, ObjectKind,
-    recorded, sent,
+    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, LogEntry,
+    ObjectKind, RepoError, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -25,7 +25,9 @@ impl Reconciler {
             return Ok(OutcomeKind::Skipped("the lock moved on meanwhile".into()));
         };
         self.finish_rule_commit(connection, to, lease).await?;
-        let (commit, by) = self.approval(connection, lock).await?;
+        let brought = self.brought_by(connection, lock).await?;
+        let commit = brought.as_ref().map(|entry| entry.commit.clone());
+        let by = brought.map_or_else(|| "unknown".to_owned(), LogEntry::approver);
         // What was rejected may be approved all the same.
         let undecided = [DriftStatus::Pending, DriftStatus::Rejected];
         let drifts = registry.drifts(Some(row.id), false).await?;
@@ -185,9 +187,9 @@ impl Reconciler {
         Ok(live.is_some_and(|live| live.enabled == draft.enabled && live.streams == draft.streams))
     }
 
-    /// The commit that brought this fingerprint onto the tracked branch, and who approved it.
-    async fn approval(&self, connection: &Connection, lock: &Lock) -> Result<(Option<CommitId>, String), StepError> {
-        let mut found = (None, "unknown".to_owned());
+    /// The commit that brought this fingerprint onto the tracked branch.
+    pub(super) async fn brought_by(&self, connection: &Connection, lock: &Lock) -> Result<Option<LogEntry>, RepoError> {
+        let mut found = None;
         for entry in self.doors.repo.log(&connection.lock_path, 20).await? {
             let text = self.doors.repo.file_at(&entry.commit, &connection.lock_path).await?;
             let same = text
@@ -196,7 +198,7 @@ impl Reconciler {
             if !same {
                 break;
             }
-            found = (Some(entry.commit), entry.approved_by.or(entry.moved_by).unwrap_or(entry.by));
+            found = Some(entry);
         }
         Ok(found)
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::drifted::Drifted;
+use super::reverted::is_unhealed;
 use super::{Gathered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
 use crate::plan::{Closing, Noting};
@@ -39,14 +40,21 @@ impl Reconciler {
     pub(super) async fn commit_rejection(
         &self,
         connection: &Connection,
+        by: &str,
         why: &str,
         draft: &CommitDraft,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let summary = format!("connection {}: an automatic repair was {why}: it stands as rejected", connection.name);
         let intent = self.begin_commit(draft, &summary, lease).await?;
-        let why = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
+        let refused = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
             CommitOutcome::Committed(commit) => {
+                self.close_unhealed(
+                    connection,
+                    Closing::Rejection { by: by.to_owned(), reason: why.to_owned() },
+                    lease,
+                )
+                .await?;
                 self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
                 recorded("commit_rejection");
                 return Ok(OutcomeKind::Applied);
@@ -55,7 +63,18 @@ impl Reconciler {
             CommitOutcome::Refused(why) => format!("cannot commit `{}`: {why}", draft.subject),
         };
         self.doors.registry.settle(lease, intent).await?;
-        Ok(OutcomeKind::Skipped(why))
+        Ok(OutcomeKind::Skipped(refused))
+    }
+
+    /// Closes what a rule approved and a person took back before it came into force.
+    async fn close_unhealed(&self, connection: &Connection, why: Closing, lease: &Lease) -> Result<(), StepError> {
+        let Some(lock) = &connection.lock else { return Ok(()) };
+        for drift in self.doors.registry.drifts(Some(lease.connection), true).await? {
+            if is_unhealed(&drift, lock) {
+                self.close_drift(&connection.name, Some(drift.id), None, &why, lease).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Records a commit that went through; keeps a refused one for a while and offers it as a branch instead.

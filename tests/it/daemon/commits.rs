@@ -1,6 +1,9 @@
 //! Commits: the person's wake the loop at once, `aam`'s leave the person's desk as it is.
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use aam::reconcile::{Ask, work_items};
 
 use crate::support::world::{MAPPING, PERSON, World, until};
 
@@ -149,4 +152,33 @@ async fn an_automatic_repair_that_a_person_reverts_stands_as_rejected() {
     let approved =
         world.registry.one("SELECT approved_by FROM sync_catalog_versions ORDER BY version DESC LIMIT 1").await;
     assert_eq!(approved, PERSON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_repair_that_is_reverted_before_it_is_in_force_stands_as_rejected() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    let app = world.open().await;
+    app.reconciler.ask(Ask::Look, &"crm".parse().unwrap());
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+    while !lock().contains("website") {
+        let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
+        for item in work_items(&gathered, &gathered.plan()) {
+            app.reconciler.execute(&gathered, &item).await;
+        }
+    }
+    app.close().await.unwrap();
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let revert = world.git(&["rev-parse", "--short=10", "HEAD"]);
+
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["apply", "--look"]);
+    assert!(!lock().contains("website"), "{}", lock());
+    let words = format!("rejected by {PERSON}: reverted by commit {revert}");
+    assert!(world.aam_is(0, &["status"]).contains(&words));
+    assert_eq!(
+        world.registry.list("SELECT status || ': ' || cause FROM drift_events").await,
+        [format!("rejected: {words}")]
+    );
 }
