@@ -74,6 +74,8 @@ pub struct LogEntry {
     /// Who moved the tracked branch to this commit, where the repository still knows (git's reflog): after a fast-forward
     /// the only trace of the person who merged.
     pub moved_by: Option<String>,
+    /// Whether `aam` made it of its own accord: no person's approval is in it.
+    pub own: bool,
 }
 
 impl LogEntry {

@@ -1,5 +1,7 @@
 //! Automatic repairs that a person took back: a `git revert` of one, or its undoing by hand, is a word like any rejection.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::drifted::Drifted;
@@ -9,6 +11,9 @@ use crate::model::{Catalog, CommitDraft, CommitId, Fingerprint};
 use crate::ports::{CatalogVersion, ConnectionRow, DriftRow, DriftStatus, LogEntry};
 use crate::repair;
 use crate::spec::{Connection, Lock, Rejection};
+
+/// So far back the commits of a lock are asked for.
+const LOG: u32 = 200;
 
 impl Reconciler {
     /// The rejection of what would be made automatically once more, and its commit; the inner error: `rejected.yaml` is in no
@@ -22,8 +27,11 @@ impl Reconciler {
     ) -> Result<Result<Option<(Rejection, CommitDraft)>, String>, TurnError> {
         let Some((target, ..)) = drifted.automatic() else { return Ok(Ok(None)) };
         let versions = self.doors.registry.versions(row.id).await?;
+        let log = self.doors.repo.log(&connection.lock_path, LOG).await?;
+        let own = log.into_iter().filter(|entry| entry.own).map(|entry| entry.commit).collect();
         let changes = drifted.changes(&target);
-        let recorded = taken_back(&versions, &changes).map(|(changes, version)| (changes, Undoing::from(version)));
+        let recorded =
+            taken_back(&versions, &own, &changes).map(|(changes, version)| (changes, Undoing::from(version)));
         let found = match recorded {
             Some(found) => Some(found),
             None => self.taken_back_unhealed(gathered, connection, &changes).await?,
@@ -50,6 +58,7 @@ impl Reconciler {
         };
         let taken = changes.iter().filter(|change| drift.changes.contains(change)).cloned().collect();
         let undoing = match self.brought_by(connection, lock).await? {
+            Some(entry) if entry.own => return Ok(None),
             Some(entry) => Undoing::from(entry),
             None => Undoing { commit: None, by: "unknown".to_owned(), at: drift.changed_at },
         };
@@ -95,8 +104,13 @@ fn rejection(fingerprint: Fingerprint, changes: &[Change], undoing: Undoing) -> 
 }
 
 /// The changes that a rule made once and a person took back since, and the version that did. A version that answers a drift
-/// took nothing back: there the source itself had changed back.
-fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<(Vec<Change>, &'v CatalogVersion)> {
+/// took nothing back: there the source itself had changed back. Nor did one from a commit of `aam`'s own: it follows an edit
+/// of the spec, which may be undone again.
+fn taken_back<'v>(
+    versions: &'v [CatalogVersion],
+    own: &BTreeSet<CommitId>,
+    changes: &[Change],
+) -> Option<(Vec<Change>, &'v CatalogVersion)> {
     let catalogs: Vec<Catalog> = versions.iter().map_while(|v| Catalog::from_body(&v.body).ok()).collect();
     // What each version changed, and what it would take to go back.
     let steps: Vec<(Vec<Change>, Vec<Change>)> =
@@ -104,7 +118,10 @@ fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<
     let took_back = |change: &Change| {
         let at = steps.iter().rposition(|(_, back)| back.contains(change))?;
         let made = steps[..at].iter().rposition(|(made, _)| made.contains(change))?;
-        let by_person = versions[at + 1].drift.is_none() && versions[made + 1].approved_by.starts_with("rule:");
+        let undone = &versions[at + 1];
+        let by_person = undone.drift.is_none()
+            && !undone.commit.as_ref().is_some_and(|commit| own.contains(commit))
+            && versions[made + 1].approved_by.starts_with("rule:");
         by_person.then_some(at + 1)
     };
     let newest = changes.iter().filter_map(took_back).max()?;
@@ -139,7 +156,8 @@ mod tests {
         };
         let versions: Vec<CatalogVersion> = history.iter().enumerate().map(version).collect();
         let lock = Catalog::from_body(&versions.last().unwrap().body).unwrap();
-        match taken_back(&versions, &compare(&lock, &catalog(observed))) {
+        let own = versions.iter().filter(|v| v.approved_by == "aam").filter_map(|v| v.commit.clone()).collect();
+        match taken_back(&versions, &own, &compare(&lock, &catalog(observed))) {
             Some((changes, by)) => {
                 let rejection = rejection(lock.fingerprint(), &changes, by.into());
                 format!("{}: {} {}", rejection.changes.join(", "), rejection.by, rejection.reason)
@@ -162,6 +180,8 @@ mod tests {
         insta::assert_snapshot!(check(&later, &["fax", "id", "site", "x"]), @"+ t.fax: string: Kim reverted by commit 3333333333");
         // The source took it away itself and brings it again.
         assert_eq!(check(&["id by Pat", "id fax by rule:additive!", "id by Pat!"], &["fax", "id"]), "nothing");
+        // It went with an edit of the spec.
+        assert_eq!(check(&["id by Pat", "id fax by rule:additive!", "id by aam"], &["fax", "id"]), "nothing");
         // A person had put it there.
         assert_eq!(check(&["id by Pat", "id fax by Pat!", "id by Pat"], &["fax", "id"]), "nothing");
         assert_eq!(check(&["id by Pat"], &["fax", "id"]), "nothing");

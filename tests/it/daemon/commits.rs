@@ -182,3 +182,25 @@ async fn an_automatic_repair_that_is_reverted_before_it_is_in_force_stands_as_re
         [format!("rejected: {words}")]
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_the_spec_takes_no_repair_back() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN ssn text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+    assert!(lock().contains("ssn"));
+    world.write(
+        "connectors.d/crm.yaml",
+        &world.connection("mapping: crm\nstreams: {public/accounts: {fields: {exclude: [ssn]}}}\n"),
+    );
+    world.commit("never read it");
+    world.aam_is(0, &["apply"]);
+    assert!(!lock().contains("ssn"));
+    world.write("connectors.d/crm.yaml", &world.connection("mapping: crm\n"));
+    world.commit("read it after all");
+    world.aam_is(0, &["apply"]);
+    assert!(lock().contains("ssn"), "{}", lock());
+    assert_eq!(world.committed("drift/default/crm/rejected.yaml"), "(none)");
+}
