@@ -80,6 +80,8 @@ pub struct Facts {
     pub repair: Option<RepairFacts>,
     /// The repair branch that exists, if any, and whether a person added commits.
     pub branch: Option<(String, bool)>,
+    /// Whether that branch is checked out, so that it cannot be removed.
+    pub branch_in_use: bool,
     /// A person asked for a look.
     pub look_asked: bool,
     /// A person asked for a sync.
@@ -386,7 +388,7 @@ fn plan_drift(
         let unseen = row.look.as_ref().and_then(|look| look.seen.as_ref().err());
         if let Some(reason) = unseen {
             plan.standing = Standing::Unseen { reason: reason.clone() };
-        } else if row.look.is_some() && (pending.is_some() || our_branch.is_some()) {
+        } else if row.look.is_some() && (pending.is_some() || (our_branch.is_some() && !facts.branch_in_use)) {
             plan.steps.push(Step::CloseDrift {
                 drift: pending.map(|d| d.id),
                 branch: our_branch,
@@ -414,7 +416,7 @@ fn plan_drift(
         return;
     }
     let Some((target, draft)) = &repair.proposed else {
-        plan_rejected(repair, pending, our_branch, plan);
+        plan_rejected(repair, facts, pending, our_branch, plan);
         return;
     };
     let branch = &repair.branch;
@@ -443,6 +445,7 @@ fn plan_drift(
 /// What a person said no to stands, and nothing is asked.
 fn plan_rejected(
     repair: &RepairFacts,
+    facts: &Facts,
     pending: Option<&DriftRow>,
     our_branch: Option<String>,
     plan: &mut ConnectionPlan,
@@ -450,7 +453,7 @@ fn plan_rejected(
     let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
     let (by, reason) = (by.clone(), reason.clone());
     plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
-    if pending.is_some() || our_branch.is_some() {
+    if pending.is_some() || (our_branch.is_some() && !facts.branch_in_use) {
         // What was asked besides is gone from the source.
         let same = pending.is_none_or(|drift| drift.target == *target);
         let why = if same { Closing::Rejection { by, reason } } else { Closing::Agreement };
@@ -482,7 +485,7 @@ fn plan_sync(
     }
     if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
-    } else if plan.steps.iter().all(Step::is_routine)
+    } else if !plan.steps.iter().any(Step::holds_back)
         && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))
     {
         plan.steps.push(Step::Sync);

@@ -273,6 +273,30 @@ impl Step {
         )
     }
 
+    /// Whether looks and syncs come after it, however often it fails: it changes the engine, or the lock and the spec of the
+    /// tracked branch.
+    pub fn holds_back(&self) -> bool {
+        match self {
+            Self::Onboard { .. }
+            | Self::Resume
+            | Self::Heal { .. }
+            | Self::ApplySettings { .. }
+            | Self::CommitLock { .. }
+            | Self::CommitRepair { .. }
+            | Self::Retire { .. } => true,
+            Self::Rename { .. }
+            | Self::Settle
+            | Self::CommitRejection { .. }
+            | Self::Propose { .. }
+            | Self::NoteDrift { .. }
+            | Self::CloseDrift { .. }
+            | Self::Look
+            | Self::FollowSync
+            | Self::Sync
+            | Self::Normalize { .. } => false,
+        }
+    }
+
     /// What it does, for people.
     pub fn describe(&self) -> String {
         match self {

@@ -352,6 +352,25 @@ fn looks_and_syncs_follow_schedules_and_asks() {
     . crm  look at the source
     . crm  sync
     ");
+    // A branch that cannot be opened or closed keeps nothing from being read.
+    let beside_drift = |c: &mut Case| {
+        asked(c);
+        c.facts().repair = Some(proposed('b'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(beside_drift), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  look at the source
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+    let beside_settings = |c: &mut Case| {
+        asked(c);
+        c.row().applied_digest = None;
+    };
+    insta::assert_snapshot!(Case::crm("").after(beside_settings), @r"
+    . crm  look at the source
+    ~ crm  update settings from its spec
+    ");
     let running = |c: &mut Case| c.facts().syncing = true;
     insta::assert_snapshot!(Case::crm("").after(running), @r"
     = crm  in sync
@@ -454,6 +473,20 @@ fn drift_that_is_over_is_closed() {
             Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection("no"))), ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
+    // A branch that is checked out stays until it is left.
+    let kept = |c: &mut Case| {
+        back(c);
+        c.drifts.clear();
+        c.facts().branch_in_use = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(kept), @"= crm  in sync");
+    let rejected_and_kept = |c: &mut Case| {
+        rejected(c);
+        c.drifts.clear();
+        c.facts().branch_in_use = true;
+        c.facts().repair.as_mut().unwrap().rejection_noted = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(rejected_and_kept), @"= crm  drift bbbbbbbb rejected by Pat: no");
     // What was asked was more than what was rejected, and is gone from the source.
     let more = |c: &mut Case| {
         rejected(c);

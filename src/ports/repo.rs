@@ -56,6 +56,8 @@ pub struct RepairBranch {
     pub merged: bool,
     /// Whether a person added commits of their own.
     pub edited: bool,
+    /// Whether a work tree has it checked out; told by the list of branches only.
+    pub checked_out: bool,
 }
 
 /// One commit that touched a path.
