@@ -103,8 +103,9 @@ pub struct Facts {
 pub struct RepairFacts {
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
-    /// What a person took back of what would be automatic, as a rejection, and the commit that notes it.
-    pub taken_back: Option<(Rejection, CommitDraft)>,
+    /// What a person took back of what would be automatic, as a rejection, and the commit that notes it; or why that cannot
+    /// be noted now.
+    pub taken_back: Result<Option<(Rejection, CommitDraft)>, String>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
     /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
@@ -397,12 +398,19 @@ fn plan_drift(
         }
         return;
     };
-    if connection.mode == Mode::Manage
-        && let Some((Rejection { by, reason, .. }, draft)) = &repair.taken_back
-    {
-        let (by, why) = (by.clone(), reason.clone());
-        plan.steps.push(Step::CommitRejection { by, why, draft: draft.clone() });
-        return;
+    if connection.mode == Mode::Manage {
+        match &repair.taken_back {
+            Ok(None) => {}
+            Ok(Some((Rejection { by, reason, .. }, draft))) => {
+                let (by, why) = (by.clone(), reason.clone());
+                plan.steps.push(Step::CommitRejection { by, why, draft: draft.clone() });
+                return;
+            }
+            Err(why) => {
+                plan.standing = Standing::Blocked { reason: why.clone() };
+                return;
+            }
+        }
     }
     if connection.mode == Mode::Manage
         && let Some((automatic, rule, commit)) = &repair.automatic

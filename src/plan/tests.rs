@@ -40,7 +40,7 @@ fn draft(subject: &str) -> CommitDraft {
 fn proposed(digit: char) -> RepairFacts {
     RepairFacts {
         automatic: None,
-        taken_back: None,
+        taken_back: Ok(None),
         proposed: Some((shows(digit), draft("repair"))),
         rejected: None,
         rejection_noted: false,
@@ -418,9 +418,19 @@ fn drift_is_committed_proposed_or_only_noted() {
     let reverted = |c: &mut Case| {
         automatic(c);
         let rejection = rejection("reverted by commit 1234");
-        c.facts().repair.as_mut().unwrap().taken_back = Some((rejection, draft("reject")));
+        c.facts().repair.as_mut().unwrap().taken_back = Ok(Some((rejection, draft("reject"))));
     };
     insta::assert_snapshot!(Case::crm("").after(reverted), @"~ crm  commit rejection: the automatic repair was reverted by commit 1234");
+    // A revert that cannot be noted keeps only the repair from being made again.
+    let not_noted = |c: &mut Case| {
+        reverted(c);
+        c.facts().repair.as_mut().unwrap().taken_back = Err("cannot commit".into());
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(not_noted), @r"
+    ! crm  blocked: cannot commit
+    . crm  sync
+    ");
     let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
     insta::assert_snapshot!(Case::crm("").after(open), @r"
     ~ crm  drift bbbbbbbb awaits review on aam/drift/x
@@ -606,7 +616,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
                 }
                 Step::CommitLock { .. } => facts.lock = None,
-                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = None,
+                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {
                     facts.branch = Some((branch.clone(), false));

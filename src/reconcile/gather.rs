@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::drifted::Drifted;
 use super::landed::{LANDED, is_expected, unnormalized};
 use super::onboard::{join_secrets, lock_draft};
-use super::{Ask, Policy, Reconciler, TurnError, text_of};
+use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
 use crate::drift::Change;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
@@ -335,7 +335,7 @@ impl Reconciler {
             }
         };
         if facts.lock.is_some() {
-            facts.blocked = self.refusal(row.id);
+            facts.blocked = self.refusal(row.id, Offered::AsBranch);
         }
         let Some(lock) = connection.lock.as_ref().filter(|_| facts.lock.is_none() && facts.blocked.is_none()) else {
             return Ok((facts, None));
@@ -353,10 +353,13 @@ impl Reconciler {
             _ => false,
         };
         let taken_back = match self.taken_back(gathered, connection, row, &drifted).await? {
-            Ok(taken_back) => taken_back,
+            Ok(taken_back) => match self.refusal(row.id, Offered::Nowhere) {
+                Some(why) if taken_back.is_some() => Err(why),
+                _ => Ok(taken_back),
+            },
             Err(why) => {
                 facts.blocked = Some(why);
-                None
+                Ok(None)
             }
         };
         let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
@@ -415,12 +418,13 @@ impl Reconciler {
         Ok(join_secrets(&source, &destination))
     }
 
-    /// Why the last commit for this connection was refused, while it rests.
-    fn refusal(&self, id: ConnectionId) -> Option<String> {
+    /// Why the last commit for this connection was refused, if it is of this kind and while it rests.
+    fn refusal(&self, id: ConnectionId, offered: Offered) -> Option<String> {
         let cache = self.cache.lock().expect("no panic while held");
         let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.as_ref());
         let refusal = cache.refused.get(&id)?;
-        let rests = refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
+        let rests =
+            refusal.offered == offered && refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
         rests.then(|| refusal.why.clone())
     }
 
@@ -498,7 +502,7 @@ impl Reconciler {
         whole: &crate::model::Catalog,
     ) -> Option<Arc<Drifted>> {
         let look = row.look.as_ref()?.seen.as_ref().ok()?;
-        let ask_for_all = self.refusal(row.id).is_some();
+        let ask_for_all = self.refusal(row.id, Offered::AsBranch).is_some();
         let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask_for_all };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
