@@ -335,7 +335,8 @@ fn plan_lifecycle(
     }
     let mut steps = Vec::new();
     let mut another_lock = false;
-    if row.status == ConnectionStatus::Retired || row.paused {
+    let resumes = row.status == ConnectionStatus::Retired || row.paused;
+    if resumes {
         steps.push(Step::Resume);
     }
     if let Some(lock) = &connection.lock {
@@ -364,8 +365,13 @@ fn plan_lifecycle(
         plan.standing = Standing::NeedsManage { what: first.describe() };
     } else if facts.syncing || (another_lock && facts.unnormalized.is_some()) {
         // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
-        // that it landed under.
-        plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+        // that it landed under. But the sync of a paused one can only be followed once it is resumed.
+        let now = if facts.syncing && resumes { 1 } else { 0 };
+        let later = steps.split_off(now);
+        plan.steps.extend(steps);
+        if let Some(first) = later.first() {
+            plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+        }
     } else {
         plan.steps.extend(steps);
     }

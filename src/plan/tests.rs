@@ -234,6 +234,23 @@ fn what_landed_is_finished_with_before_another_lock_comes_into_force() {
     ~ crm  waits until the running sync has ended, then: update catalog to version 2 (279ce447)
     . crm  follow the running sync
     ");
+    // A paused connection follows no sync.
+    let paused = |c: &mut Case| {
+        syncing(c);
+        c.row().paused = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(paused), @r"
+    ~ crm  resume: its spec is back
+    . crm  follow the running sync
+    ");
+    let only_paused = |c: &mut Case| {
+        c.row().paused = true;
+        c.facts().syncing = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(only_paused), @r"
+    ~ crm  resume: its spec is back
+    . crm  follow the running sync
+    ");
     let landed = |c: &mut Case| {
         merged(c);
         c.row().applied_digest = None;
