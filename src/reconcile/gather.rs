@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::Drifted;
-use super::landed::{LANDED, is_expected, unnormalized};
+use super::landed::{is_expected, to_normalize};
 use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
@@ -313,7 +313,6 @@ impl Reconciler {
         let branch = branches.get(&branch_name);
         let intents = open.get(&row.id).map_or(&[][..], Vec::as_slice);
         let syncing = intents.iter().any(|intent| intent.effect == "sync");
-        let landed = intents.iter().any(|intent| intent.effect == LANDED);
         let mut facts = Facts {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
@@ -323,7 +322,7 @@ impl Reconciler {
             again: self.is_tried_again(&connection.name),
             syncing,
             unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
-            unnormalized: unnormalized(row).filter(|_| landed || connection.mapping.is_some()),
+            unnormalized: to_normalize(row, connection, intents),
             ..Facts::default()
         };
         let whole = self.look_catalog(row).await?;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::landed::to_normalize;
 use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, Fingerprint};
@@ -10,6 +11,9 @@ use crate::ports::{
     ObjectKind, RepoError, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
+
+/// Why the engine's connection is left as it is, though the plan knew of no sync.
+const SYNC_BEGAN: &str = "a sync began meanwhile";
 
 impl Reconciler {
     /// `HEALING` → update the engine → read back → version n+1 → `ACTIVE`. Each part may have happened already.
@@ -24,6 +28,13 @@ impl Reconciler {
         let Some(lock) = connection.lock.as_ref().filter(|lock| lock.fingerprint == *to) else {
             return Ok(OutcomeKind::Skipped("the lock moved on meanwhile".into()));
         };
+        let intents = registry.intents(Some(row.id)).await?;
+        if intents.iter().any(|intent| intent.effect == "sync") {
+            return Ok(OutcomeKind::Skipped(SYNC_BEGAN.into()));
+        }
+        if row.fingerprint.as_ref() != Some(to) && to_normalize(row, connection, &intents).is_some() {
+            return Ok(OutcomeKind::Skipped("rows landed meanwhile that are not normalized yet".into()));
+        }
         self.finish_rule_commit(connection, to, lease).await?;
         let brought = self.brought_by(connection, lock).await?;
         let commit = brought.as_ref().map(|entry| entry.commit.clone());
@@ -104,6 +115,9 @@ impl Reconciler {
         let (source, destination) = self.handles(connection, row)?;
         if join_secrets(&source, &destination) != secrets {
             return Ok(OutcomeKind::Skipped("a secret changed meanwhile".into()));
+        }
+        if self.open_sync(row).await?.is_some() {
+            return Ok(OutcomeKind::Skipped(SYNC_BEGAN.into()));
         }
         let Some(lock) = &connection.lock else {
             return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
