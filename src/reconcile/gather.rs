@@ -351,16 +351,10 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
-        let taken_back = match self.taken_back(gathered, connection, row, &drifted).await? {
-            Ok(taken_back) => match self.refusal(row.id, Offered::Nowhere) {
-                Some(why) if taken_back.is_some() => Err(why),
-                _ => Ok(taken_back),
-            },
-            Err(why) => {
-                facts.blocked = Some(why);
-                Ok(None)
-            }
-        };
+        let mut taken_back = self.taken_back(gathered, connection, row, &drifted).await?;
+        if let (Ok(Some(_)), Some(why)) = (&taken_back, self.refusal(row.id, Offered::Nowhere)) {
+            taken_back = Err(why);
+        }
         let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
         let rejection_noted = match &rejected {
             Some((target, _)) => self.is_noted_as_rejected(row.id, &drifted.changes(target)).await?,

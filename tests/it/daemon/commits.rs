@@ -204,3 +204,18 @@ async fn an_edit_of_the_spec_takes_no_repair_back() {
     assert!(lock().contains("ssn"), "{}", lock());
     assert_eq!(world.committed("drift/default/crm/rejected.yaml"), "(none)");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_rejections_only_keep_a_reverted_repair_from_being_made_again() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    world.write("drift/default/crm/rejected.yaml", "no: list\n");
+    world.commit("broken");
+    let ran = world.aam(&["sync", "crm"]);
+    assert!(ran.out.contains("normalize rows of job 1"), "{ran:?}");
+    assert!(world.aam(&["status"]).out.contains("rejected.yaml is no list of rejections"));
+    assert!(!world.committed("connectors.d/crm.lock.yaml").contains("website"));
+}
