@@ -80,6 +80,8 @@ pub struct Facts {
     pub repair: Option<RepairFacts>,
     /// The repair branch that exists, if any, and whether a person added commits.
     pub branch: Option<(String, bool)>,
+    /// Whether that branch is checked out, so that it cannot be removed.
+    pub branch_in_use: bool,
     /// A person asked for a look.
     pub look_asked: bool,
     /// A person asked for a sync.
@@ -101,8 +103,9 @@ pub struct Facts {
 pub struct RepairFacts {
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub automatic: Option<(Fingerprint, String, CommitDraft)>,
-    /// What a person took back of what would be automatic: in words, and the commit that notes it as a rejection.
-    pub taken_back: Option<(String, CommitDraft)>,
+    /// What a person took back of what would be automatic, as a rejection, and the commit that notes it; or why that cannot
+    /// be noted now.
+    pub taken_back: Result<Option<(Rejection, CommitDraft)>, String>,
     /// What a person decides: the lock's fingerprint after it, and the commit.
     pub proposed: Option<(Fingerprint, CommitDraft)>,
     /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
@@ -332,7 +335,8 @@ fn plan_lifecycle(
     }
     let mut steps = Vec::new();
     let mut another_lock = false;
-    if row.status == ConnectionStatus::Retired || row.paused {
+    let resumes = row.status == ConnectionStatus::Retired || row.paused;
+    if resumes {
         steps.push(Step::Resume);
     }
     if let Some(lock) = &connection.lock {
@@ -361,8 +365,13 @@ fn plan_lifecycle(
         plan.standing = Standing::NeedsManage { what: first.describe() };
     } else if facts.syncing || (another_lock && facts.unnormalized.is_some()) {
         // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
-        // that it landed under.
-        plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+        // that it landed under. But the sync of a paused one can only be followed once it is resumed.
+        let now = if facts.syncing && resumes { 1 } else { 0 };
+        let later = steps.split_off(now);
+        plan.steps.extend(steps);
+        if let Some(first) = later.first() {
+            plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+        }
     } else {
         plan.steps.extend(steps);
     }
@@ -386,7 +395,7 @@ fn plan_drift(
         let unseen = row.look.as_ref().and_then(|look| look.seen.as_ref().err());
         if let Some(reason) = unseen {
             plan.standing = Standing::Unseen { reason: reason.clone() };
-        } else if row.look.is_some() && (pending.is_some() || our_branch.is_some()) {
+        } else if row.look.is_some() && (pending.is_some() || (our_branch.is_some() && !facts.branch_in_use)) {
             plan.steps.push(Step::CloseDrift {
                 drift: pending.map(|d| d.id),
                 branch: our_branch,
@@ -395,11 +404,19 @@ fn plan_drift(
         }
         return;
     };
-    if connection.mode == Mode::Manage
-        && let Some((why, draft)) = &repair.taken_back
-    {
-        plan.steps.push(Step::CommitRejection { why: why.clone(), draft: draft.clone() });
-        return;
+    if connection.mode == Mode::Manage {
+        match &repair.taken_back {
+            Ok(None) => {}
+            Ok(Some((Rejection { by, reason, .. }, draft))) => {
+                let (by, why) = (by.clone(), reason.clone());
+                plan.steps.push(Step::CommitRejection { by, why, draft: draft.clone() });
+                return;
+            }
+            Err(why) => {
+                plan.standing = Standing::Blocked { reason: why.clone() };
+                return;
+            }
+        }
     }
     if connection.mode == Mode::Manage
         && let Some((automatic, rule, commit)) = &repair.automatic
@@ -413,7 +430,7 @@ fn plan_drift(
         return;
     }
     let Some((target, draft)) = &repair.proposed else {
-        plan_rejected(repair, pending, our_branch, plan);
+        plan_rejected(repair, facts, pending, our_branch, plan);
         return;
     };
     let branch = &repair.branch;
@@ -442,6 +459,7 @@ fn plan_drift(
 /// What a person said no to stands, and nothing is asked.
 fn plan_rejected(
     repair: &RepairFacts,
+    facts: &Facts,
     pending: Option<&DriftRow>,
     our_branch: Option<String>,
     plan: &mut ConnectionPlan,
@@ -449,7 +467,7 @@ fn plan_rejected(
     let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
     let (by, reason) = (by.clone(), reason.clone());
     plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
-    if pending.is_some() || our_branch.is_some() {
+    if pending.is_some() || (our_branch.is_some() && !facts.branch_in_use) {
         // What was asked besides is gone from the source.
         let same = pending.is_none_or(|drift| drift.target == *target);
         let why = if same { Closing::Rejection { by, reason } } else { Closing::Agreement };
@@ -481,7 +499,7 @@ fn plan_sync(
     }
     if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
-    } else if plan.steps.iter().all(Step::is_routine)
+    } else if !plan.steps.iter().any(Step::holds_back)
         && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))
     {
         plan.steps.push(Step::Sync);

@@ -149,6 +149,8 @@ pub enum Step {
     },
     /// Note a repair that a person took back as rejected, so that it is not made again.
     CommitRejection {
+        /// Who took it back.
+        by: String,
         /// How it was taken back.
         why: String,
         /// The commit.
@@ -269,6 +271,30 @@ impl Step {
             self,
             Self::Settle | Self::Look | Self::FollowSync | Self::Sync | Self::Normalize { .. } | Self::NoteDrift { .. }
         )
+    }
+
+    /// Whether looks and syncs come after it, however often it fails: it changes the engine, or the lock and the spec of the
+    /// tracked branch.
+    pub fn holds_back(&self) -> bool {
+        match self {
+            Self::Onboard { .. }
+            | Self::Resume
+            | Self::Heal { .. }
+            | Self::ApplySettings { .. }
+            | Self::CommitLock { .. }
+            | Self::CommitRepair { .. }
+            | Self::Retire { .. } => true,
+            Self::Rename { .. }
+            | Self::Settle
+            | Self::CommitRejection { .. }
+            | Self::Propose { .. }
+            | Self::NoteDrift { .. }
+            | Self::CloseDrift { .. }
+            | Self::Look
+            | Self::FollowSync
+            | Self::Sync
+            | Self::Normalize { .. } => false,
+        }
     }
 
     /// What it does, for people.

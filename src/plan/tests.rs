@@ -40,7 +40,7 @@ fn draft(subject: &str) -> CommitDraft {
 fn proposed(digit: char) -> RepairFacts {
     RepairFacts {
         automatic: None,
-        taken_back: None,
+        taken_back: Ok(None),
         proposed: Some((shows(digit), draft("repair"))),
         rejected: None,
         rejection_noted: false,
@@ -49,6 +49,11 @@ fn proposed(digit: char) -> RepairFacts {
         breaking: false,
         automatic_breaking: false,
     }
+}
+
+fn rejection(reason: &str) -> Rejection {
+    let (by, at) = ("Pat".to_owned(), String::new());
+    Rejection { fingerprint: shows('b'), by, at, reason: reason.to_owned(), changes: Vec::new() }
 }
 
 fn drift(connection: ConnectionId, digit: char, branch: Option<&str>) -> DriftRow {
@@ -229,6 +234,23 @@ fn what_landed_is_finished_with_before_another_lock_comes_into_force() {
     ~ crm  waits until the running sync has ended, then: update catalog to version 2 (279ce447)
     . crm  follow the running sync
     ");
+    // A paused connection follows no sync.
+    let paused = |c: &mut Case| {
+        syncing(c);
+        c.row().paused = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(paused), @r"
+    ~ crm  resume: its spec is back
+    . crm  follow the running sync
+    ");
+    let only_paused = |c: &mut Case| {
+        c.row().paused = true;
+        c.facts().syncing = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(only_paused), @r"
+    ~ crm  resume: its spec is back
+    . crm  follow the running sync
+    ");
     let landed = |c: &mut Case| {
         merged(c);
         c.row().applied_digest = None;
@@ -347,6 +369,25 @@ fn looks_and_syncs_follow_schedules_and_asks() {
     . crm  look at the source
     . crm  sync
     ");
+    // A branch that cannot be opened or closed keeps nothing from being read.
+    let beside_drift = |c: &mut Case| {
+        asked(c);
+        c.facts().repair = Some(proposed('b'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(beside_drift), @r"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  look at the source
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+    let beside_settings = |c: &mut Case| {
+        asked(c);
+        c.row().applied_digest = None;
+    };
+    insta::assert_snapshot!(Case::crm("").after(beside_settings), @r"
+    . crm  look at the source
+    ~ crm  update settings from its spec
+    ");
     let running = |c: &mut Case| c.facts().syncing = true;
     insta::assert_snapshot!(Case::crm("").after(running), @r"
     = crm  in sync
@@ -393,9 +434,20 @@ fn drift_is_committed_proposed_or_only_noted() {
     insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
     let reverted = |c: &mut Case| {
         automatic(c);
-        c.facts().repair.as_mut().unwrap().taken_back = Some(("reverted by commit 1234".into(), draft("reject")));
+        let rejection = rejection("reverted by commit 1234");
+        c.facts().repair.as_mut().unwrap().taken_back = Ok(Some((rejection, draft("reject"))));
     };
     insta::assert_snapshot!(Case::crm("").after(reverted), @"~ crm  commit rejection: the automatic repair was reverted by commit 1234");
+    // A revert that cannot be noted keeps only the repair from being made again.
+    let not_noted = |c: &mut Case| {
+        reverted(c);
+        c.facts().repair.as_mut().unwrap().taken_back = Err("cannot commit".into());
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(not_noted), @r"
+    ! crm  blocked: cannot commit
+    . crm  sync
+    ");
     let open = |c: &mut Case| c.facts().repair = Some(proposed('b'));
     insta::assert_snapshot!(Case::crm("").after(open), @r"
     ~ crm  drift bbbbbbbb awaits review on aam/drift/x
@@ -444,12 +496,24 @@ fn drift_that_is_over_is_closed() {
     insta::assert_snapshot!(Case::crm("").after(unseen), @"= crm  could not look: refused");
     let rejected = |c: &mut Case| {
         back(c);
-        let (fingerprint, by, reason) = (shows('b'), "Pat".to_owned(), "no".to_owned());
-        let rejection = Rejection { fingerprint, by, at: String::new(), reason, changes: Vec::new() };
         c.facts().repair =
-            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection)), ..proposed('b') });
+            Some(RepairFacts { proposed: None, rejected: Some((shows('b'), rejection("no"))), ..proposed('b') });
     };
     insta::assert_snapshot!(Case::crm("").after(rejected), @"~ crm  close drift: rejected by Pat: no");
+    // A branch that is checked out stays until it is left.
+    let kept = |c: &mut Case| {
+        back(c);
+        c.drifts.clear();
+        c.facts().branch_in_use = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(kept), @"= crm  in sync");
+    let rejected_and_kept = |c: &mut Case| {
+        rejected(c);
+        c.drifts.clear();
+        c.facts().branch_in_use = true;
+        c.facts().repair.as_mut().unwrap().rejection_noted = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(rejected_and_kept), @"= crm  drift bbbbbbbb rejected by Pat: no");
     // What was asked was more than what was rejected, and is gone from the source.
     let more = |c: &mut Case| {
         rejected(c);
@@ -569,7 +633,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
                 }
                 Step::CommitLock { .. } => facts.lock = None,
-                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = None,
+                Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {
                     facts.branch = Some((branch.clone(), false));

@@ -56,6 +56,8 @@ pub struct RepairBranch {
     pub merged: bool,
     /// Whether a person added commits of their own.
     pub edited: bool,
+    /// Whether a work tree has it checked out; told by the list of branches only.
+    pub checked_out: bool,
 }
 
 /// One commit that touched a path.
@@ -74,6 +76,15 @@ pub struct LogEntry {
     /// Who moved the tracked branch to this commit, where the repository still knows (git's reflog): after a fast-forward
     /// the only trace of the person who merged.
     pub moved_by: Option<String>,
+    /// Whether `aam` made it of its own accord: no person's approval is in it.
+    pub own: bool,
+}
+
+impl LogEntry {
+    /// Who approved it, as far as the repository knows.
+    pub fn approver(self) -> String {
+        self.approved_by.or(self.moved_by).unwrap_or(self.by)
+    }
 }
 
 /// A failure of git or the file system.

@@ -74,6 +74,14 @@ impl WorkItem {
         }
     }
 
+    /// Whether what follows in it waits for the step with this description.
+    fn holds_back(&self, step: &str) -> bool {
+        match self {
+            Self::Look(_) => false,
+            Self::Connection(plan) => plan.steps.iter().any(|s| s.holds_back() && s.describe() == step),
+        }
+    }
+
     /// What is left of it without the steps that rest, if anything.
     pub fn without(self, rests: impl Fn(&ConnectionRef, &Step) -> bool) -> Option<Self> {
         match self {
@@ -96,7 +104,7 @@ pub fn work_items(gathered: &Gathered, plan: &Plan) -> Vec<WorkItem> {
     let mut looking = BTreeSet::new();
     for connection_plan in &plan.connections {
         let Some(connection) = gathered.desired().connections.get(&connection_plan.name) else { continue };
-        if connection_plan.steps.contains(&Step::Look) && connection_plan.steps.iter().all(Step::is_routine) {
+        if connection_plan.steps.contains(&Step::Look) && !connection_plan.steps.iter().any(Step::holds_back) {
             looks.entry(&connection.source.name).or_default().insert(connection.name.clone());
         }
     }
@@ -155,7 +163,7 @@ impl Reconciler {
                     Ok(kind) => {
                         let skipped = matches!(kind, OutcomeKind::Skipped(_));
                         outcomes.push(outcome(step, kind));
-                        if skipped {
+                        if skipped && step.holds_back() {
                             break;
                         }
                     }
@@ -168,7 +176,9 @@ impl Reconciler {
                             failed.retry_at = Some(self.next_try(&troubles, step, &error, &lease));
                         }
                         outcomes.push(failed);
-                        break;
+                        if step.holds_back() || matches!(error, StepError::Registry(_)) {
+                            break;
+                        }
                     }
                 }
             }
@@ -247,7 +257,7 @@ impl Reconciler {
                 self.apply_settings(connection, &row, digest, secrets, lease).await
             }
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
-            Step::CommitRejection { why, draft } => self.commit_rejection(connection, why, draft, lease).await,
+            Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
             Step::CommitRepair { target, rule, draft } => {
                 self.commit_repair(gathered, connection, target, rule, draft, lease).await
             }
@@ -336,7 +346,7 @@ impl Reconciler {
     }
 
     /// Plans and carries out until nothing but waiting is left: what commands do without a daemon. A connection with a
-    /// failed or skipped step rests; a running sync is followed to its end. A lease in the way is waited for as long as
+    /// failed or skipped step rests, or that step alone if nothing waits for it; a running sync is followed to its end. A lease in the way is waited for as long as
     /// that of a killed process may last. `report` hears of each outcome as it comes.
     pub async fn settle(
         &self,
@@ -345,6 +355,7 @@ impl Reconciler {
     ) -> Result<(Arc<Gathered>, Vec<Outcome>), TurnError> {
         let mut all = Vec::new();
         let mut resting: BTreeSet<ConnectionRef> = BTreeSet::new();
+        let mut resting_steps: BTreeSet<(ConnectionRef, String)> = BTreeSet::new();
         let patience = Instant::now() + self.policy().lease_ttl + GRACE;
         // Onboard, look, repair, heal, sync, normalize: no connection needs more rounds that change something.
         let mut rounds = 20;
@@ -354,6 +365,7 @@ impl Reconciler {
             let items: Vec<WorkItem> = work_items(&gathered, &gathered.plan())
                 .into_iter()
                 .filter(|item| !item.connections().iter().all(|name| resting.contains(name)))
+                .filter_map(|item| item.without(|name, step| resting_steps.contains(&(name.clone(), step.describe()))))
                 .collect();
             if items.is_empty() {
                 return Ok((gathered, all));
@@ -363,6 +375,9 @@ impl Reconciler {
                 for outcome in self.execute(&gathered, item).await {
                     match &outcome.kind {
                         OutcomeKind::Busy if Instant::now() < patience => continue,
+                        OutcomeKind::Failed(_) | OutcomeKind::Skipped(_) if !item.holds_back(&outcome.step) => {
+                            resting_steps.insert((outcome.connection.clone(), outcome.step.clone()));
+                        }
                         OutcomeKind::Busy | OutcomeKind::Failed(_) | OutcomeKind::Skipped(_) => {
                             resting.insert(outcome.connection.clone());
                         }

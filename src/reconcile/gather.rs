@@ -6,9 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::Drifted;
-use super::landed::{LANDED, is_expected, unnormalized};
+use super::landed::{is_expected, to_normalize};
 use super::onboard::{join_secrets, lock_draft};
-use super::{Ask, Policy, Reconciler, TurnError, text_of};
+use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
 use crate::drift::Change;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
@@ -313,16 +313,16 @@ impl Reconciler {
         let branch = branches.get(&branch_name);
         let intents = open.get(&row.id).map_or(&[][..], Vec::as_slice);
         let syncing = intents.iter().any(|intent| intent.effect == "sync");
-        let landed = intents.iter().any(|intent| intent.effect == LANDED);
         let mut facts = Facts {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
+            branch_in_use: branch.is_some_and(|branch| branch.checked_out),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             again: self.is_tried_again(&connection.name),
             syncing,
             unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
-            unnormalized: unnormalized(row).filter(|_| landed || connection.mapping.is_some()),
+            unnormalized: to_normalize(row, connection, intents),
             ..Facts::default()
         };
         let whole = self.look_catalog(row).await?;
@@ -334,7 +334,7 @@ impl Reconciler {
             }
         };
         if facts.lock.is_some() {
-            facts.blocked = self.refusal(row.id);
+            facts.blocked = self.refusal(row.id, Offered::AsBranch);
         }
         let Some(lock) = connection.lock.as_ref().filter(|_| facts.lock.is_none() && facts.blocked.is_none()) else {
             return Ok((facts, None));
@@ -351,13 +351,10 @@ impl Reconciler {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
             _ => false,
         };
-        let taken_back = match self.taken_back(&gathered.resolved.files, connection, row, &drifted).await? {
-            Ok(taken_back) => taken_back,
-            Err(why) => {
-                facts.blocked = Some(why);
-                None
-            }
-        };
+        let mut taken_back = self.taken_back(gathered, connection, row, &drifted).await?;
+        if let (Ok(Some(_)), Some(why)) = (&taken_back, self.refusal(row.id, Offered::Nowhere)) {
+            taken_back = Err(why);
+        }
         let rejected = drifted.rejected().map(|(target, _, rejection)| (target, rejection.clone()));
         let rejection_noted = match &rejected {
             Some((target, _)) => self.is_noted_as_rejected(row.id, &drifted.changes(target)).await?,
@@ -414,12 +411,13 @@ impl Reconciler {
         Ok(join_secrets(&source, &destination))
     }
 
-    /// Why the last commit for this connection was refused, while it rests.
-    fn refusal(&self, id: ConnectionId) -> Option<String> {
+    /// Why the last commit for this connection was refused, if it is of this kind and while it rests.
+    fn refusal(&self, id: ConnectionId, offered: Offered) -> Option<String> {
         let cache = self.cache.lock().expect("no panic while held");
         let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.as_ref());
         let refusal = cache.refused.get(&id)?;
-        let rests = refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
+        let rests =
+            refusal.offered == offered && refusal.until > self.doors.clock.now() && refusal.commit.as_ref() == commit;
         rests.then(|| refusal.why.clone())
     }
 
@@ -497,7 +495,7 @@ impl Reconciler {
         whole: &crate::model::Catalog,
     ) -> Option<Arc<Drifted>> {
         let look = row.look.as_ref()?.seen.as_ref().ok()?;
-        let ask_for_all = self.refusal(row.id).is_some();
+        let ask_for_all = self.refusal(row.id, Offered::AsBranch).is_some();
         let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask_for_all };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {

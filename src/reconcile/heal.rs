@@ -2,14 +2,18 @@
 
 use serde_json::json;
 
+use super::landed::to_normalize;
 use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitId, Fingerprint};
+use crate::model::{Catalog, Fingerprint};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, ObjectKind,
-    recorded, sent,
+    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, LogEntry,
+    ObjectKind, RepoError, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
+
+/// Why the engine's connection is left as it is, though the plan knew of no sync.
+const SYNC_BEGAN: &str = "a sync began meanwhile";
 
 impl Reconciler {
     /// `HEALING` → update the engine → read back → version n+1 → `ACTIVE`. Each part may have happened already.
@@ -24,8 +28,17 @@ impl Reconciler {
         let Some(lock) = connection.lock.as_ref().filter(|lock| lock.fingerprint == *to) else {
             return Ok(OutcomeKind::Skipped("the lock moved on meanwhile".into()));
         };
+        let intents = registry.intents(Some(row.id)).await?;
+        if intents.iter().any(|intent| intent.effect == "sync") {
+            return Ok(OutcomeKind::Skipped(SYNC_BEGAN.into()));
+        }
+        if row.fingerprint.as_ref() != Some(to) && to_normalize(row, connection, &intents).is_some() {
+            return Ok(OutcomeKind::Skipped("rows landed meanwhile that are not normalized yet".into()));
+        }
         self.finish_rule_commit(connection, to, lease).await?;
-        let (commit, by) = self.approval(connection, lock).await?;
+        let brought = self.brought_by(connection, lock).await?;
+        let commit = brought.as_ref().map(|entry| entry.commit.clone());
+        let by = brought.map_or_else(|| "unknown".to_owned(), LogEntry::approver);
         // What was rejected may be approved all the same.
         let undecided = [DriftStatus::Pending, DriftStatus::Rejected];
         let drifts = registry.drifts(Some(row.id), false).await?;
@@ -102,6 +115,9 @@ impl Reconciler {
         let (source, destination) = self.handles(connection, row)?;
         if join_secrets(&source, &destination) != secrets {
             return Ok(OutcomeKind::Skipped("a secret changed meanwhile".into()));
+        }
+        if self.open_sync(row).await?.is_some() {
+            return Ok(OutcomeKind::Skipped(SYNC_BEGAN.into()));
         }
         let Some(lock) = &connection.lock else {
             return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
@@ -185,9 +201,9 @@ impl Reconciler {
         Ok(live.is_some_and(|live| live.enabled == draft.enabled && live.streams == draft.streams))
     }
 
-    /// The commit that brought this fingerprint onto the tracked branch, and who approved it.
-    async fn approval(&self, connection: &Connection, lock: &Lock) -> Result<(Option<CommitId>, String), StepError> {
-        let mut found = (None, "unknown".to_owned());
+    /// The commit that brought this fingerprint onto the tracked branch.
+    pub(super) async fn brought_by(&self, connection: &Connection, lock: &Lock) -> Result<Option<LogEntry>, RepoError> {
+        let mut found = None;
         for entry in self.doors.repo.log(&connection.lock_path, 20).await? {
             let text = self.doors.repo.file_at(&entry.commit, &connection.lock_path).await?;
             let same = text
@@ -196,7 +212,7 @@ impl Reconciler {
             if !same {
                 break;
             }
-            found = (Some(entry.commit), entry.approved_by.or(entry.moved_by).unwrap_or(entry.by));
+            found = Some(entry);
         }
         Ok(found)
     }

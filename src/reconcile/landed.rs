@@ -39,6 +39,12 @@ pub(super) fn unnormalized(row: &ConnectionRow) -> Option<i64> {
     row.last_ended_job.filter(|job| row.normalized_job.is_none_or(|normalized| normalized < *job))
 }
 
+/// The same, unless nothing reads these rows.
+pub(super) fn to_normalize(row: &ConnectionRow, connection: &Connection, intents: &[Intent]) -> Option<i64> {
+    let read = connection.mapping.is_some() || intents.iter().any(|intent| intent.effect == LANDED);
+    unnormalized(row).filter(|_| read)
+}
+
 /// Whether an intent is open because its effect goes on, and not because a crash left it.
 pub(super) fn is_expected(intent: &Intent, syncing: bool, row: &ConnectionRow) -> bool {
     match intent.effect.as_str() {

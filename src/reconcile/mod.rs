@@ -117,10 +117,20 @@ struct Refusal {
     why: String,
     /// The committed state on which it was refused.
     commit: Option<CommitId>,
+    offered: Offered,
     /// Refusals in a row.
     times: u32,
     /// Where the connection stands meanwhile; shown while the commit is tried again, too.
     standing: Option<Standing>,
+}
+
+/// What becomes of a refused commit meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Offered {
+    /// A repair branch holds the same.
+    AsBranch,
+    /// It only waits.
+    Nowhere,
 }
 
 /// What a person may ask for out of turn.

@@ -7,7 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::drifted::Drifted;
-use super::{Gathered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
+use super::reverted::is_unhealed;
+use super::{Gathered, Offered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
 use crate::plan::{Closing, Noting};
 use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
@@ -39,23 +40,42 @@ impl Reconciler {
     pub(super) async fn commit_rejection(
         &self,
         connection: &Connection,
+        by: &str,
         why: &str,
         draft: &CommitDraft,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let summary = format!("connection {}: an automatic repair was {why}: it stands as rejected", connection.name);
         let intent = self.begin_commit(draft, &summary, lease).await?;
-        let why = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
+        let refused = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
             CommitOutcome::Committed(commit) => {
+                self.cache.lock().expect("no panic while held").refused.remove(&lease.connection);
+                self.close_unhealed(
+                    connection,
+                    Closing::Rejection { by: by.to_owned(), reason: why.to_owned() },
+                    lease,
+                )
+                .await?;
                 self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
                 recorded("commit_rejection");
                 return Ok(OutcomeKind::Applied);
             }
             CommitOutcome::Moved => "the branch moved on meanwhile; planned again".to_owned(),
-            CommitOutcome::Refused(why) => format!("cannot commit `{}`: {why}", draft.subject),
+            CommitOutcome::Refused(why) => self.refuse(draft, &why, Offered::Nowhere, lease),
         };
         self.doors.registry.settle(lease, intent).await?;
-        Ok(OutcomeKind::Skipped(why))
+        Ok(OutcomeKind::Skipped(refused))
+    }
+
+    /// Closes what a rule approved and a person took back before it came into force.
+    async fn close_unhealed(&self, connection: &Connection, why: Closing, lease: &Lease) -> Result<(), StepError> {
+        let Some(lock) = &connection.lock else { return Ok(()) };
+        for drift in self.doors.registry.drifts(Some(lease.connection), true).await? {
+            if is_unhealed(&drift, lock) {
+                self.close_drift(&connection.name, Some(drift.id), None, &why, lease).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Records a commit that went through; keeps a refused one for a while and offers it as a branch instead.
@@ -78,7 +98,7 @@ impl Reconciler {
             }
             CommitOutcome::Moved => Ok(OutcomeKind::Skipped("the branch moved on meanwhile; planned again".into())),
             CommitOutcome::Refused(why) => {
-                let reason = self.refuse(draft, &why, lease);
+                let reason = self.refuse(draft, &why, Offered::AsBranch, lease);
                 if let Err(error) = self.doors.repo.propose(&crate::repair::branch(&connection.name), draft).await {
                     tracing::warn!(connection.name = %connection.name, "connection {}: offering a branch: {error}", connection.name);
                 }
@@ -121,7 +141,7 @@ impl Reconciler {
         self.doors.registry.settle(lease, intent).await?;
         if let CommitOutcome::Refused(why) = outcome {
             self.doors.registry.settle(lease, commit).await?;
-            return Ok(OutcomeKind::Skipped(self.refuse(draft, &why, lease)));
+            return Ok(OutcomeKind::Skipped(self.refuse(draft, &why, Offered::AsBranch, lease)));
         }
         let done = self.after_commit(connection, draft, outcome, (commit, &summary), lease).await;
         recorded("commit_repair");
@@ -158,16 +178,19 @@ impl Reconciler {
     }
 
     /// Remembers a refused commit; the reason in words.
-    fn refuse(&self, draft: &CommitDraft, why: &str, lease: &Lease) -> String {
-        let branch_hint = "the same is offered as a repair branch";
-        let reason = format!("cannot commit `{}`: {why}; {branch_hint}", draft.subject);
+    fn refuse(&self, draft: &CommitDraft, why: &str, offered: Offered, lease: &Lease) -> String {
+        let hint = match offered {
+            Offered::AsBranch => "; the same is offered as a repair branch",
+            Offered::Nowhere => "",
+        };
+        let reason = format!("cannot commit `{}`: {why}{hint}", draft.subject);
         let mut cache = self.cache.lock().expect("no panic while held");
         let commit = cache.resolution.as_ref().and_then(|resolution| resolution.commit.clone());
         let before = cache.refused.remove(&lease.connection);
         let times = before.as_ref().map_or(0, |before| before.times);
         let until = self.doors.clock.now() + REFUSED_REST * (1 << times.min(5));
         let standing = before.and_then(|before| before.standing);
-        let refusal = Refusal { until, why: reason.clone(), commit, times: times + 1, standing };
+        let refusal = Refusal { until, why: reason.clone(), commit, offered, times: times + 1, standing };
         cache.refused.insert(lease.connection, refusal);
         reason
     }

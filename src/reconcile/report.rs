@@ -73,7 +73,10 @@ impl Reconciler {
     fn keep_standing(&self, id: ConnectionId, planned: &ConnectionPlan, shown: &mut ConnectionReport) {
         let mut cache = self.cache.lock().expect("no panic while held");
         let Some(refusal) = cache.refused.get_mut(&id) else { return };
-        if !planned.steps.iter().any(|step| matches!(step, Step::CommitLock { .. } | Step::CommitRepair { .. })) {
+        let commits = |step: &Step| {
+            matches!(step, Step::CommitLock { .. } | Step::CommitRepair { .. } | Step::CommitRejection { .. })
+        };
+        if !planned.steps.iter().any(commits) {
             refusal.standing = Some(planned.standing.clone());
         } else if let Some(standing) = &refusal.standing {
             shown.standing = standing.clone();

@@ -1,42 +1,101 @@
 //! Automatic repairs that a person took back: a `git revert` of one, or its undoing by hand, is a word like any rejection.
 
-use chrono::SecondsFormat;
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::drifted::Drifted;
-use super::{Reconciler, TurnError, text_of};
+use super::{Gathered, Reconciler, TurnError, text_of};
 use crate::drift::{Change, compare, line_of};
-use crate::model::{Catalog, CommitDraft, Fingerprint};
-use crate::ports::{CatalogVersion, ConnectionRow};
+use crate::model::{Catalog, CommitDraft, CommitId, Fingerprint};
+use crate::ports::{CatalogVersion, ConnectionRow, DriftRow, DriftStatus, LogEntry};
 use crate::repair;
-use crate::spec::{Connection, Rejection};
+use crate::spec::{Connection, Lock, Rejection};
+
+/// So far back the commits of a lock are asked for.
+const LOG: u32 = 200;
 
 impl Reconciler {
-    /// The commit of a rejection for what would be made automatically once more, and why; the inner error: `rejected.yaml` is
-    /// in no state to be added to.
+    /// The rejection of what would be made automatically once more, and its commit; the inner error: `rejected.yaml` is in no
+    /// state to be added to.
     pub(super) async fn taken_back(
         &self,
-        files: &super::gather::Files,
+        gathered: &Gathered,
         connection: &Connection,
         row: &ConnectionRow,
         drifted: &Drifted,
-    ) -> Result<Result<Option<(String, CommitDraft)>, String>, TurnError> {
+    ) -> Result<Result<Option<(Rejection, CommitDraft)>, String>, TurnError> {
         let Some((target, ..)) = drifted.automatic() else { return Ok(Ok(None)) };
         let versions = self.doors.registry.versions(row.id).await?;
-        let Some((changes, by)) = taken_back(&versions, &drifted.changes(&target)) else { return Ok(Ok(None)) };
-        let rejection = rejection(target, &changes, by);
-        let why = rejection.reason.clone();
+        let log = self.doors.repo.log(&connection.lock_path, LOG).await?;
+        let own = log.into_iter().filter(|entry| entry.own).map(|entry| entry.commit).collect();
+        let changes = drifted.changes(&target);
+        let recorded =
+            taken_back(&versions, &own, &changes).map(|(changes, version)| (changes, Undoing::from(version)));
+        let found = match recorded {
+            Some(found) => Some(found),
+            None => self.taken_back_unhealed(gathered, connection, &changes).await?,
+        };
+        let Some((changes, undoing)) = found else { return Ok(Ok(None)) };
+        let rejection = rejection(target, &changes, undoing);
         let path = repair::rejected_path(&connection.name).expect("names of a resolved connection make a path");
-        let draft = repair::reject(&connection.name, text_of(files, &path).as_deref(), &rejection);
-        Ok(draft.map(|draft| draft.map(|draft| (why, draft))))
+        let draft = repair::reject(&connection.name, text_of(&gathered.resolved.files, &path).as_deref(), &rejection);
+        Ok(draft.map(|draft| draft.map(|draft| (rejection, draft))))
+    }
+
+    /// The changes that a rule committed and a person took back before they came into force: no version tells of them, but
+    /// the drift that the rule approved does.
+    async fn taken_back_unhealed(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        changes: &[Change],
+    ) -> Result<Option<(Vec<Change>, Undoing)>, TurnError> {
+        let Some(lock) = &connection.lock else { return Ok(None) };
+        let mut drifts = gathered.drifts.iter().filter(|drift| drift.connection == lock.id && is_unhealed(drift, lock));
+        let Some(drift) = drifts.find(|drift| changes.iter().any(|change| drift.changes.contains(change))) else {
+            return Ok(None);
+        };
+        let taken = changes.iter().filter(|change| drift.changes.contains(change)).cloned().collect();
+        let undoing = match self.brought_by(connection, lock).await? {
+            Some(entry) if entry.own => return Ok(None),
+            Some(entry) => Undoing::from(entry),
+            None => Undoing { commit: None, by: "unknown".to_owned(), at: drift.changed_at },
+        };
+        Ok(Some((taken, undoing)))
     }
 }
 
-fn rejection(fingerprint: Fingerprint, changes: &[Change], by: &CatalogVersion) -> Rejection {
+/// Whether a rule committed this drift's repair, and the lock is back at what it was before.
+pub(super) fn is_unhealed(drift: &DriftRow, lock: &Lock) -> bool {
+    drift.status == DriftStatus::Approved && drift.cause.starts_with("rule:") && drift.base == lock.fingerprint
+}
+
+/// How a repair was taken back.
+struct Undoing {
+    commit: Option<CommitId>,
+    by: String,
+    at: DateTime<Utc>,
+}
+
+impl From<&CatalogVersion> for Undoing {
+    fn from(version: &CatalogVersion) -> Self {
+        Self { commit: version.commit.clone(), by: version.approved_by.clone(), at: version.at }
+    }
+}
+
+impl From<LogEntry> for Undoing {
+    fn from(entry: LogEntry) -> Self {
+        Self { commit: Some(entry.commit.clone()), at: entry.at, by: entry.approver() }
+    }
+}
+
+fn rejection(fingerprint: Fingerprint, changes: &[Change], undoing: Undoing) -> Rejection {
     Rejection {
         fingerprint,
-        by: by.approved_by.clone(),
-        at: by.at.to_rfc3339_opts(SecondsFormat::Secs, true),
-        reason: match &by.commit {
+        by: undoing.by,
+        at: undoing.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        reason: match &undoing.commit {
             Some(commit) => format!("reverted by commit {}", commit.short()),
             None => "undone by hand".to_owned(),
         },
@@ -45,8 +104,13 @@ fn rejection(fingerprint: Fingerprint, changes: &[Change], by: &CatalogVersion) 
 }
 
 /// The changes that a rule made once and a person took back since, and the version that did. A version that answers a drift
-/// took nothing back: there the source itself had changed back.
-fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<(Vec<Change>, &'v CatalogVersion)> {
+/// took nothing back: there the source itself had changed back. Nor did one from a commit of `aam`'s own: it follows an edit
+/// of the spec, which may be undone again.
+fn taken_back<'v>(
+    versions: &'v [CatalogVersion],
+    own: &BTreeSet<CommitId>,
+    changes: &[Change],
+) -> Option<(Vec<Change>, &'v CatalogVersion)> {
     let catalogs: Vec<Catalog> = versions.iter().map_while(|v| Catalog::from_body(&v.body).ok()).collect();
     // What each version changed, and what it would take to go back.
     let steps: Vec<(Vec<Change>, Vec<Change>)> =
@@ -54,7 +118,10 @@ fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<
     let took_back = |change: &Change| {
         let at = steps.iter().rposition(|(_, back)| back.contains(change))?;
         let made = steps[..at].iter().rposition(|(made, _)| made.contains(change))?;
-        let by_person = versions[at + 1].drift.is_none() && versions[made + 1].approved_by.starts_with("rule:");
+        let undone = &versions[at + 1];
+        let by_person = undone.drift.is_none()
+            && !undone.commit.as_ref().is_some_and(|commit| own.contains(commit))
+            && versions[made + 1].approved_by.starts_with("rule:");
         by_person.then_some(at + 1)
     };
     let newest = changes.iter().filter_map(took_back).max()?;
@@ -65,7 +132,6 @@ fn taken_back<'v>(versions: &'v [CatalogVersion], changes: &[Change]) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::CommitId;
 
     fn catalog(fields: &[&str]) -> Catalog {
         let fields: serde_json::Map<String, serde_json::Value> =
@@ -90,9 +156,10 @@ mod tests {
         };
         let versions: Vec<CatalogVersion> = history.iter().enumerate().map(version).collect();
         let lock = Catalog::from_body(&versions.last().unwrap().body).unwrap();
-        match taken_back(&versions, &compare(&lock, &catalog(observed))) {
+        let own = versions.iter().filter(|v| v.approved_by == "aam").filter_map(|v| v.commit.clone()).collect();
+        match taken_back(&versions, &own, &compare(&lock, &catalog(observed))) {
             Some((changes, by)) => {
-                let rejection = rejection(lock.fingerprint(), &changes, by);
+                let rejection = rejection(lock.fingerprint(), &changes, by.into());
                 format!("{}: {} {}", rejection.changes.join(", "), rejection.by, rejection.reason)
             }
             None => "nothing".to_owned(),
@@ -113,6 +180,8 @@ mod tests {
         insta::assert_snapshot!(check(&later, &["fax", "id", "site", "x"]), @"+ t.fax: string: Kim reverted by commit 3333333333");
         // The source took it away itself and brings it again.
         assert_eq!(check(&["id by Pat", "id fax by rule:additive!", "id by Pat!"], &["fax", "id"]), "nothing");
+        // It went with an edit of the spec.
+        assert_eq!(check(&["id by Pat", "id fax by rule:additive!", "id by aam"], &["fax", "id"]), "nothing");
         // A person had put it there.
         assert_eq!(check(&["id by Pat", "id fax by Pat!", "id by Pat"], &["fax", "id"]), "nothing");
         assert_eq!(check(&["id by Pat"], &["fax", "id"]), "nothing");

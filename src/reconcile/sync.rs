@@ -112,6 +112,9 @@ impl Reconciler {
         job: i64,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        if row.normalized_job.is_some_and(|normalized| normalized >= job) {
+            return Ok(OutcomeKind::Unchanged);
+        }
         let kind = match self.mapped_by(gathered, connection, row).await? {
             Some(mapped) => {
                 self.append_events(gathered, connection, row, job, &mapped, lease).await?;
@@ -120,8 +123,9 @@ impl Reconciler {
             None => OutcomeKind::Unchanged,
         };
         self.doors.registry.set_normalized(lease, job).await?;
+        let running = self.open_sync(row).await?;
         for intent in self.doors.registry.intents(Some(row.id)).await? {
-            if intent.effect == LANDED {
+            if intent.effect == LANDED && running.as_ref().is_none_or(|sync| sync.key != intent.key) {
                 self.doors.registry.settle(lease, intent.id).await?;
             }
         }

@@ -77,6 +77,7 @@ impl Journal {
             .take(limit as usize)
             .map(|e| LogEntry {
                 commit: e.commit,
+                own: e.approved_by.is_none(),
                 by: e.by,
                 at: e.at,
                 subject: e.subject,

@@ -40,6 +40,7 @@ impl GitRepo {
             .bytes()
             .await?;
         let movers = self.movers().await?;
+        let aam = format!("{} <{}>", self.identity.name, self.identity.mail);
         let fields: Vec<&[u8]> = out.split(|b| *b == 0).collect();
         fields
             .chunks_exact(6)
@@ -47,9 +48,11 @@ impl GitRepo {
                 let text: Vec<String> = record.iter().map(|f| escape(f.trim_ascii())).collect();
                 let seconds = text[3].parse().ok().and_then(|s| DateTime::<Utc>::from_timestamp(s, 0));
                 let approver = record[5].split(|b| *b == b'\n').map(escape).find(|a| !a.is_empty());
+                let by = format!("{} <{}>", text[1], text[2]);
                 Ok(LogEntry {
+                    own: by == aam && approver.is_none(),
                     commit: CommitId(text[0].clone()),
-                    by: format!("{} <{}>", text[1], text[2]),
+                    by,
                     at: seconds.ok_or_else(|| needs_person(&*what, "a commit has no valid time"))?,
                     subject: text[4].clone(),
                     approved_by: approver,

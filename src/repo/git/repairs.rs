@@ -11,6 +11,9 @@ use crate::ports::{CommitDraft, CommitOutcome, RepairBranch, RepoError, applied,
 use crate::repo::names::escape;
 use crate::repo::{REPAIR_PREFIX, check_repair_branch, lock_state, may_heal, needs_person};
 
+/// Fields of a branch: its name, its tip, and whether a work tree has it checked out.
+const BRANCH_FORMAT: &str = "--format=%(refname) %(objectname) %(if)%(worktreepath)%(then)used%(else)free%(end)";
+
 /// How a branch stands to the tracked branch.
 #[derive(Debug, Clone)]
 pub(super) struct Standing {
@@ -72,19 +75,25 @@ impl GitRepo {
     pub(super) async fn list_branches(&self) -> Result<Vec<RepairBranch>, RepoError> {
         let tracked = self.tip(&self.tracked_ref()).await?;
         let refs = Call::objects(&self.common, "listing repair branches")
-            .args(["for-each-ref", "--format=%(refname) %(objectname)", &format!("refs/heads/{REPAIR_PREFIX}")])
+            .args(["for-each-ref", BRANCH_FORMAT, &format!("refs/heads/{REPAIR_PREFIX}")])
             .text()
             .await?;
         let mut found = Vec::new();
         for line in refs.lines() {
-            let Some((name, tip)) = line.rsplit_once(' ') else { continue };
+            let [name, tip, used] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
             let name = name.trim_start_matches("refs/heads/").to_owned();
             let standing = match &tracked {
                 Some(tracked) => self.standing(tracked, tip).await?,
                 None => Standing { merged: false, beyond: vec![tip.to_owned()] },
             };
             let edited = self.is_edited(&standing);
-            found.push(RepairBranch { name, tip: CommitId(tip.to_owned()), merged: standing.merged, edited });
+            found.push(RepairBranch {
+                name,
+                tip: CommitId(tip.to_owned()),
+                merged: standing.merged,
+                edited,
+                checked_out: used == "used",
+            });
         }
         Ok(found)
     }
@@ -114,6 +123,7 @@ impl GitRepo {
             tip: CommitId(tip.to_owned()),
             merged: standing.merged,
             edited,
+            checked_out: false,
         };
         if let Some(tip) = &tip {
             let standing = self.standing(&base, tip).await?;

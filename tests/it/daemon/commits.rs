@@ -1,6 +1,9 @@
 //! Commits: the person's wake the loop at once, `aam`'s leave the person's desk as it is.
 
+use std::sync::Arc;
 use std::time::Instant;
+
+use aam::reconcile::{Ask, work_items};
 
 use crate::support::world::{MAPPING, PERSON, World, until};
 
@@ -149,4 +152,70 @@ async fn an_automatic_repair_that_a_person_reverts_stands_as_rejected() {
     let approved =
         world.registry.one("SELECT approved_by FROM sync_catalog_versions ORDER BY version DESC LIMIT 1").await;
     assert_eq!(approved, PERSON);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automatic_repair_that_is_reverted_before_it_is_in_force_stands_as_rejected() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    let app = world.open().await;
+    app.reconciler.ask(Ask::Look, &"crm".parse().unwrap());
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+    while !lock().contains("website") {
+        let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
+        for item in work_items(&gathered, &gathered.plan()) {
+            app.reconciler.execute(&gathered, &item).await;
+        }
+    }
+    app.close().await.unwrap();
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let revert = world.git(&["rev-parse", "--short=10", "HEAD"]);
+
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["apply", "--look"]);
+    assert!(!lock().contains("website"), "{}", lock());
+    let words = format!("rejected by {PERSON}: reverted by commit {revert}");
+    assert!(world.aam_is(0, &["status"]).contains(&words));
+    assert_eq!(
+        world.registry.list("SELECT status || ': ' || cause FROM drift_events").await,
+        [format!("rejected: {words}")]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_of_the_spec_takes_no_repair_back() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN ssn text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    let lock = || world.committed("connectors.d/crm.lock.yaml");
+    assert!(lock().contains("ssn"));
+    world.write(
+        "connectors.d/crm.yaml",
+        &world.connection("mapping: crm\nstreams: {public/accounts: {fields: {exclude: [ssn]}}}\n"),
+    );
+    world.commit("never read it");
+    world.aam_is(0, &["apply"]);
+    assert!(!lock().contains("ssn"));
+    world.write("connectors.d/crm.yaml", &world.connection("mapping: crm\n"));
+    world.commit("read it after all");
+    world.aam_is(0, &["apply"]);
+    assert!(lock().contains("ssn"), "{}", lock());
+    assert_eq!(world.committed("drift/default/crm/rejected.yaml"), "(none)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_rejections_only_keep_a_reverted_repair_from_being_made_again() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    world.write("drift/default/crm/rejected.yaml", "no: list\n");
+    world.commit("broken");
+    let ran = world.aam(&["sync", "crm"]);
+    assert!(ran.out.contains("normalize rows of job 1"), "{ran:?}");
+    assert!(world.aam(&["status"]).out.contains("rejected.yaml is no list of rejections"));
+    assert!(!world.committed("connectors.d/crm.lock.yaml").contains("website"));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aam::reconcile::{Ask, Outcome, WorkItem, work_items};
+use aam::reconcile::{Ask, Outcome, OutcomeKind, WorkItem, work_items};
 use aam::wiring::App;
 
 use crate::support::world::{World, until};
@@ -60,4 +60,55 @@ async fn rows_that_landed_before_a_rename_was_merged_are_read_by_the_mapping_bef
     // The same rows under the new name are no news.
     world.aam_is(0, &["sync", "crm"]);
     assert_eq!(world.registry.list(EVENTS).await, after);
+}
+
+/// What becomes of the planned step that begins like this, when `meanwhile` happened since it was planned.
+async fn outcome_after(world: &World, step: &str, meanwhile: &str) -> OutcomeKind {
+    let app = world.open().await;
+    let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
+    world.registry.run(meanwhile).await;
+    let mut found = None;
+    for item in work_items(&gathered, &gathered.plan()) {
+        let outcomes = app.reconciler.execute(&gathered, &item).await;
+        found = found.or(outcomes.into_iter().find(|outcome| outcome.step.starts_with(step)));
+    }
+    app.close().await.unwrap();
+    found.expect("it is planned").kind
+}
+
+/// A sync that another process began.
+const BEGAN: &str = "INSERT INTO intents SELECT tenant_id, gen_random_uuid(), id, effect, 'request', '{}', now()
+                     FROM connections, unnest(ARRAY['normalize', 'sync']) AS effect";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_did_since_the_plan_was_made_is_respected() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    let skipped = |why: &str| OutcomeKind::Skipped(why.to_owned());
+    let spec = world.read("connectors.d/crm.yaml");
+    world.write(
+        "connectors.d/crm.yaml",
+        &format!("{spec}streams: {{public/accounts: {{mode: full_refresh_append}}}}\n"),
+    );
+    world.commit("another mode");
+    assert_eq!(outcome_after(&world, "update settings", BEGAN).await, skipped("a sync began meanwhile"));
+    world.registry.run("DELETE FROM intents").await;
+    world.aam_is(0, &["apply"]);
+
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    world.git(&["merge", "--quiet", "--ff-only", "aam/drift/default/crm"]);
+    assert_eq!(outcome_after(&world, "update catalog", BEGAN).await, skipped("a sync began meanwhile"));
+    world.registry.run("DELETE FROM intents").await;
+    let landed = "UPDATE connections SET normalized_job = NULL";
+    let why = "rows landed meanwhile that are not normalized yet";
+    assert_eq!(outcome_after(&world, "update catalog", landed).await, skipped(why));
+
+    assert_eq!(outcome_after(&world, "normalize rows", BEGAN).await, OutcomeKind::Applied);
+    assert_eq!(world.registry.list("SELECT effect FROM intents ORDER BY 1").await, ["normalize", "sync"]);
+    world.registry.run(&format!("DELETE FROM intents; {landed}")).await;
+    let normalized = "UPDATE connections SET normalized_job = 5";
+    assert_eq!(outcome_after(&world, "normalize rows", normalized).await, OutcomeKind::Unchanged);
+    assert_eq!(world.registry.one("SELECT normalized_job::text FROM connections").await, "5");
 }

@@ -19,16 +19,19 @@ impl Clock for Turned {
     }
 }
 
-/// One turn: whether the refused commit was tried, and whether it was shown as awaiting review before.
-async fn turn(reconciler: &Reconciler) -> (bool, bool) {
+/// One turn: whether the refused commit was tried, and where the connection was shown to stand before.
+async fn turn(reconciler: &Reconciler) -> (bool, Standing) {
     let gathered = Arc::new(reconciler.gather(None).await.unwrap());
-    let report = reconciler.report(&gathered).await.unwrap();
+    let mut report = reconciler.report(&gathered).await.unwrap();
     let plan = gathered.plan();
     for item in work_items(&gathered, &plan) {
         reconciler.execute(&gathered, &item).await;
     }
-    let tried = plan.connections[0].steps.iter().any(|step| matches!(step, Step::CommitRepair { .. }));
-    (tried, matches!(report.connections[0].standing, Standing::AwaitingReview { .. }))
+    let tried = plan.connections[0]
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::CommitRepair { .. } | Step::CommitRejection { .. }));
+    (tried, report.connections.remove(0).standing)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,8 +52,8 @@ async fn a_refused_commit_is_tried_later_and_later_and_its_standing_stays() {
     let mut tried_at = Vec::new();
     for second in 1..=80 {
         clock.0.fetch_add(1, Ordering::Relaxed);
-        let (tried, awaits) = turn(&reconciler).await;
-        assert!(awaits, "second {second}, tried: {tried}");
+        let (tried, standing) = turn(&reconciler).await;
+        assert!(matches!(standing, Standing::AwaitingReview { .. }), "second {second}, tried: {tried}");
         tried_at.extend(tried.then_some(second));
     }
     assert_eq!(tried_at, [10, 30, 70]);
@@ -62,5 +65,38 @@ async fn a_refused_commit_is_tried_later_and_later_and_its_standing_stays() {
     world.git(&["commit", "--quiet", "--allow-empty", "-m", "done"]);
     assert!(turn(&reconciler).await.0);
     assert!(world.committed("connectors.d/crm.lock.yaml").contains("website"));
+    app.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_rejection_is_tried_later_and_later_and_shown_as_blocked() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let rejected = "drift/default/crm/rejected.yaml";
+    world.write(rejected, "# in the way\n");
+    let app = world.open().await;
+    let clock = Arc::new(Turned(AtomicI64::new(Utc::now().timestamp())));
+    let doors = Doors { clock: clock.clone(), ..app.reconciler.doors().clone() };
+    let reconciler = Reconciler::new(doors, aam::wiring::policy(&app.settings), "refused".into());
+    assert!(!turn(&reconciler).await.0, "the engine follows the revert first");
+    assert!(turn(&reconciler).await.0, "it is refused");
+    assert!(!turn(&reconciler).await.0, "it rests");
+    let mut tried_at = Vec::new();
+    for second in 1..=80 {
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        let (tried, standing) = turn(&reconciler).await;
+        assert!(matches!(standing, Standing::Blocked { .. }), "second {second}: {standing:?}");
+        tried_at.extend(tried.then_some(second));
+    }
+    assert_eq!(tried_at, [10, 30, 70]);
+    std::fs::remove_file(world.root.join(rejected)).unwrap();
+    reconciler.try_again();
+    assert!(turn(&reconciler).await.0);
+    assert!(world.committed(rejected).contains("website"));
+    assert!(!world.committed("connectors.d/crm.lock.yaml").contains("website"));
+    assert!(matches!(turn(&reconciler).await.1, Standing::Rejected { .. }));
     app.close().await.unwrap();
 }
