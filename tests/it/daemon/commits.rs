@@ -215,7 +215,7 @@ async fn broken_rejections_only_keep_a_reverted_repair_from_being_made_again() {
     world.write("drift/default/crm/rejected.yaml", "no: list\n");
     world.commit("broken");
     let ran = world.aam(&["sync", "crm"]);
-    assert!(ran.out.contains("normalize rows of job 1"), "{ran:?}");
+    assert!(ran.out.contains("sync 1 succeeded, 3 rows"), "{ran:?}");
     assert!(world.aam(&["status"]).out.contains("rejected.yaml is no list of rejections"));
     assert!(!world.committed("connectors.d/crm.lock.yaml").contains("website"));
 }

@@ -82,6 +82,7 @@ async fn a_refused_rejection_is_tried_later_and_later_and_shown_as_blocked() {
     let doors = Doors { clock: clock.clone(), ..app.reconciler.doors().clone() };
     let reconciler = Reconciler::new(doors, aam::wiring::policy(&app.settings), "refused".into());
     assert!(!turn(&reconciler).await.0, "the engine follows the revert first");
+    assert!(!turn(&reconciler).await.0, "and the lock gets the version of that");
     assert!(turn(&reconciler).await.0, "it is refused");
     assert!(!turn(&reconciler).await.0, "it rests");
     let mut tried_at = Vec::new();

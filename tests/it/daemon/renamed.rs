@@ -139,7 +139,7 @@ async fn a_repair_branch_that_cannot_move_is_left_until_later() {
     assert_eq!(world.git(&["rev-parse", "aam/drift/default/crm"]), tip);
     // Nor does it keep rows from being read.
     let ran = world.aam(&["sync", "crm"]);
-    assert!(ran.out.contains("open repair"), "{ran:?}");
+    assert!(ran.talk.contains("open repair"), "{ran:?}");
     assert_eq!(world.registry.list("SELECT state FROM aam_engine.jobs").await, ["succeeded", "succeeded"]);
 }
 
