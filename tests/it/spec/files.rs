@@ -12,8 +12,8 @@ fn hostile(bytes: &[u8]) -> String {
     let begin = Instant::now();
     let resolution = repo.resolve();
     let took = begin.elapsed();
-    // 50 ms in a release build; this one is not optimized and shares the machine.
-    assert!(took < Duration::from_millis(3000), "took {took:?}");
+    // 50 ms in a release build; this one is not optimized and shares the machine. What explodes takes for ever.
+    assert!(took < Duration::from_secs(30), "took {took:?}");
     let text = brief(&resolution.diagnostics);
     if text.is_empty() {
         format!("taken as {}", resolution.desired.connections.len())
