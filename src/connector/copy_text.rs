@@ -2,8 +2,15 @@
 //!
 //! A row that came out of one server goes into the other without being taken apart.
 
+use crate::model::FieldType;
+
 /// The null field.
 pub const NULL: &[u8] = b"\\N";
+
+/// Whether landing keeps values of this type as JSON.
+pub fn is_json(ty: &FieldType) -> bool {
+    matches!(ty, FieldType::Object | FieldType::Array | FieldType::Map | FieldType::Any | FieldType::Union(_))
+}
 
 /// Appends a field's text, escaped. U+0000, which PostgreSQL cannot hold, is left out, as Airbyte does.
 pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {

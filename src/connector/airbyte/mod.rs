@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::copy_text::{NULL, push_escaped};
+use super::copy_text::{NULL, is_json, push_escaped};
 use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, ReadOrder, Stopped, failure};
-use crate::model::{Catalog, FieldType, json_schema};
+use crate::model::{Catalog, json_schema};
 use crate::ports::{Discovered, EndpointHandle, EngineError, Remedy};
 use message::Message;
 use process::Running;
@@ -334,13 +334,12 @@ fn write_row(out: &mut Vec<u8>, order: &ReadOrder, data: &BTreeMap<std::borrow::
         if place > 0 {
             out.push(b'\t');
         }
-        let is_json =
-            matches!(ty, FieldType::Object | FieldType::Array | FieldType::Map | FieldType::Any | FieldType::Union(_));
         match data.get(field.as_str()).map(|value| value.get()) {
             None | Some("null") => out.extend_from_slice(NULL),
-            Some(text) if text.starts_with('"') && !is_json => {
-                let text: String = serde_json::from_str(text).unwrap_or_default();
-                push_escaped(out, text.as_bytes());
+            Some(printed) if printed.starts_with('"') && !is_json(ty) => {
+                // a text that is no Unicode (half a surrogate pair) stays as it was printed
+                let text: Option<String> = serde_json::from_str(printed).ok();
+                push_escaped(out, text.as_deref().unwrap_or(printed).as_bytes());
             }
             Some(text) => push_escaped(out, text.as_bytes()),
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::locate::Layout;
 use super::rows::{self, Cell, Row, Visitor, nameless};
 use crate::connector::Position::After;
-use crate::connector::copy_text::{NULL, push_escaped};
+use crate::connector::copy_text::{NULL, is_json, push_escaped};
 use crate::connector::{BATCH_BYTES, Batch, BatchSink, How, ReadOrder};
 use crate::model::{FieldPath, FieldType};
 
@@ -181,10 +181,6 @@ fn hash(hasher: &mut Sha256, row: &Row<'_>) {
         Row::Object(object) => hasher.update(serde_json::to_vec(object).unwrap_or_default()),
     }
     hasher.update([0x1e]);
-}
-
-fn is_json(ty: &FieldType) -> bool {
-    matches!(ty, FieldType::Object | FieldType::Array | FieldType::Map | FieldType::Any | FieldType::Union(_))
 }
 
 fn write(out: &mut Vec<u8>, order: &ReadOrder, places: &[Option<usize>], row: &Row<'_>) {

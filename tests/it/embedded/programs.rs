@@ -169,6 +169,13 @@ async fn only_programs_that_the_settings_name_are_run() {
     source x: there is no program no-such-program on this machine: write its whole path, or install it where PATH leads
     ");
     assert!(program.noted("env").is_empty(), "nothing ran");
+
+    // An entry with arguments allows the program with these first, and nothing else.
+    let bound = vec![format!("{} check", program.command)];
+    let engine = EmbeddedEngine::open(bench.registry.clone(), bound).await.unwrap();
+    for (command, may_run) in [(json!([program.command]), false), (json!([program.command, "check"]), true)] {
+        assert_eq!(engine.check(&refused(command)).await.is_ok(), may_run);
+    }
 }
 
 /// A connector that dies between two states: what landed behind the last one comes once.
