@@ -26,6 +26,7 @@ pub fn end_state(world: &World) -> String {
         "SELECT concat_ws('|', status, base, target, automatic, branch, (SELECT string_agg(change::text, ' ' ORDER BY place)
              FROM schema_changes c WHERE c.drift_id = d.id)) FROM drift_events d ORDER BY opened_at"));
     part("catalogs seen", registry("SELECT fingerprint FROM observed_catalogs ORDER BY 1"));
+    part("specs kept", registry("SELECT path FROM last_good_specs ORDER BY 1"));
     part("open intents", registry("SELECT effect || ' ' || key FROM intents"));
     part(
         "jobs",
