@@ -4,6 +4,7 @@
 //! it anew and refuses if its digest moved. It knows nothing of engines, databases or git; [`crate::reconcile`] carries
 //! its steps out.
 
+mod live;
 mod planner;
 mod render;
 mod row;
@@ -13,6 +14,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use live::{Agreed, Live, Properties};
 pub use planner::{Confirmed, Facts, Limits, RepairFacts, World, attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;

@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::schedule::next_after;
 use super::{
-    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Noting, ObjectKind, Plan,
+    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Live, Noting, ObjectKind, Plan,
     Standing, Step,
 };
-use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
 
@@ -26,6 +26,10 @@ pub struct World<'a> {
     pub drifts: &'a [DriftRow],
     /// What was worked out for each connection that has a row.
     pub facts: &'a BTreeMap<ConnectionId, Facts>,
+    /// Whether the engine starts syncs by its own schedule, and other people use it.
+    pub drives_itself: bool,
+    /// Why nothing can be said of the engine now, if it does not answer.
+    pub engine_down: Option<&'a str>,
     /// What is allowed.
     pub limits: &'a Limits,
     /// Now.
@@ -96,6 +100,14 @@ pub struct Facts {
     pub unnormalized: Option<i64>,
     /// What its last good spec said about removal; for connections without a spec.
     pub on_delete: Option<OnDelete>,
+    /// How the engine's connection stands to what was agreed.
+    pub live: Live,
+    /// What of the engine's connection would be written to bring it to its spec and lock, where it was looked at.
+    pub writes: Vec<String>,
+    /// Streams that the engine's connection should leave out because a breaking drift waits.
+    pub held: BTreeSet<StreamName>,
+    /// A job that the engine started by itself and that is not followed yet.
+    pub started: Option<i64>,
 }
 
 /// The answer to a difference between lock and source.
@@ -264,7 +276,12 @@ fn plan_declared(
         return plan;
     }
     let Some(row) = row.filter(|row| is_onboarded(row)) else {
-        if manage {
+        if let Some(reason) = world.engine_down {
+            plan.standing = Standing::Unseen { reason: reason.to_owned() };
+        } else if connection.airbyte.id.is_some() && connection.lock.is_some() {
+            plan.standing = Standing::Changing;
+            plan.steps.push(Step::Adopt);
+        } else if manage {
             plan.standing = Standing::Changing;
             plan.steps.push(Step::Onboard { lock: connection.lock.as_ref().map(|lock| lock.id) });
         } else {
@@ -281,7 +298,7 @@ fn plan_declared(
     if facts.look_asked || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row) {
         plan.steps.push(Step::Look);
     }
-    plan_lifecycle(connection, row, facts, manage, &mut plan);
+    plan_lifecycle(world, connection, row, facts, &mut plan);
     let commits = plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. }));
     let heals = plan.steps.iter().any(|step| matches!(step, Step::Heal { .. }));
     let settled = plan.standing == Standing::InSync && !commits && !heals;
@@ -289,6 +306,14 @@ fn plan_declared(
         plan_drift(world, connection, row, facts, open, &mut plan);
     }
     plan_sync(world, connection, row, facts, settled, &mut plan);
+    if plan.standing == Standing::InSync
+        && let Some(what) = live_edit(&facts.live)
+    {
+        plan.standing = what;
+    }
+    if let Some(reason) = world.engine_down {
+        wait_for_engine(reason, &mut plan);
+    }
     if plan.standing == Standing::InSync && plan.steps.iter().any(|step| !step.is_routine()) {
         plan.standing = Standing::Changing;
     }
@@ -319,13 +344,15 @@ fn still_failed(world: &World<'_>, connection: &Connection, row: &ConnectionRow,
 
 /// Approved catalog, settings, pause and lock file.
 fn plan_lifecycle(
+    world: &World<'_>,
     connection: &Connection,
     row: &ConnectionRow,
     facts: &Facts,
-    manage: bool,
     plan: &mut ConnectionPlan,
 ) {
-    if let Some(Err(why)) = &facts.secrets {
+    let manage = connection.mode == Mode::Manage;
+    // An engine that holds the settings needs none to be looked at.
+    if let Some(Err(why)) = facts.secrets.as_ref().filter(|_| manage || !world.drives_itself) {
         plan.standing = Standing::Blocked { reason: why.clone() };
         return;
     }
@@ -350,12 +377,29 @@ fn plan_lifecycle(
     }
     // Whatever else was mended, a connection that failed or was cut off while it healed runs again only by this step.
     let stuck = steps.is_empty() && !matches!(row.status, ConnectionStatus::Active);
+    // Secrets of what was adopted without them are sent once it is managed.
+    let rotated = |secrets: &String| {
+        row.secrets.as_ref() != Some(secrets) && (manage || row.secrets.is_some() || !world.drives_itself)
+    };
+    let changed = stuck || row.applied_digest.as_ref() != Some(&connection.digest) || facts.live == Live::Free;
     // Without a lock there is nothing to apply them with: it is written first.
     if connection.lock.is_some()
         && let Some(Ok(secrets)) = &facts.secrets
-        && (stuck || row.applied_digest.as_ref() != Some(&connection.digest) || row.secrets.as_ref() != Some(secrets))
+        && (changed || rotated(secrets))
     {
-        steps.push(Step::ApplySettings { digest: connection.digest.clone(), secrets: secrets.clone() });
+        let (digest, secrets, writes) = (connection.digest.clone(), secrets.clone(), facts.writes.clone());
+        steps.push(Step::ApplySettings { digest, secrets, writes });
+    }
+    if manage && steps.is_empty() && facts.lock.is_none() && facts.held != row.held {
+        steps.push(Step::Hold { streams: facts.held.clone() });
+    }
+    // A catalog is not brought to streams that a person changed in the engine.
+    if let Live::Edited(properties) = &facts.live
+        && steps.iter().any(|step| matches!(step, Step::Heal { .. }))
+        && properties.iter().any(|name| name.starts_with("stream "))
+    {
+        plan.standing = Standing::LiveEdit { properties: properties.clone() };
+        return;
     }
     if let Some((why, draft)) = &facts.lock {
         steps.push(Step::CommitLock { why: why.clone(), draft: draft.clone() });
@@ -374,6 +418,24 @@ fn plan_lifecycle(
         }
     } else {
         plan.steps.extend(steps);
+    }
+}
+
+/// What asks nothing of an engine that does not answer goes on; the rest waits, and nothing is said to be in sync.
+fn wait_for_engine(reason: &str, plan: &mut ConnectionPlan) {
+    if plan.standing == Standing::InSync || plan.steps.iter().any(Step::asks_engine) {
+        plan.standing = Standing::Unseen { reason: reason.to_owned() };
+    }
+    plan.steps.retain(|step| !step.asks_engine());
+}
+
+/// What a person is told of the engine's connection, if something is to be told.
+fn live_edit(live: &Live) -> Option<Standing> {
+    match live {
+        Live::Unknown | Live::Same | Live::Free => None,
+        Live::Edited(properties) => Some(Standing::LiveEdit { properties: properties.clone() }),
+        Live::Stopped(why) => Some(Standing::Stopped { reason: why.clone() }),
+        Live::Gone => Some(Standing::Stopped { reason: "somebody deleted it there".into() }),
     }
 }
 
@@ -497,10 +559,12 @@ fn plan_sync(
     if connection.mode < Mode::Manage || !(settled || finishing) {
         return;
     }
-    if let Some(job) = facts.unnormalized {
+    if let Some(job) = facts.started {
+        plan.steps.push(Step::NoteSync { job });
+    } else if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
     } else if !plan.steps.iter().any(Step::holds_back)
-        && (facts.sync_asked || due(&connection.schedule, row.last_sync_at, world.now, row))
+        && (facts.sync_asked || !world.drives_itself && due(&connection.schedule, row.last_sync_at, world.now, row))
     {
         plan.steps.push(Step::Sync);
     }

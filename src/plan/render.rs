@@ -10,7 +10,7 @@ pub fn render(plan: &Plan) -> String {
     for connection in &plan.connections {
         let changes = connection.steps.iter().filter(|step| !step.is_routine()).count();
         let sign = match connection.steps.iter().find(|step| !step.is_routine()) {
-            Some(Step::Onboard { .. }) => {
+            Some(Step::Onboard { .. } | Step::Adopt) => {
                 create += 1;
                 '+'
             }
@@ -62,6 +62,8 @@ pub fn needs_person(standing: &Standing) -> bool {
             | Standing::Drifted { .. }
             | Standing::Blocked { .. }
             | Standing::NeedsManage { .. }
+            | Standing::LiveEdit { .. }
+            | Standing::Stopped { .. }
     )
 }
 
@@ -88,6 +90,11 @@ pub fn describe(standing: &Standing) -> String {
         Standing::Unseen { reason } => format!("could not look: {reason}"),
         Standing::Failed { reason, retry_at: Some(at) } => format!("failed: {reason} (again at {at})"),
         Standing::Failed { reason, retry_at: None } => format!("failed: {reason}"),
+        Standing::LiveEdit { properties } => format!(
+            "live edit: {} changed in the engine, not written until it is taken back there or follows in git",
+            properties.join(", ")
+        ),
+        Standing::Stopped { reason } => format!("stopped in the engine: {reason}; it is never started again by itself"),
         Standing::Retired => "retired: its spec is gone".into(),
         Standing::Broken => "its spec is broken: see `aam check`".into(),
     }

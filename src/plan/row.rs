@@ -1,6 +1,6 @@
 //! Where connections, drifts and jobs stand, as the registry remembers it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,8 @@ pub struct ConnectionRow {
     pub paused: bool,
     /// Steps that fail while the rest runs, by [`super::Step::describe`].
     pub troubles: BTreeMap<String, Trouble>,
+    /// Streams that the engine's connection leaves out because a breaking drift waits.
+    pub held: BTreeSet<StreamName>,
 }
 
 /// A step that fails while the rest of its connection runs.

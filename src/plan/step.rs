@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint};
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
 use crate::spec::OnDelete;
 
 /// Everything that would be done, connection by connection.
@@ -99,6 +99,16 @@ pub enum Standing {
         /// RFC 3339; absent: when a person changed something.
         retry_at: Option<String>,
     },
+    /// A person changed something in the engine that git owns: it is not written.
+    LiveEdit {
+        /// What: `schedule`, `stream public/accounts`, …
+        properties: Vec<String>,
+    },
+    /// The engine stopped it by itself, or somebody deleted it there; it is never silently started again.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
     /// Its spec is gone.
     Retired,
     /// Its spec's file is there but cannot be used, and no earlier version is known.
@@ -115,6 +125,8 @@ pub enum Step {
         /// The identity in the lock, if there is one.
         lock: Option<ConnectionId>,
     },
+    /// Take an existing connection of the engine over as its spec and lock say: nothing is written there.
+    Adopt,
     /// The spec was moved with its lock.
     Rename {
         /// The old name.
@@ -139,6 +151,13 @@ pub enum Step {
         digest: String,
         /// Keyed fingerprint of the settings with secrets.
         secrets: String,
+        /// What of the engine's connection differs, where it was looked at.
+        writes: Vec<String>,
+    },
+    /// Leave exactly these streams out of the engine's connection: a breaking drift of theirs waits.
+    Hold {
+        /// The streams; none: all sync again.
+        streams: BTreeSet<StreamName>,
     },
     /// Write the lock: it is missing, was extended by a spec edit, or its version lags behind.
     CommitLock {
@@ -194,6 +213,11 @@ pub enum Step {
     Look,
     /// See how a running sync is doing.
     FollowSync,
+    /// Follow a job that the engine started by itself.
+    NoteSync {
+        /// Which.
+        job: i64,
+    },
     /// Start a sync.
     Sync,
     /// Turn landed rows into canonical events.
@@ -269,7 +293,13 @@ impl Step {
     pub fn is_routine(&self) -> bool {
         matches!(
             self,
-            Self::Settle | Self::Look | Self::FollowSync | Self::Sync | Self::Normalize { .. } | Self::NoteDrift { .. }
+            Self::Settle
+                | Self::Look
+                | Self::FollowSync
+                | Self::NoteSync { .. }
+                | Self::Sync
+                | Self::Normalize { .. }
+                | Self::NoteDrift { .. }
         )
     }
 
@@ -278,6 +308,8 @@ impl Step {
     pub fn holds_back(&self) -> bool {
         match self {
             Self::Onboard { .. }
+            | Self::Adopt
+            | Self::Hold { .. }
             | Self::Resume
             | Self::Heal { .. }
             | Self::ApplySettings { .. }
@@ -292,7 +324,34 @@ impl Step {
             | Self::CloseDrift { .. }
             | Self::Look
             | Self::FollowSync
+            | Self::NoteSync { .. }
             | Self::Sync
+            | Self::Normalize { .. } => false,
+        }
+    }
+
+    /// Whether it cannot be done without the engine.
+    pub fn asks_engine(&self) -> bool {
+        match self {
+            Self::Onboard { .. }
+            | Self::Adopt
+            | Self::Resume
+            | Self::Heal { .. }
+            | Self::ApplySettings { .. }
+            | Self::Hold { .. }
+            | Self::Look
+            | Self::FollowSync
+            | Self::NoteSync { .. }
+            | Self::Sync
+            | Self::Retire { .. } => true,
+            Self::Rename { .. }
+            | Self::Settle
+            | Self::CommitLock { .. }
+            | Self::CommitRejection { .. }
+            | Self::CommitRepair { .. }
+            | Self::Propose { .. }
+            | Self::NoteDrift { .. }
+            | Self::CloseDrift { .. }
             | Self::Normalize { .. } => false,
         }
     }
@@ -302,11 +361,18 @@ impl Step {
         match self {
             Self::Onboard { lock: None } => "onboard: check, create, discover, write its lock".into(),
             Self::Onboard { lock: Some(_) } => "onboard from its lock: check, create".into(),
+            Self::Adopt => "adopt: it is in the engine already, nothing is written there".into(),
             Self::Rename { from } => format!("take the new name (was {from})"),
             Self::Settle => "look up what became of interrupted effects".into(),
             Self::Resume => "resume: its spec is back".into(),
             Self::Heal { to, version, .. } => format!("update catalog to version {version} ({})", to.short()),
-            Self::ApplySettings { .. } => "update settings from its spec".into(),
+            Self::ApplySettings { writes, .. } if writes.is_empty() => "update settings from its spec".into(),
+            Self::ApplySettings { writes, .. } => format!("update settings from its spec: {}", writes.join("; ")),
+            Self::Hold { streams } if streams.is_empty() => "let every stream sync again".into(),
+            Self::Hold { streams } => {
+                let names: Vec<_> = streams.iter().map(ToString::to_string).collect();
+                format!("leave out {} until their drift is decided; no data is cleared", names.join(", "))
+            }
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
@@ -315,6 +381,7 @@ impl Step {
             Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),
+            Self::NoteSync { job } => format!("follow job {job}, which the engine started"),
             Self::Sync => "sync".into(),
             Self::Normalize { job } => format!("normalize rows of job {job}"),
             Self::Retire { on_delete: OnDelete::Pause } => "pause: its spec is gone".into(),

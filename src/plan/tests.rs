@@ -136,6 +136,7 @@ impl Case {
                 created_at: now(),
                 paused: false,
                 troubles: BTreeMap::new(),
+                held: Default::default(),
             });
         }
         case
@@ -156,6 +157,8 @@ impl Case {
 
     fn plan(&self) -> Plan {
         plan(&World {
+            drives_itself: false,
+            engine_down: None,
             commit: None,
             desired: &self.desired,
             rows: &self.rows,
@@ -629,8 +632,9 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Settle => facts.unsettled = false,
                 Step::Resume => (row.paused, row.status) = (false, ConnectionStatus::Active),
                 Step::Heal { to, version, .. } => (row.fingerprint, row.version) = (Some(to.clone()), *version),
-                Step::ApplySettings { digest, secrets } => {
+                Step::ApplySettings { digest, secrets, .. } => {
                     (row.applied_digest, row.secrets) = (Some(digest.clone()), Some(secrets.clone()));
+                    facts.live = Live::Same;
                 }
                 Step::CommitLock { .. } => facts.lock = None,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
@@ -654,7 +658,9 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Sync => facts.sync_asked = false,
                 Step::FollowSync => facts.syncing = false,
                 Step::Normalize { .. } => facts.unnormalized = None,
-                Step::Onboard { .. } => unreachable!("no case below begins without a row: {connection:?}"),
+                Step::Hold { streams } => row.held = streams.clone(),
+                Step::NoteSync { .. } => (facts.started, facts.syncing) = (None, true),
+                Step::Onboard { .. } | Step::Adopt => unreachable!("no case below begins without a row: {connection:?}"),
             }
         }
     }

@@ -1,14 +1,16 @@
 //! The execution plane. Airbyte and the embedded engine are both behind these two doors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Remedy, ResolvedConfig};
-use crate::model::{Catalog, ConnectionId, FieldPath, Stream, StreamName};
+use crate::model::{Catalog, ConnectionId, FieldPath, Stream, StreamName, TenantId};
 pub use crate::plan::{EngineId, Job, JobState, ObjectKind};
-use crate::spec::StreamMode;
+use crate::spec::{ActorOptions, Connection, StreamMode};
 
 /// A failure of the engine, a connector, or what lies behind it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -29,10 +31,14 @@ pub struct EndpointHandle {
     pub id: Option<EngineId>,
     /// `acme/crm`: for messages and object names.
     pub name: String,
+    /// Whose.
+    pub tenant: TenantId,
     /// The connector.
     pub connector: String,
     /// Settings with secrets.
     pub config: ResolvedConfig,
+    /// What its spec says for Airbyte alone.
+    pub airbyte: ActorOptions,
 }
 
 /// What a source showed.
@@ -41,7 +47,7 @@ pub struct Discovered {
     /// In our words.
     pub catalog: Catalog,
     /// As the connector said it (an Airbyte protocol catalog), kept in the registry.
-    pub raw: serde_json::Value,
+    pub raw: Value,
 }
 
 /// Marks an object as ours: at most one object of a kind per owner key. Found again after an unknown outcome.
@@ -64,8 +70,8 @@ pub struct ConfiguredStream {
     pub schema: Stream,
 }
 
-/// A connection as it should be in the engine.
-#[derive(Debug, Clone)]
+/// A connection as it should be in the engine, or as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionDraft {
     /// Display name.
     pub name: String,
@@ -77,6 +83,8 @@ pub struct ConnectionDraft {
     pub streams: Vec<ConfiguredStream>,
     /// Whether it may run.
     pub enabled: bool,
+    /// What else git decides, in the engine's words: see [`EngineRead::settings`].
+    pub settings: BTreeMap<String, Value>,
 }
 
 /// A connection as it is in the engine.
@@ -84,10 +92,43 @@ pub struct ConnectionDraft {
 pub struct EngineConnection {
     /// Its id.
     pub id: EngineId,
-    /// What it carries, in the engine's order.
-    pub streams: Vec<ConfiguredStream>,
-    /// Whether it may run.
-    pub enabled: bool,
+    /// What it is.
+    pub is: ConnectionDraft,
+    /// Why the engine stopped it by itself, if it did.
+    pub stopped: Option<String>,
+}
+
+/// An object that may be the one that is looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id.
+    pub id: EngineId,
+    /// Whether its owner mark, or the spec, says that it is ours. Else it only has the same name and the same parts: it is
+    /// ours if it was not there before we asked for it.
+    pub marked: bool,
+}
+
+/// What an engine showed of everything it holds, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Its connections, or why one cannot be told in our words.
+    pub connections: BTreeMap<EngineId, Result<EngineConnection, String>>,
+    /// Of each connection the newest job that moves rows.
+    pub jobs: BTreeMap<EngineId, Job>,
+    /// Names of everything, for what nobody declared.
+    pub names: BTreeMap<(ObjectKind, EngineId), String>,
+}
+
+/// How an engine behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// It starts syncs by its own schedule, and what a sync leaves out is a setting of the connection. Else `aam` starts
+    /// each sync and says with it what is left out.
+    pub drives_itself: bool,
+    /// It keeps the settings of sources and destinations, secrets included: what is there already needs none of them.
+    pub keeps_settings: bool,
+    /// Until when an object may still appear that was asked for without an answer.
+    pub late: Duration,
 }
 
 /// Everything a sync needs. Airbyte takes only the ids; the embedded engine does the work with the rest.
@@ -108,6 +149,8 @@ pub struct SyncOrder {
     pub missing_as_null: bool,
     /// The ask's own id: the same ask sent twice is one job.
     pub request: uuid::Uuid,
+    /// The connection's newest job before the ask, for engines that know no ids of asks: a later one answers it.
+    pub after: i64,
 }
 
 /// Looking at the execution plane; changes nothing.
@@ -119,8 +162,26 @@ pub trait EngineRead: Send + Sync {
     async fn check_destination(&self, destination: &EndpointHandle) -> Result<(), EngineError>;
     /// Reads the source's catalog, never from a cache.
     async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError>;
-    /// All objects of that kind with that owner key: after an unknown outcome, look first.
-    async fn find(&self, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<EngineId>, EngineError>;
+    /// How it behaves.
+    fn manner(&self) -> Manner;
+    /// What else of a connection the engine takes from git: schedule, namespace and the like, in its own words.
+    fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError>;
+    /// The sources or destinations that may be this one: before one is made, and after an unknown outcome, look.
+    async fn find_endpoint(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        handle: &EndpointHandle,
+    ) -> Result<Vec<Candidate>, EngineError>;
+    /// The connections that may be this one; `adopted` is the id that its spec names.
+    async fn find_connection(
+        &self,
+        owner: &OwnerKey,
+        draft: &ConnectionDraft,
+        adopted: Option<&EngineId>,
+    ) -> Result<Vec<Candidate>, EngineError>;
+    /// Everything at once, in as few calls as pages; `None` from an engine that nobody else uses.
+    async fn survey(&self) -> Result<Option<Survey>, EngineError>;
     /// The connection as it is; `None` only if the engine says that it does not exist.
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError>;
     /// The newest jobs first.
@@ -147,12 +208,12 @@ pub trait EngineWrite: EngineRead {
     ) -> Result<(), EngineError>;
     /// Creates a connection under the owner key.
     async fn create_connection(&self, owner: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError>;
-    /// Replaces streams, name and enabled; never clears data.
+    /// Replaces name, streams, settings and enabled; never clears data.
     async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError>;
     /// Deletes an object; landed rows stay. Deleting what is gone already is no error.
     async fn delete(&self, kind: ObjectKind, id: &EngineId) -> Result<(), EngineError>;
-    /// Starts a sync, or goes on with the job of the same request, and returns at once with its job.
-    /// A connection has at most one running job.
+    /// Starts a sync, or goes on with the job of the same request, and returns at once with its job. A connection has at most
+    /// one running job: where another one runs that moves rows, that is the job.
     async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError>;
     /// Stops a running job at its next commit; no error if it has ended.
     async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError>;

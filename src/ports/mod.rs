@@ -54,6 +54,12 @@ impl ResolvedConfig {
         &self.fingerprint
     }
 
+    /// Whether a text holds one of the secrets.
+    pub fn has_secret(&self, text: &str) -> bool {
+        use secrecy::ExposeSecret as _;
+        self.secrets.iter().any(|secret| !secret.expose_secret().is_empty() && text.contains(secret.expose_secret()))
+    }
+
     /// Replaces every secret that occurs in `text`, plain or encoded, by `***`: for error texts from outside.
     pub fn mask(&self, text: &str) -> String {
         mask::mask(&self.secrets, text)
@@ -83,4 +89,6 @@ pub enum Remedy {
     Retry,
     /// A person must act first.
     Person,
+    /// It may have happened all the same: look before it is tried again.
+    Look,
 }

@@ -3,7 +3,7 @@
 //! Every function is one transaction. Those that write for a connection take the [`Lease`]: the adapter checks, in the
 //! same transaction, that its fencing number is still the current one, so a holder that slept has no effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +13,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Remedy;
-use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, TenantId};
-pub use crate::plan::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
+use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
+pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
 
 /// A failure of the registry.
@@ -176,13 +176,27 @@ pub trait Registry: Send + Sync {
         id: Option<&EngineId>,
         cause: &Cause,
     ) -> Result<(), RegistryError>;
-    /// Records what the engine's settings were made from.
-    async fn set_applied(&self, lease: &Lease, digest: &str, secrets: &str, cause: &Cause)
-    -> Result<(), RegistryError>;
+    /// Records what the engine's settings were made from; without secrets where nobody knows which it has.
+    async fn set_applied(
+        &self,
+        lease: &Lease,
+        digest: &str,
+        secrets: Option<&str>,
+        cause: &Cause,
+    ) -> Result<(), RegistryError>;
     /// Records what a failed try was made from; the next one waits for its time, or until that is something else.
     async fn set_tried(&self, lease: &Lease, tried: &str) -> Result<(), RegistryError>;
     /// Replaces what fails while the rest of the connection runs.
     async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError>;
+    /// What was agreed with the engine, of each connection that has something agreed.
+    async fn agreed(&self) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError>;
+    /// Records what was agreed with the engine, and which streams it leaves out; writes nothing if it is so already.
+    async fn set_agreed(
+        &self,
+        lease: &Lease,
+        agreed: &Agreed,
+        held: &BTreeSet<StreamName>,
+    ) -> Result<(), RegistryError>;
     /// Records when the schedule last started a sync.
     async fn set_last_sync(&self, lease: &Lease, at: DateTime<Utc>) -> Result<(), RegistryError>;
 

@@ -38,16 +38,47 @@ pub enum StepError {
     /// The spec asks for what the source or the lock does not have.
     #[error("{0}")]
     Spec(String),
-    /// More than one object in the engine claims to be ours.
-    #[error("{what}: {count} objects carry the owner mark {owner}; remove all but one, then run `aam apply`")]
+    /// More than one object in the engine may be ours.
+    #[error("{what}: {} in the engine may be this one ({}); remove all but one there, or name the right one in its spec \
+             (`airbyte: {{id: …}}`), then run `aam apply`", ids.len(), ids.join(", "))]
     Ambiguous {
         /// What was looked for.
         what: String,
-        /// The mark.
-        owner: String,
-        /// How many.
-        count: usize,
+        /// The engine's ids.
+        ids: Vec<String>,
     },
+    /// The engine has one of that name which nobody asked for.
+    #[error("{what}: the engine has one of that name already, which aam did not make ({}); adopt it with \
+             `airbyte: {{id: {}}}` in its spec, or give this one another name with `airbyte: {{name: …}}`", ids.join(", "), ids[0])]
+    Taken {
+        /// What was to be made.
+        what: String,
+        /// The engine's ids.
+        ids: Vec<String>,
+    },
+    /// An earlier ask for it was not answered, and it may still appear: making another one would give two.
+    #[error("{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
+             if it does not appear")]
+    Unanswered {
+        /// What was to be made.
+        what: String,
+        /// When, RFC 3339.
+        asked: String,
+        /// Until when it may appear, RFC 3339.
+        until: String,
+    },
+    /// The engine does not have it any more.
+    #[error("{what} ({id}) is gone from the engine: somebody deleted it there; to have it made anew, remove its spec and \
+             its lock in one commit and put them back in the next")]
+    Gone {
+        /// What.
+        what: String,
+        /// The engine's id.
+        id: String,
+    },
+    /// A sync that runs is waited for.
+    #[error("job {0} runs: it is waited for")]
+    Moving(i64),
     /// The engine took an update but shows something else.
     #[error("{0}: read back after the update, the engine shows something else")]
     ReadBack(String),
@@ -61,8 +92,10 @@ impl StepError {
             Self::Registry(e) => e.remedy(),
             Self::Repo(e) => e.remedy,
             Self::Canonical(e) => e.remedy(),
-            Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } => Remedy::Person,
-            Self::ReadBack(_) => Remedy::Retry,
+            Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } | Self::Taken { .. } | Self::Gone { .. } => {
+                Remedy::Person
+            }
+            Self::ReadBack(_) | Self::Unanswered { .. } | Self::Moving(_) => Remedy::Retry,
         }
     }
 
@@ -71,7 +104,7 @@ impl StepError {
     /// connection and try another part of it: what failed together does not come back together.
     pub fn retry_at(&self, now: DateTime<Utc>, failures: u32, connection: ConnectionId) -> DateTime<Utc> {
         let seconds = match self.remedy() {
-            Remedy::Retry => 5_i64.saturating_mul(1 << failures.min(7)).min(600),
+            Remedy::Retry | Remedy::Look => 5_i64.saturating_mul(1 << failures.min(7)).min(600),
             Remedy::Person => 600,
         };
         // The low bits of an id are random.

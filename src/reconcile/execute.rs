@@ -159,7 +159,11 @@ impl Reconciler {
         let work = async {
             let mut outcomes = Vec::new();
             for step in &plan.steps {
-                match self.execute_step(gathered, plan, step, &lease).await {
+                let done = match self.execute_step(gathered, plan, step, &lease).await {
+                    Err(StepError::Moving(job)) => Ok(OutcomeKind::Skipped(StepError::Moving(job).to_string())),
+                    other => other,
+                };
+                match done {
                     Ok(kind) => {
                         let skipped = matches!(kind, OutcomeKind::Skipped(_));
                         outcomes.push(outcome(step, kind));
@@ -236,12 +240,14 @@ impl Reconciler {
             .connections
             .get(&plan.name)
             .ok_or_else(|| StepError::Spec(format!("connection {} is declared no more", plan.name)))?;
-        if let Step::Onboard { .. } = step {
-            return self.onboard(connection, row.as_ref(), lease).await;
+        match step {
+            Step::Onboard { .. } => return self.onboard(connection, row.as_ref(), lease).await,
+            Step::Adopt => return self.adopt(connection, row.as_ref(), lease).await,
+            _ => {}
         }
         let row = row.ok_or_else(|| StepError::Spec(format!("connection {} is not in the registry", plan.name)))?;
         match step {
-            Step::Onboard { .. } | Step::Retire { .. } => unreachable!("answered above"),
+            Step::Onboard { .. } | Step::Adopt | Step::Retire { .. } => unreachable!("answered above"),
             Step::Look => Ok(OutcomeKind::Unchanged),
             Step::Rename { from } => {
                 self.leave_branch(from).await?;
@@ -252,10 +258,19 @@ impl Reconciler {
             }
             Step::Settle => self.settle_left_over(connection, &row, lease).await,
             Step::Resume => self.resume(connection, &row, lease).await,
-            Step::Heal { to, .. } => self.heal(connection, &row, to, lease).await,
-            Step::ApplySettings { digest, secrets } => {
-                self.apply_settings(connection, &row, digest, secrets, lease).await
+            Step::Heal { to, .. } => {
+                let held = self.to_hold(gathered, connection);
+                self.heal(connection, &row, to, &held, lease).await
             }
+            Step::ApplySettings { digest, secrets, .. } => {
+                let held = self.to_hold(gathered, connection);
+                self.apply_settings(connection, &row, digest, secrets, &held, lease).await
+            }
+            Step::Hold { streams } => match &connection.lock {
+                Some(lock) => self.hold(connection, &row, lock, streams, lease).await,
+                None => Ok(OutcomeKind::Skipped("its lock is not committed yet".into())),
+            },
+            Step::NoteSync { job } => self.note_sync(gathered, connection, &row, *job, lease).await,
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
             Step::CommitRepair { target, rule, draft } => {
@@ -402,7 +417,7 @@ impl Reconciler {
 fn is_vital(step: &Step) -> bool {
     matches!(
         step,
-        Step::Onboard { .. } | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
+        Step::Onboard { .. } | Step::Adopt | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
     )
 }
 

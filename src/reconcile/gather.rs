@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -11,8 +12,8 @@ use super::onboard::{join_secrets, lock_draft};
 use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
 use crate::drift::Change;
-use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
-use crate::plan::{Facts, Limits, Plan, RepairFacts, World};
+use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
+use crate::plan::{Facts, Limits, Live, Plan, RepairFacts, World};
 use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
 use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
@@ -54,6 +55,8 @@ pub struct Gathered {
     pub drifts: Vec<DriftRow>,
     facts: BTreeMap<ConnectionId, Facts>,
     drifted: BTreeMap<ConnectionId, Arc<Drifted>>,
+    drives_itself: bool,
+    engine_down: Option<String>,
     limits: Limits,
     /// When it was gathered.
     pub now: DateTime<Utc>,
@@ -107,6 +110,8 @@ impl Gathered {
             rows: &self.rows,
             drifts: &self.drifts,
             facts: &self.facts,
+            drives_itself: self.drives_itself,
+            engine_down: self.engine_down.as_deref(),
             limits: &self.limits,
             now: self.now,
         })
@@ -155,14 +160,16 @@ impl Gathered {
     }
 
     /// Streams that a breaking drift holds.
-    pub(super) fn held(&self, connection: &Connection) -> BTreeSet<crate::model::StreamName> {
-        if connection.drift.when_breaking == WhenBreaking::Continue {
-            return BTreeSet::new();
-        }
-        self.row_of(connection)
-            .and_then(|row| self.drifted.get(&row.id))
-            .map(|drifted| drifted.breaking_streams())
-            .unwrap_or_default()
+    pub(super) fn held(&self, connection: &Connection) -> BTreeSet<StreamName> {
+        let drifted = self.row_of(connection).and_then(|row| self.drifted.get(&row.id));
+        drifted.map(|drifted| held(connection, drifted)).unwrap_or_default()
+    }
+}
+
+fn held(connection: &Connection, drifted: &Drifted) -> BTreeSet<StreamName> {
+    match connection.drift.when_breaking {
+        WhenBreaking::HoldStream => drifted.breaking_streams(),
+        WhenBreaking::Continue => BTreeSet::new(),
     }
 }
 
@@ -170,6 +177,9 @@ impl Reconciler {
     /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
     pub async fn gather(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
         let policy = self.policy();
+        if !self.surveys_apart.load(Ordering::Relaxed) {
+            self.survey().await?;
+        }
         let info = self.doors.repo.info().await?;
         let rows = self.doors.registry.connections().await?;
         let resolved = self.resolve_committed(&info, &policy, &rows).await?;
@@ -188,6 +198,8 @@ impl Reconciler {
             drifts,
             facts: BTreeMap::new(),
             drifted: BTreeMap::new(),
+            drives_itself: self.doors.engine.manner().drives_itself,
+            engine_down: self.surveyed().down(),
             limits: limits.cloned().unwrap_or(policy.limits),
             now: self.doors.clock.now(),
         };
@@ -323,8 +335,10 @@ impl Reconciler {
             syncing,
             unsettled: intents.iter().any(|intent| !is_expected(intent, syncing, row)),
             unnormalized: to_normalize(row, connection, intents),
+            held: row.held.clone(),
             ..Facts::default()
         };
+        self.engine_facts(connection, row, &mut facts);
         let whole = self.look_catalog(row).await?;
         facts.lock = match self.lock_to_commit(gathered, connection, row, whole.as_deref()).await? {
             Ok(lock) => lock,
@@ -344,6 +358,7 @@ impl Reconciler {
             return Ok((facts, None));
         }
         let Some(drifted) = whole.and_then(|whole| self.work_out(gathered, connection, row, lock, &whole)) else {
+            facts.held.clear();
             return Ok((facts, None));
         };
         let proposed = drifted.proposed();
@@ -371,7 +386,23 @@ impl Reconciler {
             breaking: !drifted.breaking_streams().is_empty(),
             automatic_breaking: drifted.automatic_breaks(),
         });
+        if gathered.drives_itself {
+            facts.held = held(connection, &drifted);
+        }
         Ok((facts, Some(drifted)))
+    }
+
+    /// What the last survey showed of the engine's connection.
+    fn engine_facts(&self, connection: &Connection, row: &ConnectionRow, facts: &mut Facts) {
+        let surveyed = self.surveyed();
+        let Some(seen) = surveyed.of(row.id) else { return };
+        facts.live = seen.live.clone();
+        let known = row.last_ended_job.unwrap_or(0);
+        facts.started = seen.job.as_ref().map(|job| job.id).filter(|job| *job > known && !facts.syncing);
+        let changed = row.applied_digest.as_ref() != Some(&connection.digest) || seen.live == Live::Free;
+        if changed && let Some(Ok(wanted)) = self.wanted(connection, row) {
+            facts.writes = super::live::differences(&seen.properties, &wanted);
+        }
     }
 
     async fn is_noted_as_rejected(&self, id: ConnectionId, changes: &[Change]) -> Result<bool, TurnError> {

@@ -1,14 +1,16 @@
 //! Healing: an approved catalog is brought to the engine, read back, and recorded as the next version.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::landed::to_normalize;
 use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, Fingerprint};
+use crate::model::{Catalog, Fingerprint, StreamName};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, LogEntry,
-    ObjectKind, RepoError, recorded, sent,
+    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, Lease, LogEntry, ObjectKind, RepoError, recorded,
+    sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -22,6 +24,7 @@ impl Reconciler {
         connection: &Connection,
         row: &ConnectionRow,
         to: &Fingerprint,
+        held: &BTreeSet<StreamName>,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let registry = &self.doors.registry;
@@ -68,8 +71,8 @@ impl Reconciler {
         registry.set_status(lease, ConnectionStatus::Healing, None, None, false, &cause).await?;
 
         let (source, destination) = self.handles(connection, row)?;
-        let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, true)?;
-        self.update_and_read_back(row, &draft, lease).await?;
+        let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
+        self.update_and_read_back(row, &draft, held, lease).await?;
 
         if row.fingerprint.as_ref() == Some(to) {
             return self.activate(connection, row.version, lease).await;
@@ -110,6 +113,7 @@ impl Reconciler {
         row: &ConnectionRow,
         digest: &str,
         secrets: &str,
+        held: &BTreeSet<StreamName>,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let (source, destination) = self.handles(connection, row)?;
@@ -132,13 +136,13 @@ impl Reconciler {
             }
         }
         let catalog = served_catalog(lock, connection);
-        let draft = self.connection_draft(connection, &source, &destination, &catalog, true)?;
-        self.update_and_read_back(row, &draft, lease).await?;
+        let draft = self.connection_draft(connection, &source, &destination, &catalog, held)?;
+        self.update_and_read_back(row, &draft, held, lease).await?;
         let cause = by_aam(
             format!("connection {}: settings from {} applied", connection.name, connection.path),
             json!({"digest": digest}),
         );
-        self.doors.registry.set_applied(lease, digest, secrets, &cause).await?;
+        self.doors.registry.set_applied(lease, digest, Some(secrets), &cause).await?;
         if row.status != ConnectionStatus::Active {
             let cause = by_aam(format!("connection {} is active again", connection.name), json!({}));
             self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
@@ -160,45 +164,12 @@ impl Reconciler {
             None => self.recorded_catalog(row).await?,
         };
         if let Some(catalog) = catalog {
-            let draft = self.connection_draft(connection, &source, &destination, &catalog, true)?;
-            self.update_and_read_back(row, &draft, lease).await?;
+            let draft = self.connection_draft(connection, &source, &destination, &catalog, &row.held)?;
+            self.update_and_read_back(row, &draft, &row.held, lease).await?;
         }
         let cause = by_aam(format!("connection {} resumed: its spec is back", connection.name), json!({}));
         self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
         Ok(OutcomeKind::Applied)
-    }
-
-    /// Updates the engine's connection under an intent and compares what it shows afterwards. Sending the same update
-    /// twice is harmless, so a crash between needs no more than the next turn.
-    pub(super) async fn update_and_read_back(
-        &self,
-        row: &ConnectionRow,
-        draft: &ConnectionDraft,
-        lease: &Lease,
-    ) -> Result<(), StepError> {
-        let Some(id) = row.objects.get(&ObjectKind::Connection) else {
-            return Err(StepError::Spec(format!("connection {} is not in the engine yet", row.name)));
-        };
-        if !self.shows(id, draft).await? {
-            let intent = self.begin(lease, "update_connection", &id.0, json!({"streams": draft.streams.len()})).await?;
-            sent("update_connection", self.doors.engine.update_connection(id, draft)).await?;
-            if !self.shows(id, draft).await? {
-                return Err(StepError::ReadBack(draft.name.clone()));
-            }
-            self.doors.registry.settle(lease, intent).await?;
-            recorded("update_connection");
-        }
-        for intent in self.doors.registry.intents(Some(row.id)).await? {
-            if intent.effect == "update_connection" || intent.effect.starts_with("create_") {
-                self.doors.registry.settle(lease, intent.id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn shows(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<bool, StepError> {
-        let live = self.doors.engine.connection(id).await?;
-        Ok(live.is_some_and(|live| live.enabled == draft.enabled && live.streams == draft.streams))
     }
 
     /// The commit that brought this fingerprint onto the tracked branch.

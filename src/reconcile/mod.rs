@@ -5,7 +5,8 @@
 //!
 //! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `reverted` which automatic repairs a person took back, `trouble` what fails.
+//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
+//! the engine holds, `trouble` what fails.
 
 mod drifted;
 mod error;
@@ -13,6 +14,7 @@ mod execute;
 mod gather;
 mod heal;
 mod landed;
+mod live;
 mod leftover;
 mod look;
 mod onboard;
@@ -21,14 +23,16 @@ mod relock;
 mod report;
 mod retire;
 mod reverted;
+mod survey;
 mod sync;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 pub use error::{StepError, TurnError};
 pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
@@ -70,6 +74,8 @@ pub struct Policy {
     pub limits: Limits,
     /// How long a lease holds without renewal.
     pub lease_ttl: Duration,
+    /// How often an engine that other people use is looked at as a whole.
+    pub survey: TimeDelta,
 }
 
 impl Policy {
@@ -86,6 +92,8 @@ pub struct Reconciler {
     /// `host:pid:random`: holder of leases.
     holder: String,
     cache: Mutex<Cache>,
+    /// Whether somebody else calls [`Reconciler::survey`], so that a turn does not wait for it.
+    surveys_apart: AtomicBool,
 }
 
 /// What need not be worked out again while its inputs are the same.
@@ -106,6 +114,8 @@ struct Cache {
     /// Commits that the repository refused.
     refused: BTreeMap<ConnectionId, Refusal>,
     asked: BTreeSet<(Ask, ConnectionRef)>,
+    /// What the engine showed of everything it holds.
+    surveyed: Arc<survey::Surveyed>,
     /// Since a person last asked to try again what failed: the connections that were.
     tried_again: Option<BTreeSet<ConnectionRef>>,
 }
@@ -145,7 +155,12 @@ pub enum Ask {
 impl Reconciler {
     /// Joins doors and policy. `holder` names this process in leases.
     pub fn new(doors: Doors, policy: Policy, holder: String) -> Self {
-        Self { doors, policy: Mutex::new(policy), holder, cache: Mutex::default() }
+        Self { doors, policy: Mutex::new(policy), holder, cache: Mutex::default(), surveys_apart: AtomicBool::new(false) }
+    }
+
+    /// From now on the engine is looked at by whoever calls [`Reconciler::survey`] and not within a turn.
+    pub fn survey_apart(&self) {
+        self.surveys_apart.store(true, Ordering::Relaxed);
     }
 
     /// Takes new settings over; in force from the next turn.

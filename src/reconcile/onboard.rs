@@ -2,16 +2,26 @@
 //!
 //! Every part looks first for what an earlier, interrupted try left behind, so a second object is never made.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::execute::owner_of_connection;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitDraft, FileEdit};
+use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::ports::{
-    CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, Intent, Lease, Look,
-    ObjectKind, OwnerKey, recorded, sent,
+    Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
+    Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
+
+/// In an intent's detail: the ask was sent, and no answer came.
+const UNANSWERED: &str = "unanswered";
+/// After a crash an object may still appear for so long: a server that lost its client either has the request in hand or
+/// never got it.
+const AFTER_CRASH: Duration = Duration::from_secs(5);
 
 impl Reconciler {
     pub(super) async fn onboard(
@@ -49,7 +59,7 @@ impl Reconciler {
         let secrets = join_secrets(&source, &destination);
         let cause =
             by_aam(format!("connection {}: settings applied", connection.name), json!({"digest": connection.digest}));
-        registry.set_applied(lease, &connection.digest, &secrets, &cause).await?;
+        registry.set_applied(lease, &connection.digest, Some(&secrets), &cause).await?;
         let row = self.fresh_row(lease.connection).await?.expect("declared above");
         let cause = by_aam(
             format!("connection {} onboarded with {} streams", connection.name, catalog.streams.len()),
@@ -99,7 +109,7 @@ impl Reconciler {
 
     /// Version 1, or for a lock that is older than this registry every version that git still holds. What an interrupted
     /// try recorded is gone on from.
-    async fn record_history(
+    pub(super) async fn record_history(
         &self,
         connection: &Connection,
         row: &ConnectionRow,
@@ -170,7 +180,14 @@ impl Reconciler {
     /// Resolves an endpoint's secrets.
     pub(super) fn handle(&self, endpoint: &Endpoint) -> Result<EndpointHandle, StepError> {
         let config = self.doors.secrets.resolve(&endpoint.config)?;
-        Ok(EndpointHandle { id: None, name: endpoint.name.to_string(), connector: endpoint.connector.clone(), config })
+        Ok(EndpointHandle {
+            id: None,
+            name: endpoint.name.to_string(),
+            tenant: endpoint.name.tenant.clone(),
+            connector: endpoint.connector.clone(),
+            config,
+            airbyte: endpoint.airbyte.clone(),
+        })
     }
 
     /// Resolves both endpoints and fills in the engine's ids from the row.
@@ -201,10 +218,9 @@ impl Reconciler {
         let endpoint = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
         let word = if kind == ObjectKind::Source { "source" } else { "destination" };
         let owner = OwnerKey(format!("{word}:{}:{}", endpoint.name.tenant, endpoint.name.name));
-        self.ensure_object(kind, &owner, &handle.name, lease, || {
-            self.doors.engine.create_endpoint(kind, &owner, handle)
-        })
-        .await
+        let found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
+        let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
+        self.ensure_object(kind, &owner, &handle.name, found, lease, create).await
     }
 
     async fn ensure_connection(
@@ -216,15 +232,18 @@ impl Reconciler {
         catalog: &Catalog,
         lease: &Lease,
     ) -> Result<EngineId, StepError> {
-        let draft = self.connection_draft(connection, source, destination, catalog, true)?;
+        let draft = self.connection_draft(connection, source, destination, catalog, &BTreeSet::new())?;
         if let Some(id) = row.objects.get(&ObjectKind::Connection) {
             return Ok(id.clone());
         }
         let owner = OwnerKey(owner_of_connection(connection, lease.connection));
-        self.ensure_object(ObjectKind::Connection, &owner, &connection.name.to_string(), lease, || {
-            self.doors.engine.create_connection(&owner, &draft)
-        })
-        .await
+        let adopted = connection.airbyte.id.map(|id| EngineId(id.to_string()));
+        let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
+        let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
+        let create = || self.doors.engine.create_connection(&owner, &draft);
+        let id = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
+        self.note_agreed(&draft, &BTreeSet::new(), lease).await?;
+        Ok(id)
     }
 
     pub(super) fn connection_draft(
@@ -233,39 +252,65 @@ impl Reconciler {
         source: &EndpointHandle,
         destination: &EndpointHandle,
         catalog: &Catalog,
-        enabled: bool,
+        held: &BTreeSet<StreamName>,
     ) -> Result<ConnectionDraft, StepError> {
-        let streams = spec::configure(connection, catalog)
-            .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
         let id = |handle: &EndpointHandle| {
             handle.id.clone().ok_or_else(|| StepError::Spec(format!("{} is not in the engine yet", handle.name)))
         };
+        self.draft(connection, &id(source)?, &id(destination)?, catalog, held)
+    }
+
+    /// The engine's connection as git wants it.
+    pub(super) fn draft(
+        &self,
+        connection: &Connection,
+        source: &EngineId,
+        destination: &EngineId,
+        catalog: &Catalog,
+        held: &BTreeSet<StreamName>,
+    ) -> Result<ConnectionDraft, StepError> {
+        let streams = spec::configure(connection, catalog)
+            .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
+        let mut streams: Vec<_> = streams.into_iter().map(super::configured).collect();
+        streams.retain(|stream| !held.contains(&stream.name));
         Ok(ConnectionDraft {
-            name: connection.name.to_string(),
-            source: id(source)?,
-            destination: id(destination)?,
-            streams: streams.into_iter().map(super::configured).collect(),
-            enabled,
+            name: connection.airbyte.name.clone().unwrap_or_else(|| connection.name.to_string()),
+            source: source.clone(),
+            destination: destination.clone(),
+            // a connection without streams is refused by engines: it rests
+            enabled: !streams.is_empty() || held.is_empty(),
+            streams,
+            settings: self.doors.engine.settings(connection)?,
         })
     }
 
-    /// Look first, then create under an intent, then record.
+    /// Adopts the one that was found, or creates it under an intent; then records it.
     async fn ensure_object<F>(
         &self,
         kind: ObjectKind,
         owner: &OwnerKey,
         name: &str,
+        found: Vec<Candidate>,
         lease: &Lease,
         create: impl FnOnce() -> F,
     ) -> Result<EngineId, StepError>
     where
-        F: Future<Output = Result<EngineId, crate::ports::EngineError>>,
+        F: Future<Output = Result<EngineId, EngineError>>,
     {
-        let effect = format!("create_{}", format!("{kind:?}").to_lowercase());
-        let found = self.doors.engine.find(kind, owner).await?;
-        let (id, how) = self.adopt_or_create(kind, owner, name, found, lease, create).await?;
         let word = format!("{kind:?}").to_lowercase();
-        let cause = by_aam(format!("{word} {name} {how} in the engine"), json!({"id": id, "owner": owner}));
+        let effect = format!("create_{word}");
+        let what = format!("{word} {name}");
+        let mut asked = self.doors.registry.intents(Some(lease.connection)).await?;
+        asked.retain(|intent| intent.effect == effect && intent.key == owner.0);
+        let (id, how) = match ours(&what, found, !asked.is_empty())? {
+            Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted"),
+            Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted"),
+            None => {
+                self.refuse_too_early(&what, asked.last())?;
+                (self.create(&effect, owner, name, lease, create).await?, "created")
+            }
+        };
+        let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
         self.doors.registry.set_object(lease, kind, Some(&id), &cause).await?;
         for intent in self.doors.registry.intents(Some(lease.connection)).await? {
             if intent.effect == effect && intent.key == owner.0 {
@@ -276,28 +321,49 @@ impl Reconciler {
         Ok(id)
     }
 
-    async fn adopt_or_create<F>(
+    /// While an earlier ask may still have its effect, no second one is sent.
+    fn refuse_too_early(&self, what: &str, asked: Option<&Intent>) -> Result<(), StepError> {
+        let Some(asked) = asked else { return Ok(()) };
+        let late = self.doors.engine.manner().late;
+        // Of an ask that a crash cut off nothing is known; the server has long dropped it, or is just about to answer.
+        let late = if asked.detail[UNANSWERED] == json!(true) { late } else { late.min(AFTER_CRASH) };
+        let until = asked.at + late;
+        if self.doors.clock.now() >= until {
+            return Ok(());
+        }
+        let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
+    }
+
+    /// Asks for a new object under an intent. An ask without an answer leaves the intent behind, marked.
+    async fn create<F>(
         &self,
-        kind: ObjectKind,
+        effect: &str,
         owner: &OwnerKey,
         name: &str,
-        mut found: Vec<EngineId>,
         lease: &Lease,
         create: impl FnOnce() -> F,
-    ) -> Result<(EngineId, &'static str), StepError>
+    ) -> Result<EngineId, StepError>
     where
-        F: Future<Output = Result<EngineId, crate::ports::EngineError>>,
+        F: Future<Output = Result<EngineId, EngineError>>,
     {
-        let word = format!("{kind:?}").to_lowercase();
-        match found.len() {
-            0 => {
-                let effect = format!("create_{word}");
-                self.begin(lease, &effect, &owner.0, json!({"name": name})).await?;
-                Ok((sent(&effect, create()).await?, "created"))
+        let intent = self.begin(lease, effect, &owner.0, json!({"name": name})).await?;
+        let error = match sent(effect, create()).await {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        match error.remedy {
+            Remedy::Look => {
+                self.begin(lease, effect, &owner.0, json!({"name": name, UNANSWERED: true})).await?;
+                self.doors.registry.settle(lease, intent).await?;
             }
-            1 => Ok((found.remove(0), "found by its owner mark and adopted")),
-            count => Err(StepError::Ambiguous { what: format!("{word} {name}"), owner: owner.0.clone(), count }),
+            // An engine that may answer late has said that nothing happened; one that never does need not.
+            Remedy::Retry | Remedy::Person if !self.doors.engine.manner().late.is_zero() => {
+                self.doors.registry.settle(lease, intent).await?;
+            }
+            Remedy::Retry | Remedy::Person => {}
         }
+        Err(error.into())
     }
 
     /// Writes the intent of an effect that is about to be sent.
@@ -318,6 +384,19 @@ impl Reconciler {
         };
         self.doors.registry.begin(lease, &intent).await?;
         Ok(intent.id)
+    }
+}
+
+/// The one object that is ours among those that may be: by its mark, or, once it was asked for, by name and parts.
+fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
+    let marked: Vec<Candidate> = found.iter().filter(|one| one.marked).cloned().collect();
+    let mut fitting = if marked.is_empty() { found } else { marked };
+    let ids = |of: &[Candidate]| of.iter().map(|one| one.id.0.clone()).collect();
+    match fitting.len() {
+        0 => Ok(None),
+        1 if asked || fitting[0].marked => Ok(fitting.pop()),
+        _ if asked || fitting[0].marked => Err(StepError::Ambiguous { what: what.to_owned(), ids: ids(&fitting) }),
+        _ => Err(StepError::Taken { what: what.to_owned(), ids: ids(&fitting) }),
     }
 }
 

@@ -20,20 +20,8 @@ impl Reconciler {
             match on_delete {
                 OnDelete::Pause => {
                     if let Some(live) = self.doors.engine.connection(id).await? {
-                        let endpoint = |kind| {
-                            row.objects
-                                .get(&kind)
-                                .cloned()
-                                .ok_or_else(|| StepError::Spec(format!("connection {} has no engine source", row.name)))
-                        };
-                        let draft = ConnectionDraft {
-                            name: row.name.to_string(),
-                            source: endpoint(ObjectKind::Source)?,
-                            destination: endpoint(ObjectKind::Destination)?,
-                            streams: live.streams,
-                            enabled: false,
-                        };
-                        self.update_and_read_back(row, &draft, lease).await?;
+                        let draft = ConnectionDraft { enabled: false, ..live.is };
+                        self.update_and_read_back(row, &draft, &row.held, lease).await?;
                     }
                 }
                 OnDelete::Delete => {

@@ -23,22 +23,39 @@ impl Reconciler {
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         self.answered(Ask::Sync, &connection.name);
-        let request = uuid::Uuid::now_v7();
-        let order = self.order(gathered, connection, row, request)?;
+        let unsent = self.order(gathered, connection, row, uuid::Uuid::nil(), 0)?;
         if self.open_sync(row).await?.is_some() {
             return self.follow_sync(gathered, connection, row, lease).await;
         }
-        if let Some(landed) = landed::in_force(gathered, connection)? {
-            let detail = serde_json::to_value(landed).expect("files and modes are plain data");
-            self.begin(lease, LANDED, &request.to_string(), detail).await?;
-        }
-        self.begin(lease, "sync", &request.to_string(), json!({})).await?;
+        let after = match self.doors.engine.manner().drives_itself {
+            true => self.doors.engine.jobs(&unsent.engine_id, 1).await?.first().map_or(0, |job| job.id),
+            false => 0,
+        };
+        let request = self.begin_sync(gathered, connection, after, lease).await?;
+        let order = self.order(gathered, connection, row, request, after)?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
         let job = sent("start_sync", self.doors.engine.start_sync(&order)).await?;
         self.doors.registry.record_job(lease, &job).await?;
         recorded("start_sync");
         tracing::info!(connection.name = %connection.name, job.id = job.id, "connection {}: sync {} started", connection.name, job.id);
         Ok(OutcomeKind::Applied)
+    }
+
+    /// Notes that a sync begins: what its rows land under, and the newest job before it.
+    pub(super) async fn begin_sync(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        after: i64,
+        lease: &Lease,
+    ) -> Result<uuid::Uuid, StepError> {
+        let request = uuid::Uuid::now_v7();
+        if let Some(landed) = landed::in_force(gathered, connection)? {
+            let detail = serde_json::to_value(landed).expect("files and modes are plain data");
+            self.begin(lease, LANDED, &request.to_string(), detail).await?;
+        }
+        self.begin(lease, "sync", &request.to_string(), json!({"after": after})).await?;
+        Ok(request)
     }
 
     /// The open sync of a connection, if one is under way.
@@ -56,7 +73,8 @@ impl Reconciler {
         let Some(intent) = self.open_sync(row).await? else { return Ok(OutcomeKind::Unchanged) };
         let request =
             intent.key.parse().map_err(|_| StepError::Spec(format!("intent {} has no request id", intent.id)))?;
-        let order = self.order(gathered, connection, row, request)?;
+        let after = intent.detail["after"].as_i64().unwrap_or(0);
+        let order = self.order(gathered, connection, row, request, after)?;
         let job = self.doors.engine.start_sync(&order).await?;
         if job.state == JobState::Running {
             self.doors.registry.record_job(lease, &job).await?;
@@ -85,6 +103,7 @@ impl Reconciler {
         connection: &Connection,
         row: &ConnectionRow,
         request: uuid::Uuid,
+        after: i64,
     ) -> Result<SyncOrder, StepError> {
         let (source, destination) = self.handles(connection, row)?;
         let engine_id: EngineId = row
@@ -100,6 +119,7 @@ impl Reconciler {
             held: gathered.held(connection),
             missing_as_null: connection.drift.when_breaking == WhenBreaking::Continue,
             request,
+            after,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Where each connection stands. Every change of standing adds its audit line in the same transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, word};
-use crate::model::{ConnectionId, ConnectionRef, Fingerprint, TenantId};
+use crate::model::{ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
+use crate::plan::Agreed;
 use crate::ports::{
     Cause, ConnectionRow, ConnectionStatus, EngineId, Lease, Look, ObjectKind, RegistryError, Trouble, applied,
 };
@@ -37,6 +38,7 @@ struct Row {
     created_at: DateTime<Utc>,
     paused: bool,
     troubles: Json<BTreeMap<String, Trouble>>,
+    held: Json<BTreeSet<StreamName>>,
 }
 
 impl TryFrom<Row> for ConnectionRow {
@@ -65,12 +67,13 @@ impl TryFrom<Row> for ConnectionRow {
             created_at: row.created_at,
             paused: row.paused,
             troubles: row.troubles.0,
+            held: row.held.0,
         })
     }
 }
 
 const SELECT: &str = "SELECT tenant_id, id, name, status, reason, retry_at, failures, objects, version, fingerprint,
-        applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused, troubles,
+        applied_digest, tried, secrets, look_at, look_seen, last_sync_at, paused, troubles, held,
         normalized_job, created_at,
         (SELECT max(job_id) FROM job_history AS j
          WHERE j.tenant_id = c.tenant_id AND j.connection_id = c.id AND j.ended_at IS NOT NULL) AS last_ended_job
@@ -293,7 +296,7 @@ pub(super) async fn set_applied(
     registry: &PgRegistry,
     lease: &Lease,
     digest: &str,
-    secrets: &str,
+    secrets: Option<&str>,
     cause: &Cause,
 ) -> Result<(), RegistryError> {
     const WHAT: &str = "recording applied settings";
@@ -353,6 +356,37 @@ pub(super) async fn set_troubles(
         if query.bind(word::json(troubles)?).execute(&mut *tx).await?.rows_affected() == 0 {
             return Err(undeclared(WHAT, lease));
         }
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// What was agreed with the engine about each connection that has something agreed.
+pub(super) async fn agreed(registry: &PgRegistry) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
+    transact("reading what was agreed with the engine", move || async move {
+        let sql = "SELECT id, agreed FROM connections WHERE agreed IS NOT NULL";
+        let rows: Vec<(Uuid, Json<Agreed>)> = sqlx::query_as(sql).fetch_all(registry.pool()).await?;
+        Ok(rows.into_iter().map(|(id, agreed)| (ConnectionId(id), agreed.0)).collect())
+    })
+    .await
+}
+
+/// Records what was agreed with the engine, and which streams it leaves out; writes nothing if it is so already.
+pub(super) async fn set_agreed(
+    registry: &PgRegistry,
+    lease: &Lease,
+    agreed: &Agreed,
+    held: &BTreeSet<StreamName>,
+) -> Result<(), RegistryError> {
+    const WHAT: &str = "recording what was agreed with the engine";
+    transact(WHAT, move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        let sql = "UPDATE connections SET agreed = $3::text::json, held = $4::text::json
+                   WHERE tenant_id = $1 AND id = $2
+                       AND (agreed::text, held::text) IS DISTINCT FROM ($3::text, $4::text)";
+        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        query.bind(word::json(agreed)?).bind(word::json(held)?).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     })

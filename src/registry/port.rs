@@ -1,6 +1,6 @@
 //! The port, question by question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,9 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs};
-use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
+use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
-    AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
+    Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
     ObjectKind, Registry, RegistryError, Trouble, written,
 };
 
@@ -77,7 +77,7 @@ impl Registry for PgRegistry {
         &self,
         lease: &Lease,
         digest: &str,
-        secrets: &str,
+        secrets: Option<&str>,
         cause: &Cause,
     ) -> Result<(), RegistryError> {
         written("set_applied", connections::set_applied(self, lease, digest, secrets, cause)).await
@@ -89,6 +89,19 @@ impl Registry for PgRegistry {
 
     async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError> {
         connections::set_troubles(self, lease, troubles).await
+    }
+
+    async fn agreed(&self) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
+        connections::agreed(self).await
+    }
+
+    async fn set_agreed(
+        &self,
+        lease: &Lease,
+        agreed: &Agreed,
+        held: &BTreeSet<StreamName>,
+    ) -> Result<(), RegistryError> {
+        connections::set_agreed(self, lease, agreed, held).await
     }
 
     async fn set_normalized(&self, lease: &Lease, job: i64) -> Result<(), RegistryError> {

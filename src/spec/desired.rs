@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::model::{Catalog, ConnectionId, ConnectionRef, FieldPath, Fingerprint, RepoPath, StreamName, TenantId};
 
@@ -60,8 +61,8 @@ pub struct Connection {
     pub on_delete: OnDelete,
     /// Its lock; `None` only if it has no lock file. With a lock that is broken the connection is absent.
     pub lock: Option<Lock>,
-    /// The `airbyte:` block, as written.
-    pub airbyte: Config,
+    /// What its spec says for Airbyte alone.
+    pub airbyte: AirbyteOptions,
 }
 
 /// How far `aam` may go with a connection; capped by `[engine] mode`.
@@ -86,6 +87,45 @@ pub struct Endpoint {
     pub connector: String,
     /// Its settings.
     pub config: Config,
+    /// What its spec says for Airbyte alone.
+    pub airbyte: ActorOptions,
+}
+
+/// What a source's or destination's spec says for Airbyte alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActorOptions {
+    /// The existing source or destination that is adopted.
+    pub id: Option<Uuid>,
+    /// Its name in Airbyte; absent: that of the spec.
+    pub name: Option<String>,
+}
+
+/// What a connection's spec says for Airbyte alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AirbyteOptions {
+    /// The existing connection that is adopted.
+    pub id: Option<Uuid>,
+    /// Its name in Airbyte; absent: that of the spec.
+    pub name: Option<String>,
+    /// Where its tables go.
+    pub namespace: Namespace,
+    /// Before each table's name.
+    pub prefix: String,
+    /// What `aam` does not model, as Airbyte has it.
+    pub passthrough: Config,
+}
+
+/// Where a connection's tables go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// The stream's own namespace.
+    Source,
+    /// The destination's default schema.
+    #[default]
+    Destination,
+    /// A format, such as `${SOURCE_NAMESPACE}_x`.
+    Custom(String),
 }
 
 /// Settings of a connector as the person wrote them.

@@ -131,6 +131,7 @@ pub fn policy(settings: &Settings) -> Policy {
             confirmed: Confirmed::Nothing,
         },
         lease_ttl: settings.daemon.lease_ttl,
+        survey: chrono::TimeDelta::minutes(1),
     }
 }
 

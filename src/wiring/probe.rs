@@ -95,7 +95,14 @@ pub fn resolve(endpoint: &Endpoint, root: &Path) -> Result<EndpointHandle, Secre
         .map_err(|e| SecretError { reference: endpoint.name.to_string(), why: format!("no temporary folder: {e}") })?;
     let secrets = LocalSecrets::open(root, nowhere.path(), super::app::environment())?;
     let config = secrets.resolve(&endpoint.config)?;
-    Ok(EndpointHandle { id: None, name: endpoint.name.to_string(), connector: endpoint.connector.clone(), config })
+    Ok(EndpointHandle {
+        id: None,
+        name: endpoint.name.to_string(),
+        tenant: endpoint.name.tenant.clone(),
+        connector: endpoint.connector.clone(),
+        config,
+        airbyte: endpoint.airbyte.clone(),
+    })
 }
 
 /// Tries a source.

@@ -185,6 +185,8 @@ impl World {
         let destination = EndpointHandle {
             id: None,
             name: "warehouse".into(),
+            tenant: Default::default(),
+            airbyte: Default::default(),
             connector: "postgres".into(),
             config: ResolvedConfig::new(Value::Null, Vec::new(), String::new()),
         };

@@ -149,6 +149,8 @@ pub struct Discovery {
 pub struct ApiJob {
     /// Its id.
     pub id: i64,
+    /// Whose.
+    pub connection: Option<Uuid>,
     /// `pending`, `queued`, `running`, `incomplete`, `failed`, `succeeded`, `cancelled`, or what a later version has.
     pub status: String,
     /// `sync`, `clear`, `refresh`, `reset_connection`.
@@ -349,6 +351,13 @@ impl Airbyte {
         discovered(&answer, &answer["jobInfo"])
     }
 
+    /// The catalog that Airbyte keeps of a source; the connector runs only if it keeps none for the settings as they are.
+    pub async fn stored_catalog(&self, source: Uuid) -> Result<Discovery, RunError> {
+        let body = json!({"sourceId": source, "disable_cache": false});
+        let answer: Value = self.client.config(Kind::Discover, "/v1/sources/discover_schema", &body).await?;
+        discovered(&answer, &answer["jobInfo"])
+    }
+
     /// The form that does not hold a request open. Its id is ours, so asking twice runs it once.
     async fn discover_by_command(&self, source: Uuid) -> Result<Discovery, RunError> {
         let id = Uuid::now_v7().to_string();
@@ -372,6 +381,35 @@ impl Airbyte {
         }
         let answer: Value = self.client.config(Kind::Read, "/v1/commands/output/discover", &body).await?;
         discovered(&answer, &answer)
+    }
+
+    /// What settings a connector takes: a JSON Schema.
+    pub async fn specification(
+        &self,
+        kind: ObjectKind,
+        workspace: Uuid,
+        definition: Uuid,
+    ) -> Result<Value, ApiError> {
+        let (one, _) = family(kind);
+        let path = format!("/v1/{one}_definition_specifications/get");
+        let body = json!({"workspaceId": workspace, format!("{one}DefinitionId"): definition});
+        let mut answer: Value = self.client.config(Kind::Read, &path, &body).await?;
+        Ok(answer["connectionSpecification"].take())
+    }
+
+    /// The tags of a workspace, whole; `None` from a server that has none (before 1.4).
+    pub async fn tags(&self, workspace: Uuid) -> Result<Option<Vec<Value>>, ApiError> {
+        match self.client.config(Kind::Read, "/v1/tags/list", &json!({"workspaceId": workspace})).await {
+            Ok(tags) => Ok(Some(tags)),
+            Err(e) if e.fate == Fate::Answered(404) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes a tag.
+    pub async fn create_tag(&self, workspace: Uuid, name: &str, color: &str) -> Result<Value, ApiError> {
+        let body = json!({"workspaceId": workspace, "name": name, "color": color});
+        self.client.config(Kind::Write, "/v1/tags/create", &body).await
     }
 
     /// Every connection of a workspace.
@@ -430,6 +468,26 @@ impl Airbyte {
         let answer: Value = self.client.config(Kind::Read, path, &body).await?;
         let jobs: Vec<Value> = list("jobs", answer, path)?;
         Ok(jobs.iter().filter_map(job).collect())
+    }
+
+    /// The jobs of these workspaces that changed since then, newest change first, to the last page.
+    pub async fn jobs_since(
+        &self,
+        workspaces: &[Uuid],
+        since: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Vec<ApiJob>, ApiError> {
+        let path = "/v1/jobs/list_for_workspaces";
+        let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let page = async |offset: usize| {
+            let body = json!({
+                "configTypes": ["sync", "reset_connection", "clear", "refresh"], "workspaceIds": workspaces,
+                "updatedAtStart": since, "orderByField": "updatedAt", "orderByMethod": "DESC",
+                "pagination": {"pageSize": PAGE, "rowOffset": offset},
+            });
+            let jobs: Vec<Value> = list("jobs", self.client.config(Kind::Read, path, &body).await?, path)?;
+            Ok(jobs.iter().filter_map(job).collect())
+        };
+        pages(page, |job: &ApiJob| job.id).await
     }
 
     /// Cancels a job, if it is still the one that runs: cancelling acts on whatever the connection runs now.
@@ -525,6 +583,7 @@ fn job(answer: &Value) -> Option<ApiJob> {
     };
     Some(ApiJob {
         id: job.get("id")?.as_i64()?,
+        connection: job.get("configId").and_then(Value::as_str).and_then(|id| id.parse().ok()),
         status: job.get("status")?.as_str()?.to_owned(),
         kind: job.get("configType").and_then(Value::as_str).unwrap_or("sync").to_owned(),
         created_at: number(&job["createdAt"]),

@@ -46,6 +46,15 @@ pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
     Ok(streams)
 }
 
+/// Whether two connections carry the same; places and descriptions of fields say nothing.
+pub fn same(one: &[ConfiguredStream], other: &[ConfiguredStream]) -> bool {
+    let told = |stream: &ConfiguredStream| {
+        let fields: Vec<_> = stream.schema.fields.iter().map(|(path, field)| (path.clone(), field.shape())).collect();
+        (stream.name.clone(), stream.mode, stream.cursor.clone(), stream.key.clone(), fields)
+    };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| told(one) == told(other))
+}
+
 /// The entries that carry exactly these streams. `discovered` are entries of the newest discover: their schemas are sent
 /// as they came. `live` is what the connection has now: what `aam` does not model (mappers, hashed fields, alias, …) stays.
 pub fn entries(wanted: &[ConfiguredStream], discovered: &[Value], live: &[Value]) -> Vec<Value> {

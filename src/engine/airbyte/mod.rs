@@ -4,4 +4,8 @@ pub mod api;
 pub mod breaker;
 pub mod catalog;
 pub mod client;
+//mod engine;
 pub mod error;
+pub mod specification;
+
+//pub use engine::{AirbyteEngine, Place};

@@ -125,6 +125,8 @@ mod tests {
                         let endpoint = EndpointHandle {
                             id: None,
                             name: connector.name.to_owned(),
+                            tenant: Default::default(),
+                            airbyte: Default::default(),
                             connector: connector.name.to_owned(),
                             config: ResolvedConfig::new(Value::Object(config), Vec::new(), String::new()),
                         };

@@ -15,11 +15,12 @@ mod stream;
 mod table;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +31,10 @@ use self::run::Ended;
 use self::store::StoredDraft;
 use crate::connector;
 use crate::ports::{
-    ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
-    EngineWrite, Job, JobState, ObjectKind, OwnerKey, Remedy, SyncOrder, written,
+    Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId,
+    EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, Survey, SyncOrder, written,
 };
+use crate::spec::Connection;
 
 /// The embedded engine. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
@@ -168,15 +170,40 @@ impl EngineRead for EmbeddedEngine {
         connector::open(source, &self.shared.commands)?.discover().await
     }
 
-    async fn find(&self, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<EngineId>, EngineError> {
-        store::find(&self.shared.pool, kind, owner).await.map_err(|e| records_error("looking for an object", &e))
+    fn manner(&self) -> Manner {
+        Manner { drives_itself: false, keeps_settings: false, late: Duration::ZERO }
+    }
+
+    fn settings(&self, _: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn find_endpoint(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        _: &EndpointHandle,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        self.find(kind, owner).await
+    }
+
+    async fn find_connection(
+        &self,
+        owner: &OwnerKey,
+        _: &ConnectionDraft,
+        _: Option<&EngineId>,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        self.find(ObjectKind::Connection, owner).await
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>, EngineError> {
+        Ok(None)
     }
 
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {
         let wrong = |e: sqlx::Error| records_error("reading a connection", &e);
-        let Some(draft) = store::draft(&self.shared.pool, id).await.map_err(wrong)? else { return Ok(None) };
-        let (enabled, streams) = draft.restore().map_err(wrong)?;
-        Ok(Some(EngineConnection { id: id.clone(), streams, enabled }))
+        let draft = store::draft(&self.shared.pool, id).await.map_err(wrong)?;
+        Ok(draft.map(|is| EngineConnection { id: id.clone(), is, stopped: None }))
     }
 
     async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError> {
@@ -241,19 +268,18 @@ impl EngineWrite for EmbeddedEngine {
         }
         let draft = store::draft(pool, &order.engine_id).await.map_err(wrong)?;
         let draft = draft.ok_or_else(|| person(&what, "the engine has no such connection".to_owned()))?;
-        let (enabled, streams) = draft.restore().map_err(wrong)?;
         let job = match store::job_of(pool, order).await.map_err(wrong)? {
             Some(job) if job.state != JobState::Running || self.shared.running().contains_key(&job.id) => {
                 return Ok(job);
             }
             Some(job) => store::again(pool, job.id).await.map_err(wrong)?,
-            None if !enabled => return Err(person(&what, "the connection is paused".to_owned())),
+            None if !draft.enabled => return Err(person(&what, "the connection is paused".to_owned())),
             None => {
                 self.clear_the_way(order, &what).await?;
                 store::begin(pool, order).await.map_err(wrong)?
             }
         };
-        self.spawn(order.clone(), streams, job.clone());
+        self.spawn(order.clone(), draft.streams, job.clone());
         Ok(job)
     }
 
@@ -273,6 +299,12 @@ impl EngineWrite for EmbeddedEngine {
 }
 
 impl EmbeddedEngine {
+    async fn find(&self, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<Candidate>, EngineError> {
+        let found = store::find(&self.shared.pool, kind, owner).await;
+        let found = found.map_err(|e| records_error("looking for an object", &e))?;
+        Ok(found.into_iter().map(|id| Candidate { id, marked: true }).collect())
+    }
+
     /// Refuses a second job beside one that runs here; ends one that a crash left behind and nobody asks for any more.
     async fn clear_the_way(&self, order: &SyncOrder, what: &str) -> Result<(), EngineError> {
         let wrong = |e: sqlx::Error| records_error(what, &e);

@@ -57,8 +57,8 @@ impl From<&ConnectionDraft> for StoredDraft {
 }
 
 impl StoredDraft {
-    /// Whether it may run, and what it carries.
-    pub fn restore(self) -> Result<(bool, Vec<ConfiguredStream>), sqlx::Error> {
+    /// The draft as it was given, under this name.
+    fn restore(self, name: String) -> Result<ConnectionDraft, sqlx::Error> {
         let streams = self.streams.into_iter().map(|s| {
             let mut catalog = Catalog::from_body(&s.facts).map_err(|e| sqlx::Error::Decode(e.into()))?;
             let mut schema = catalog.streams.remove(&s.name).unwrap_or_default();
@@ -69,7 +69,14 @@ impl StoredDraft {
             }
             Ok(ConfiguredStream { name: s.name, mode: s.mode, cursor: s.cursor, key: s.key, schema })
         });
-        Ok((self.enabled, streams.collect::<Result<_, sqlx::Error>>()?))
+        Ok(ConnectionDraft {
+            name,
+            source: self.source,
+            destination: self.destination,
+            streams: streams.collect::<Result<_, sqlx::Error>>()?,
+            enabled: self.enabled,
+            settings: BTreeMap::new(),
+        })
     }
 }
 
@@ -144,11 +151,11 @@ pub async fn find(pool: &PgPool, kind: ObjectKind, owner: &OwnerKey) -> Result<V
     Ok(ids.into_iter().map(EngineId).collect())
 }
 
-/// A connection's draft.
-pub async fn draft(pool: &PgPool, id: &EngineId) -> Result<Option<StoredDraft>, sqlx::Error> {
-    let sql = "SELECT draft FROM aam_engine.objects WHERE id = $1 AND kind = 'connection'";
-    let found: Option<Json<StoredDraft>> = sqlx::query_scalar(sql).bind(uuid(id)).fetch_optional(pool).await?;
-    Ok(found.map(|d| d.0))
+/// A connection as it was drafted.
+pub async fn draft(pool: &PgPool, id: &EngineId) -> Result<Option<ConnectionDraft>, sqlx::Error> {
+    let sql = "SELECT name, draft FROM aam_engine.objects WHERE id = $1 AND kind = 'connection'";
+    let found: Option<(String, Json<StoredDraft>)> = sqlx::query_as(sql).bind(uuid(id)).fetch_optional(pool).await?;
+    found.map(|(name, draft)| draft.0.restore(name)).transpose()
 }
 
 /// Whether a connection that ran under this identity still exists.

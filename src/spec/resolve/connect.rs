@@ -192,7 +192,7 @@ fn build(
             },
             on_delete: checked.on_delete,
             lock: None,
-            airbyte: checked.airbyte.clone().unwrap_or_default(),
+            airbyte: Default::default(),
         })
     })();
     if let (Some(connection), Some(Some(lock))) = (&connection, lock) {
@@ -230,6 +230,7 @@ fn endpoint(
                 name: of.clone(),
                 connector: inline.connector.clone(),
                 config: inline.config.clone(),
+                airbyte: Default::default(),
             });
         }
         EndpointChoice::Named(text) => text,
@@ -240,7 +241,7 @@ fn endpoint(
             Some((found, endpoint, text)) if *found == end => {
                 hash_text(hash, text);
                 let CheckedEndpoint { connector, config } = endpoint.clone();
-                return Some(Endpoint { name: name.clone(), connector, config });
+                return Some(Endpoint { name: name.clone(), connector, config, airbyte: Default::default() });
             }
             _ => {}
         }

@@ -26,7 +26,7 @@ pub fn end_state(world: &World) -> String {
         "SELECT concat_ws('|', status, base, target, automatic, branch, (SELECT string_agg(change::text, ' ' ORDER BY place)
              FROM schema_changes c WHERE c.drift_id = d.id)) FROM drift_events d ORDER BY opened_at"));
     part("catalogs seen", registry("SELECT fingerprint FROM observed_catalogs ORDER BY 1"));
-    part("specs kept", registry("SELECT path FROM last_good_specs ORDER BY 1"));
+    part("specs kept", specs_kept(world));
     part("open intents", registry("SELECT effect || ' ' || key FROM intents"));
     part(
         "jobs",
@@ -72,6 +72,14 @@ pub fn end_state(world: &World) -> String {
     part("files", files(world));
     part("left in the state folder", left_over(world));
     without_ids(world, &text)
+}
+
+/// The files whose last good version the registry keeps. That of a removed spec goes with the first turn after its removal
+/// was done, which is another command where a kill came between.
+fn specs_kept(world: &World) -> String {
+    let kept = world.ask(&world.registry, "SELECT path FROM last_good_specs ORDER BY 1");
+    let there = kept.lines().filter(|path| world.root().join(path).exists());
+    there.map(|path| format!("{path}\n")).collect()
 }
 
 fn landing(world: &World) -> String {

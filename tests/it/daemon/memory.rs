@@ -97,7 +97,7 @@ async fn who_lost_the_lease_has_no_effect() {
     );
     let before = (world.registry.fingerprint(&[]).await, world.git(&["for-each-ref"]));
     let cause = aam::ports::Cause { actor: "paused".into(), summary: "too late".into(), detail: serde_json::json!({}) };
-    let refused = registry.set_applied(&stale, "digest", "secrets", &cause).await;
+    let refused = registry.set_applied(&stale, "digest", Some("secrets"), &cause).await;
     assert!(matches!(refused, Err(RegistryError::LeaseLost { .. })), "{refused:?}");
     // The same through a plan that was made before: nothing is done twice, nothing is undone.
     for item in &items {

@@ -313,8 +313,8 @@ impl Play {
         assert_eq!(versions.last().unwrap().fingerprint, lock.fingerprint);
         let live =
             app.reconciler.doors().engine.connection(&row.objects[&ObjectKind::Connection]).await.unwrap().unwrap();
-        assert!(live.enabled, "paused in the engine");
-        let streams = live.streams.iter().map(|s| (s.name.clone(), s.schema.clone())).collect();
+        assert!(live.is.enabled, "paused in the engine");
+        let streams = live.is.streams.iter().map(|s| (s.name.clone(), s.schema.clone())).collect();
         assert_eq!(Catalog { streams }.body(), lock.catalog.body(), "engine and lock");
         assert_eq!(app.registry().verify_audit(&row.name.tenant).await.unwrap(), None);
         assert!(app.registry().intents(None).await.unwrap().is_empty(), "an effect is left open");

@@ -7,7 +7,7 @@ use aam::engine::embedded::EmbeddedEngine;
 use aam::model::{ConnectionId, Cursor, FieldPath, StreamName};
 use aam::ports::{
     ConfiguredStream, ConnectionDraft, EndpointHandle, EngineId, EngineRead, EngineWrite, Job, JobState, Landing,
-    ObjectKind, OwnerKey, ResolvedConfig, SyncOrder,
+    OwnerKey, ResolvedConfig, SyncOrder,
 };
 use aam::spec::StreamMode;
 use serde_json::{Value, json};
@@ -34,7 +34,14 @@ pub async fn pool(options: &PgConnectOptions) -> PgPool {
 pub fn handle(name: &str, connector: &str, config: Value) -> EndpointHandle {
     let fingerprint = config.to_string();
     let config = ResolvedConfig::new(config, vec!["hunter2secret".into()], fingerprint);
-    EndpointHandle { id: None, name: name.into(), connector: connector.into(), config }
+    EndpointHandle {
+        id: None,
+        name: name.into(),
+        tenant: Default::default(),
+        connector: connector.into(),
+        config,
+        airbyte: Default::default(),
+    }
 }
 
 pub fn postgres_handle(name: &str, options: &PgConnectOptions) -> EndpointHandle {
@@ -103,15 +110,16 @@ impl Bench {
             destination: EngineId("d".into()),
             streams: streams.clone(),
             enabled: true,
+            settings: Default::default(),
         };
-        let id = match self.engine.find(ObjectKind::Connection, &owner).await.unwrap().pop() {
-            Some(id) => {
+        let id = match self.engine.find_connection(&owner, &draft, None).await.unwrap().pop() {
+            Some(aam::ports::Candidate { id, .. }) => {
                 self.engine.update_connection(&id, &draft).await.unwrap();
                 id
             }
             None => self.engine.create_connection(&owner, &draft).await.unwrap(),
         };
-        assert_eq!(self.engine.connection(&id).await.unwrap().unwrap().streams, streams);
+        assert_eq!(self.engine.connection(&id).await.unwrap().unwrap().is.streams, streams);
         id
     }
 
@@ -124,6 +132,7 @@ impl Bench {
             held: BTreeSet::new(),
             missing_as_null: false,
             request: Uuid::now_v7(),
+            after: 0,
         }
     }
 

@@ -250,13 +250,13 @@ async fn errors_hold_no_secret() {
 
 #[tokio::test]
 async fn two_who_create_one_destination_at_once_share_it() {
-    use aam::ports::{EngineWrite, ObjectKind, OwnerKey};
+    use aam::ports::{EngineRead, EngineWrite, ObjectKind, OwnerKey};
     let bench = Bench::new().await;
     let owner = OwnerKey("aam/default/warehouse".into());
     let create = || bench.engine.create_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle);
     let (one, other) = tokio::join!(create(), create());
     assert_eq!(one.unwrap(), other.unwrap());
-    assert_eq!(bench.engine.find(ObjectKind::Destination, &owner).await.unwrap().len(), 1);
+    assert_eq!(bench.engine.find_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

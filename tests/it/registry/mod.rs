@@ -150,7 +150,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
         ("declare", registry.declare(held, &name, &cause).await),
         ("set_status", registry.set_status(held, failed, Some("no"), None, false, &cause).await),
         ("set_object", registry.set_object(held, ObjectKind::Source, Some(&object), &cause).await),
-        ("set_applied", registry.set_applied(held, "digest", "secrets", &cause).await),
+        ("set_applied", registry.set_applied(held, "digest", Some("secrets"), &cause).await),
         ("set_last_sync", registry.set_last_sync(held, look.at).await),
         ("record_look", registry.record_look(held, &look, Some((&catalog, &raw))).await),
         ("put_drift", registry.put_drift(held, &drift(id, "b"), &cause).await),

@@ -60,7 +60,7 @@ async fn writing_the_same_again_writes_nothing() {
         registry.set_status(&held, ConnectionStatus::Failed, Some("no"), retry, false, &cause).await.unwrap();
         registry.set_object(&held, ObjectKind::Source, Some(&id), &cause).await.unwrap();
         registry.set_object(&held, ObjectKind::Destination, None, &cause).await.unwrap();
-        registry.set_applied(&held, "digest", "secrets", &cause).await.unwrap();
+        registry.set_applied(&held, "digest", Some("secrets"), &cause).await.unwrap();
         registry.set_last_sync(&held, look.at).await.unwrap();
         registry.put_drift(&held, &drift, &cause).await.unwrap();
         registry.record_version(&held, &version(1, &["id"], None), &cause).await.unwrap();

@@ -15,7 +15,7 @@ use super::{failure, rows};
 pub fn answer(shared: &Arc<Shared>, call: &Call, verb: &str) -> Result<Answer, Trouble> {
     let id = |call: &Call| call.field("id")?.as_i64().ok_or_else(|| Trouble::Undecodable("id is no number".into()));
     match verb {
-        "list" => list(&shared.state(), call),
+        "list" | "list_for_workspaces" => list(&shared.state(), call),
         "get_light" => Ok(Answer::ok(json!({"job": info(&shared.state(), id(call)?)?["job"]}))),
         "get_without_logs" => Ok(Answer::ok(info(&shared.state(), id(call)?)?)),
         "cancel" => {
@@ -30,8 +30,16 @@ fn list(state: &State, call: &Call) -> Result<Answer, Trouble> {
     let kinds = call.field("configTypes")?.as_array().cloned().unwrap_or_default();
     let of: Option<Uuid> = call.maybe_id("configId")?;
     let statuses = call.body["statuses"].as_array();
+    let workspaces = call.body["workspaceIds"].as_array();
+    let since = call.body["updatedAtStart"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
+    let in_workspace = |job: &Job| {
+        let workspace = state.connection(job.connection).map(|c| json!(state.workspace_of(c)));
+        workspaces.is_none_or(|of| workspace.is_ok_and(|workspace| of.contains(&workspace)))
+    };
     let wanted = |job: &&Job| {
-        kinds.contains(&json!(shown_kind(job)))
+        in_workspace(job)
+            && since.is_none_or(|since| job.updated_at >= since.timestamp())
+            && kinds.contains(&json!(shown_kind(job)))
             && of.is_none_or(|of| of == job.connection)
             && statuses.is_none_or(|statuses| statuses.contains(&json!(job.status)))
     };

@@ -1,0 +1,658 @@
+//! The engine door on one Airbyte instance. Whatever may have happened without an answer is said to be so
+//! ([`Remedy::Look`]); nothing here writes twice.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError};
+use super::client::{Access, Client};
+use super::error::{ApiError, Fate};
+use super::schedule::{from_airbyte, to_airbyte};
+use super::{catalog, specification};
+use crate::model::TenantId;
+use crate::ports::{
+    Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
+    EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
+};
+use crate::spec::{Connection, Namespace};
+
+/// Until when an object may appear whose creation was not answered: Airbyte's own proxies give up after ten minutes.
+const LATE: Duration = Duration::from_secs(600);
+/// How long the list of connectors of a workspace counts.
+const DEFINITIONS_COUNT: Duration = Duration::from_secs(600);
+/// Jobs that ended before the last survey by more than this are not asked for again: clocks differ.
+const OVERLAP: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
+/// How far back the first survey looks for jobs.
+const FIRST: chrono::TimeDelta = chrono::TimeDelta::days(2);
+/// The colour of our tag in Airbyte's web page.
+const COLOR: &str = "2E7D6B";
+
+/// What the settings say beyond how the instance is reached.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Tenant → workspace; empty: the one workspace of the installation serves the tenant `default`.
+    pub workspaces: BTreeMap<TenantId, Uuid>,
+    /// The tag that marks connections as ours; empty: none.
+    pub tag: String,
+}
+
+/// An Airbyte instance as the engine.
+pub struct AirbyteEngine {
+    api: Airbyte,
+    place: Place,
+    only: OnceCell<Uuid>,
+    definitions: Mutex<BTreeMap<(ObjectKind, Uuid), (tokio::time::Instant, Vec<Definition>)>>,
+    jobs: Mutex<SeenJobs>,
+}
+
+/// The newest jobs by connection, as surveys saw them.
+#[derive(Debug, Default)]
+struct SeenJobs {
+    until: Option<DateTime<Utc>>,
+    newest: BTreeMap<EngineId, Job>,
+}
+
+fn word(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Source => "source",
+        ObjectKind::Destination => "destination",
+        ObjectKind::Connection => "connection",
+    }
+}
+
+fn person(what: &str, why: impl Into<String>) -> EngineError {
+    EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person }
+}
+
+/// A failed call that only reads.
+fn unread(what: &str, error: &ApiError) -> EngineError {
+    EngineError { what: what.to_owned(), why: error.to_string(), remedy: error.remedy() }
+}
+
+/// A failed call that changes something.
+fn unwritten(what: &str, error: &ApiError) -> EngineError {
+    let remedy = if error.may_have_happened() { Remedy::Look } else { error.remedy() };
+    EngineError { what: what.to_owned(), why: error.to_string(), remedy }
+}
+
+/// A check or a discover that did not succeed; the connector's words may repeat settings.
+fn failed_run(what: &str, error: &RunError, config: &ResolvedConfig) -> EngineError {
+    match error {
+        RunError::Api(error) => EngineError { why: config.mask(&error.to_string()), ..unread(what, error) },
+        // what a connector says no to may be a source that is down
+        RunError::Connector(why) => {
+            EngineError { what: what.to_owned(), why: config.mask(why), remedy: Remedy::Retry }
+        }
+    }
+}
+
+fn uuid(what: &str, id: &EngineId) -> Result<Uuid, EngineError> {
+    id.0.parse().map_err(|_| person(what, format!("{} is no id of Airbyte's", id.0)))
+}
+
+fn engine_id(id: Uuid) -> EngineId {
+    EngineId(id.to_string())
+}
+
+impl AirbyteEngine {
+    /// Nothing is sent before the first question.
+    pub fn new(access: Access, place: Place) -> Result<Self, EngineError> {
+        let client = Client::new(access).map_err(|e| unread("opening Airbyte", &e))?;
+        Ok(Self {
+            api: Airbyte { client },
+            place,
+            only: OnceCell::new(),
+            definitions: Mutex::default(),
+            jobs: Mutex::default(),
+        })
+    }
+
+    /// The questions themselves, for import and `aam doctor`.
+    pub fn api(&self) -> &Airbyte {
+        &self.api
+    }
+
+    /// The workspace of a tenant.
+    pub async fn workspace(&self, tenant: &TenantId) -> Result<Uuid, EngineError> {
+        let what = format!("finding the workspace of tenant {tenant}");
+        if let Some(workspace) = self.place.workspaces.get(tenant) {
+            return Ok(*workspace);
+        }
+        if !self.place.workspaces.is_empty() || *tenant != TenantId::default() {
+            return Err(person(&what, format!("none is set: add `{tenant} = \"<workspace id>\"` below [airbyte.workspaces]")));
+        }
+        self.only.get_or_try_init(|| self.find_only_workspace(&what)).await.copied()
+    }
+
+    async fn find_only_workspace(&self, what: &str) -> Result<Uuid, EngineError> {
+        let all = self.api.workspaces().await.map_err(|e| unread(what, &e))?;
+        match all.as_slice() {
+            [one] => Ok(one.workspace_id),
+            [] => Err(person(what, "Airbyte shows no workspace to these credentials")),
+            many => {
+                let names: Vec<_> =
+                    many.iter().map(|w| format!("{} ({})", crate::diag::escape(&w.name), w.workspace_id)).collect();
+                let why = format!("there are {}: name the right one below [airbyte.workspaces]: {}", many.len(), names.join(", "));
+                Err(person(what, why))
+            }
+        }
+    }
+
+    /// Every workspace that is ours to look at.
+    async fn workspaces(&self) -> Result<Vec<Uuid>, EngineError> {
+        match self.place.workspaces.is_empty() {
+            true => Ok(vec![self.workspace(&TenantId::default()).await?]),
+            false => Ok(self.place.workspaces.values().copied().collect()),
+        }
+    }
+
+    /// The connector that a spec's `type:` means in a workspace.
+    pub async fn definition(
+        &self,
+        kind: ObjectKind,
+        workspace: Uuid,
+        connector: &str,
+    ) -> Result<Definition, EngineError> {
+        let what = format!("finding the {} connector {}", word(kind), crate::diag::escape(connector));
+        let known = {
+            let known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(&(kind, workspace)).filter(|(at, _)| at.elapsed() < DEFINITIONS_COUNT).map(|(_, all)| all.clone())
+        };
+        let all = match known {
+            Some(all) => all,
+            None => {
+                let all = self.api.definitions(kind, workspace).await.map_err(|e| unread(&what, &e))?;
+                let now = tokio::time::Instant::now();
+                self.definitions
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert((kind, workspace), (now, all.clone()));
+                all
+            }
+        };
+        choose_definition(kind, &all, connector).map_err(|why| person(&what, why))
+    }
+
+    fn name_of<'h>(&self, handle: &'h EndpointHandle) -> &'h str {
+        handle.airbyte.name.as_deref().unwrap_or(&handle.name)
+    }
+
+    /// Workspace and connector of a source or destination.
+    async fn parts(&self, kind: ObjectKind, handle: &EndpointHandle) -> Result<(Uuid, Uuid), EngineError> {
+        let workspace = self.workspace(&handle.tenant).await?;
+        Ok((workspace, self.definition(kind, workspace, &handle.connector).await?.id))
+    }
+
+    /// Names everything that the connector's specification wants and the settings lack, before anything is sent; then tries them.
+    async fn try_settings(&self, kind: ObjectKind, handle: &EndpointHandle) -> Result<(), EngineError> {
+        let what = format!("checking {} {}", word(kind), handle.name);
+        let (workspace, definition) = self.parts(kind, handle).await?;
+        let asked = self.api.specification(kind, workspace, definition).await.map_err(|e| unread(&what, &e))?;
+        let problems = specification::problems(&asked, &handle.config);
+        if !problems.is_empty() {
+            return Err(person(&what, problems.join("; ")));
+        }
+        let tried = self.api.check_settings(kind, workspace, definition, handle.config.expose()).await;
+        tried.map_err(|e| failed_run(&what, &e, &handle.config))
+    }
+
+    /// Our tag in a workspace, whole, made if need be; `None` where the server has no tags or none is wanted.
+    async fn tag(&self, workspace: Uuid) -> Result<Option<Value>, ApiError> {
+        if self.place.tag.is_empty() {
+            return Ok(None);
+        }
+        let ours = |tags: Vec<Value>| tags.into_iter().find(|tag| tag["name"] == json!(self.place.tag));
+        let tags = match self.api.tags(workspace).await? {
+            Some(tags) => tags,
+            None => return Ok(None),
+        };
+        if let Some(tag) = ours(tags) {
+            return Ok(Some(tag));
+        }
+        match self.api.create_tag(workspace, &self.place.tag, COLOR).await {
+            Ok(tag) => Ok(Some(tag)),
+            // somebody made it meanwhile, or it was made without an answer
+            Err(e) if e.fate == Fate::Answered(409) || e.may_have_happened() => {
+                Ok(ours(self.api.tags(workspace).await?.unwrap_or_default()))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    fn is_ours(&self, live: &Live) -> bool {
+        !self.place.tag.is_empty() && live.tags.iter().any(|tag| tag["name"] == json!(self.place.tag))
+    }
+
+    async fn list_connections(&self, what: &str, workspace: Uuid) -> Result<Vec<Kept<Live>>, EngineError> {
+        let mut all = self.api.connections(workspace).await.map_err(|e| unread(what, &e))?;
+        all.retain(|c| c.known.status != "deprecated");
+        Ok(all)
+    }
+
+    /// Sources and destinations of that name and connector; marked where a connection of ours uses it.
+    async fn alike(
+        &self,
+        kind: ObjectKind,
+        handle: &EndpointHandle,
+        what: &str,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        let (workspace, definition) = self.parts(kind, handle).await?;
+        let name = self.name_of(handle);
+        let mut all: Vec<Kept<Actor>> =
+            self.api.actors(kind, workspace).await.map_err(|e| unread(what, &e))?;
+        all.retain(|a| a.known.name == name && a.known.definition == definition);
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let connections = self.list_connections(what, workspace).await?;
+        let used_by_us = |id: Uuid| {
+            connections.iter().map(|c| &c.known).any(|c| (c.source_id == id || c.destination_id == id) && self.is_ours(c))
+        };
+        Ok(all.iter().map(|a| Candidate { id: engine_id(a.known.id), marked: used_by_us(a.known.id) }).collect())
+    }
+
+    /// What a connection is, in our words.
+    fn told(&self, live: &Kept<Live>) -> Result<EngineConnection, String> {
+        let known = &live.known;
+        let streams = catalog::configured(&known.sync_catalog.streams)?;
+        let enabled = known.status == "active";
+        let stopped = match (known.status.as_str(), &known.status_reason) {
+            ("active", _) => None,
+            ("inactive", reason) if known.breaking_change => {
+                let said = reason.as_deref().map(|r| format!(" ({})", crate::diag::escape(r))).unwrap_or_default();
+                Some(format!("Airbyte disabled it for a breaking change of its source{said}"))
+            }
+            ("inactive", Some(reason)) => Some(format!("Airbyte disabled it: {}", crate::diag::escape(reason))),
+            ("inactive", None) => None,
+            (other, _) => Some(format!("its status in Airbyte is {}", crate::diag::escape(other))),
+        };
+        let is = ConnectionDraft {
+            name: known.name.clone(),
+            source: engine_id(known.source_id),
+            destination: engine_id(known.destination_id),
+            streams,
+            enabled,
+            settings: live_settings(&live.raw),
+        };
+        Ok(EngineConnection { id: engine_id(known.connection_id), is, stopped })
+    }
+
+    /// Reads the jobs that changed since the last survey; the newest that moves rows of each connection.
+    async fn newest_jobs(&self, workspaces: &[Uuid]) -> Result<BTreeMap<EngineId, Job>, ApiError> {
+        let now = Utc::now();
+        let since = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).until.map_or(now - FIRST, |at| at - OVERLAP);
+        let changed = self.api.jobs_since(workspaces, since).await?;
+        let mut seen = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in changed.iter().filter(|job| moves_rows(job)) {
+            let Some(connection) = job.connection.map(engine_id) else { continue };
+            if seen.newest.get(&connection).is_none_or(|known| known.id <= job.id) {
+                seen.newest.insert(connection, told_job(job));
+            }
+        }
+        seen.until = Some(now);
+        Ok(seen.newest.clone())
+    }
+
+    /// The entries of a catalog to send, and the id of the catalog that they come from. The server answers from its store
+    /// where the source was discovered before; no schema is ever made up where it is known.
+    async fn entries(
+        &self,
+        draft: &ConnectionDraft,
+        live: &[Value],
+        what: &str,
+    ) -> Result<(Vec<Value>, Option<Uuid>), EngineError> {
+        let source = uuid(what, &draft.source)?;
+        let stored = self.api.stored_catalog(source).await.map_err(|e| match e {
+            RunError::Api(e) => unread(what, &e),
+            RunError::Connector(why) => EngineError { what: what.to_owned(), why, remedy: Remedy::Retry },
+        })?;
+        Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live), stored.catalog_id))
+    }
+}
+
+/// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.
+fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> Result<Definition, String> {
+    let by = |fits: &dyn Fn(&Definition) -> bool| all.iter().filter(|d| fits(d)).cloned().collect::<Vec<_>>();
+    let short = format!("airbyte/{}-{connector}", word(kind));
+    let ways: [&dyn Fn(&Definition) -> bool; 4] = [
+        &|d| d.id.to_string() == connector,
+        &|d| d.docker_repository == connector,
+        &|d| d.docker_repository == short,
+        &|d| d.name.to_lowercase() == connector.to_lowercase(),
+    ];
+    for way in ways {
+        match by(way).as_slice() {
+            [] => {}
+            [one] => return Ok(one.clone()),
+            many => {
+                let ids: Vec<_> = many.iter().map(|d| format!("{} ({})", d.id, d.docker_repository)).collect();
+                return Err(format!("Airbyte has {} of them: name one by its id: {}", many.len(), ids.join(", ")));
+            }
+        }
+    }
+    Err(format!(
+        "it is none of the {} {} connectors of the workspace; write its docker repository (`{short}`), its name in Airbyte \
+         or its id as `type:`",
+        all.len(),
+        word(kind)
+    ))
+}
+
+/// What git owns of a connection beside name, status and streams, as it is live.
+fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
+    let mut settings = BTreeMap::new();
+    let keys = raw.as_object().into_iter().flatten().filter(|(key, value)| !value.is_null() && !MODELLED.contains(&key.as_str()));
+    settings.extend(keys.map(|(key, value)| (key.clone(), value.clone())));
+    settings.insert("schedule".into(), schedule_of(raw));
+    settings.insert("namespace".into(), namespace_of(raw));
+    settings.insert("prefix".into(), json!(raw["prefix"].as_str().unwrap_or_default()));
+    settings
+}
+
+/// Keys of a connection that are told elsewhere, or that only the server sets.
+const MODELLED: [&str; 22] = [
+    "connectionId", "name", "sourceId", "destinationId", "status", "statusReason", "syncCatalog", "schedule", "scheduleType",
+    "scheduleData", "namespaceDefinition", "namespaceFormat", "prefix", "breakingChange", "sourceCatalogId", "tags", "created_at",
+    "createdAt", "workspaceId", "source", "destination", "latestSyncJobStatus",
+];
+
+/// In the form that we would send, so that one schedule in two units is no change; what we have no word for as it is.
+fn schedule_of(raw: &Value) -> Value {
+    let (kind, data) = (&raw["scheduleType"], &raw["scheduleData"]);
+    let ours = from_airbyte(kind.as_str(), data).ok().and_then(|schedule| to_airbyte(&schedule).ok());
+    ours.unwrap_or_else(|| json!({"scheduleType": kind, "scheduleData": data}))
+}
+
+fn namespace_of(raw: &Value) -> Value {
+    let definition = raw["namespaceDefinition"].as_str().unwrap_or("source");
+    match (definition, raw["namespaceFormat"].as_str()) {
+        ("customformat", format) => json!({"namespaceDefinition": definition, "namespaceFormat": format.unwrap_or_default()}),
+        _ => json!({ "namespaceDefinition": definition }),
+    }
+}
+
+/// The keys of a request: schedule and namespace are several.
+fn flat(settings: &BTreeMap<String, Value>, which: impl Fn(&str, &Value) -> bool) -> Map<String, Value> {
+    let mut body = Map::new();
+    for (key, value) in settings.iter().filter(|(key, value)| which(key, value)) {
+        match (key.as_str(), value) {
+            ("schedule" | "namespace", Value::Object(parts)) => body.extend(parts.clone()),
+            _ => drop(body.insert(key.clone(), value.clone())),
+        }
+    }
+    body
+}
+
+fn moves_rows(job: &ApiJob) -> bool {
+    matches!(job.kind.as_str(), "sync" | "refresh")
+}
+
+fn told_job(job: &ApiJob) -> Job {
+    let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    Job {
+        id: job.id,
+        state: match job.status.as_str() {
+            "succeeded" => JobState::Succeeded,
+            "failed" => JobState::Failed,
+            "cancelled" => JobState::Cancelled,
+            // `incomplete` too: a retry follows
+            _ => JobState::Running,
+        },
+        started_at: time(job.created_at),
+        ended_at: job.has_ended().then(|| time(job.updated_at)),
+        attempts: job.attempts,
+        rows: job.rows,
+        bytes: job.bytes,
+        streams: Vec::new(),
+        error: match job.status.as_str() {
+            "failed" => Some(job.failure.clone().unwrap_or_else(|| "Airbyte gave no reason".into())),
+            _ => None,
+        },
+    }
+}
+
+#[async_trait]
+impl EngineRead for AirbyteEngine {
+    async fn check(&self, source: &EndpointHandle) -> Result<(), EngineError> {
+        self.try_settings(ObjectKind::Source, source).await
+    }
+
+    async fn check_destination(&self, destination: &EndpointHandle) -> Result<(), EngineError> {
+        self.try_settings(ObjectKind::Destination, destination).await
+    }
+
+    async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError> {
+        let what = format!("discovering source {}", source.name);
+        let Some(id) = &source.id else { return Err(person(&what, "it is not in Airbyte yet")) };
+        let found = self.api.discover(uuid(&what, id)?).await;
+        let found = found.map_err(|e| failed_run(&what, &e, &source.config))?;
+        let raw = json!({"catalogId": found.catalog_id, "streams": found.catalog.streams});
+        Ok(Discovered { catalog: catalog::catalog(&found.catalog.streams), raw })
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { drives_itself: true, keeps_settings: true, late: LATE }
+    }
+
+    fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {
+        let what = format!("connection {}", connection.name);
+        let options = &connection.airbyte;
+        let schedule = to_airbyte(&connection.schedule).map_err(|why| person(&what, why.to_string()))?;
+        let namespace = match &options.namespace {
+            Namespace::Source => json!({"namespaceDefinition": "source"}),
+            Namespace::Destination => json!({"namespaceDefinition": "destination"}),
+            Namespace::Custom(format) => json!({"namespaceDefinition": "customformat", "namespaceFormat": format}),
+        };
+        let mut settings: BTreeMap<String, Value> = options.passthrough_json().into_iter().collect();
+        settings.insert("schedule".into(), schedule);
+        settings.insert("namespace".into(), namespace);
+        settings.insert("prefix".into(), json!(options.prefix));
+        // git alone decides what a change of the source does
+        settings.insert("nonBreakingChangesPreference".into(), json!("ignore"));
+        Ok(settings)
+    }
+
+    async fn find_endpoint(
+        &self,
+        kind: ObjectKind,
+        _: &OwnerKey,
+        handle: &EndpointHandle,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        let what = format!("looking for {} {}", word(kind), handle.name);
+        let Some(id) = handle.airbyte.id else { return self.alike(kind, handle, &what).await };
+        match self.api.actor(kind, id).await.map_err(|e| unread(&what, &e))? {
+            Some(_) => Ok(vec![Candidate { id: engine_id(id), marked: true }]),
+            None => Err(person(&what, format!("Airbyte has no {} {id}, which its spec names", word(kind)))),
+        }
+    }
+
+    async fn find_connection(
+        &self,
+        _: &OwnerKey,
+        draft: &ConnectionDraft,
+        adopted: Option<&EngineId>,
+    ) -> Result<Vec<Candidate>, EngineError> {
+        let what = format!("looking for connection {}", draft.name);
+        if let Some(id) = adopted {
+            return match self.connection(id).await? {
+                Some(_) => Ok(vec![Candidate { id: id.clone(), marked: true }]),
+                None => Err(person(&what, format!("Airbyte has no connection {}, which its spec names", id.0))),
+            };
+        }
+        let source = uuid(&what, &draft.source)?;
+        let Some(actor) = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))? else {
+            return Err(person(&what, format!("its source {source} is gone from Airbyte")));
+        };
+        let mut all = self.list_connections(&what, actor.known.workspace_id).await?;
+        all.retain(|c| {
+            c.known.name == draft.name
+                && c.known.source_id == source
+                && c.known.destination_id.to_string() == draft.destination.0
+        });
+        Ok(all
+            .iter()
+            .map(|c| Candidate { id: engine_id(c.known.connection_id), marked: self.is_ours(&c.known) })
+            .collect())
+    }
+
+    async fn survey(&self) -> Result<Option<Survey>, EngineError> {
+        let what = "looking at everything in Airbyte";
+        let wrong = |e: ApiError| unread(what, &e);
+        let workspaces = self.workspaces().await?;
+        let mut survey = Survey::default();
+        for workspace in &workspaces {
+            for kind in [ObjectKind::Source, ObjectKind::Destination] {
+                for actor in self.api.actors(kind, *workspace).await.map_err(wrong)? {
+                    survey.names.insert((kind, engine_id(actor.known.id)), actor.known.name);
+                }
+            }
+            for live in self.list_connections(what, *workspace).await? {
+                let id = engine_id(live.known.connection_id);
+                survey.connections.insert(id.clone(), self.told(&live));
+                survey.names.insert((ObjectKind::Connection, id), live.known.name);
+            }
+        }
+        survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
+        Ok(Some(survey))
+    }
+
+    async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {
+        let what = format!("reading connection {}", id.0);
+        let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
+        live.map(|live| self.told(&live)).transpose().map_err(|why| person(&what, why))
+    }
+
+    async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError> {
+        let what = format!("reading the jobs of connection {}", id.0);
+        let jobs = self.api.jobs(uuid(&what, id)?, limit).await.map_err(|e| unread(&what, &e))?;
+        Ok(jobs.iter().map(told_job).collect())
+    }
+}
+
+#[async_trait]
+impl EngineWrite for AirbyteEngine {
+    async fn create_endpoint(
+        &self,
+        kind: ObjectKind,
+        _: &OwnerKey,
+        handle: &EndpointHandle,
+    ) -> Result<EngineId, EngineError> {
+        let what = format!("creating {} {}", word(kind), handle.name);
+        let (workspace, definition) = self.parts(kind, handle).await?;
+        let made = self.api.create_actor(kind, workspace, definition, self.name_of(handle), handle.config.expose());
+        let made = applied(&format!("create_{}", word(kind)), made).await;
+        let made = made.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
+        Ok(engine_id(made.known.id))
+    }
+
+    async fn update_endpoint(
+        &self,
+        kind: ObjectKind,
+        id: &EngineId,
+        handle: &EndpointHandle,
+    ) -> Result<(), EngineError> {
+        let what = format!("updating {} {}", word(kind), handle.name);
+        let id = uuid(&what, id)?;
+        let sent = self.api.update_actor(kind, id, self.name_of(handle), handle.config.expose());
+        let sent = applied(&format!("update_{}", word(kind)), sent).await;
+        sent.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
+        // before, the settings were tried by themselves; now as Airbyte keeps them
+        self.api.check(kind, id).await.map_err(|e| failed_run(&what, &e, &handle.config))
+    }
+
+    async fn create_connection(&self, _: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError> {
+        let what = format!("creating connection {}", draft.name);
+        let source = uuid(&what, &draft.source)?;
+        let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
+        let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
+        let (streams, catalog_id) = self.entries(draft, &[], &what).await?;
+        let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
+        let mut body = flat(&draft.settings, |_, _| true);
+        body.extend(object(json!({
+            "name": draft.name, "sourceId": draft.source, "destinationId": draft.destination,
+            "status": status(draft.enabled), "syncCatalog": {"streams": streams},
+        })));
+        body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+        body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
+        let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
+        Ok(engine_id(made.map_err(|e| unwritten(&what, &e))?.known.connection_id))
+    }
+
+    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError> {
+        let what = format!("updating connection {}", draft.name);
+        let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
+        let live = live.ok_or_else(|| person(&what, "Airbyte has no such connection"))?;
+        let is = self.told(&live).map_err(|why| person(&what, why))?.is;
+        // a patch: only what differs is sent, so that nobody's edit of the rest is lost
+        let mut body = flat(&draft.settings, |key, value| is.settings.get(key) != Some(value));
+        body.insert("connectionId".into(), json!(id));
+        if is.name != draft.name {
+            body.insert("name".into(), json!(draft.name));
+        }
+        if is.enabled != draft.enabled {
+            body.insert("status".into(), json!(status(draft.enabled)));
+        }
+        if !catalog::same(&is.streams, &draft.streams) {
+            let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
+            body.insert("syncCatalog".into(), json!({ "streams": streams }));
+            body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+        }
+        let sent = applied("update_connection", self.api.update_connection(Value::Object(body))).await;
+        sent.map_err(|e| unwritten(&what, &e))
+    }
+
+    async fn delete(&self, kind: ObjectKind, id: &EngineId) -> Result<(), EngineError> {
+        let what = format!("deleting {} {}", word(kind), id.0);
+        let gone = applied(&format!("delete_{}", word(kind)), self.api.delete(kind, uuid(&what, id)?)).await;
+        gone.map_err(|e| unwritten(&what, &e))
+    }
+
+    async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError> {
+        let what = format!("starting a sync of {}", order.source.name);
+        let id = uuid(&what, &order.engine_id)?;
+        // Airbyte knows no ids of asks: the first job after the ask answers it
+        let jobs = self.api.jobs(id, 20).await.map_err(|e| unread(&what, &e))?;
+        let answer = jobs.iter().filter(|job| job.id > order.after && moves_rows(job)).min_by_key(|job| job.id);
+        if let Some(job) = answer {
+            return Ok(told_job(job));
+        }
+        match applied("start_sync", self.api.sync(id)).await {
+            Ok(job) => Ok(told_job(&job)),
+            Err(e) if e.fate == Fate::Answered(409) => {
+                let running = self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
+                match running {
+                    Some(job) if moves_rows(&job) => Ok(told_job(&job)),
+                    Some(job) => {
+                        let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
+                        Err(EngineError { what, why, remedy: Remedy::Retry })
+                    }
+                    None => Err(unread(&what, &e)),
+                }
+            }
+            Err(e) => Err(unwritten(&what, &e)),
+        }
+    }
+
+    async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {
+        let what = format!("cancelling job {job}");
+        self.api.cancel(uuid(&what, id)?, job).await.map_err(|e| unwritten(&what, &e))
+    }
+}
+
+fn status(enabled: bool) -> &'static str {
+    if enabled { "active" } else { "inactive" }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}

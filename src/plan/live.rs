@@ -1,0 +1,122 @@
+//! Live edits: what a person changed in the engine's own UI, found by a three-way comparison of what was applied last, what
+//! git wants, and what is live, property by property.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What git owns of an engine's connection: `name`, `status`, `schedule`, `stream public/accounts`, … and their values.
+pub type Properties = BTreeMap<String, Value>;
+
+/// What was agreed with the engine when it was last written and read back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// As applied last.
+    pub applied: Properties,
+    /// What git wants instead and was not written, because a person had changed it in the engine; null: that it goes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiting: Properties,
+}
+
+/// How the engine's connection stands to what was agreed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Live {
+    /// It was not looked at, or nothing was agreed yet: says nothing.
+    #[default]
+    Unknown,
+    /// As agreed.
+    Same,
+    /// A person took an edit back: what waited for that can be written.
+    Free,
+    /// A person changed these properties: they are not written.
+    Edited(Vec<String>),
+    /// The engine stopped it by itself; why.
+    Stopped(String),
+    /// The engine has it no more.
+    Gone,
+}
+
+impl Agreed {
+    /// What is agreed once `wanted` was written but for the edited properties.
+    pub fn after(before: Option<&Self>, wanted: &Properties, edited: &BTreeSet<String>) -> Self {
+        let mut agreed = Self::default();
+        let before = |name: &String| before.and_then(|agreed| agreed.applied.get(name));
+        for name in wanted.keys().chain(edited) {
+            match edited.contains(name) {
+                false => drop(agreed.applied.insert(name.clone(), wanted[name].clone())),
+                true => {
+                    agreed.applied.extend(before(name).map(|value| (name.clone(), value.clone())));
+                    agreed.waiting.insert(name.clone(), wanted.get(name).cloned().unwrap_or_default());
+                }
+            }
+        }
+        agreed.waiting.retain(|name, value| agreed.applied.get(name).unwrap_or(&Value::Null) != value);
+        agreed
+    }
+
+    /// The properties that a person changed: live is neither as applied last nor as wanted.
+    pub fn edited(&self, wanted: &Properties, live: &Properties) -> BTreeSet<String> {
+        let differs = |name: &&String| {
+            let is = live.get(*name);
+            is != self.applied.get(*name) && is != wanted.get(*name)
+        };
+        live.keys().chain(self.applied.keys()).filter(differs).cloned().collect()
+    }
+
+    /// How live stands to it, as long as git wants the same.
+    pub fn compare(&self, live: &Properties) -> Live {
+        let mut wanted = self.applied.clone();
+        wanted.extend(self.waiting.clone());
+        wanted.retain(|_, value| !value.is_null());
+        let edited = self.edited(&wanted, live);
+        let free = self.waiting.keys().any(|name| live.get(name) == self.applied.get(name));
+        match (edited.is_empty(), free) {
+            (_, true) => Live::Free,
+            (true, false) => Live::Same,
+            (false, false) => Live::Edited(edited.into_iter().collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
+    }
+
+    #[test]
+    fn an_edit_is_kept_until_a_person_takes_it_back_or_git_follows() {
+        let applied = properties(&[("schedule", "6h"), ("prefix", "")]);
+        let agreed = Agreed::after(None, &applied, &BTreeSet::new());
+        assert_eq!(agreed.compare(&applied), Live::Same);
+        let live = properties(&[("schedule", "1h"), ("prefix", "")]);
+        assert_eq!(agreed.compare(&live), Live::Edited(vec!["schedule".into()]));
+
+        let wanted = properties(&[("schedule", "12h"), ("prefix", "x_")]);
+        let edited = agreed.edited(&wanted, &live);
+        let partly = Agreed::after(Some(&agreed), &wanted, &edited);
+        let live = properties(&[("schedule", "1h"), ("prefix", "x_")]);
+        assert_eq!(partly.compare(&live), Live::Edited(vec!["schedule".into()]), "the other one was written");
+
+        let back = properties(&[("schedule", "6h"), ("prefix", "x_")]);
+        assert_eq!(partly.compare(&back), Live::Free);
+        let followed = properties(&[("schedule", "1h"), ("prefix", "x_")]);
+        assert!(partly.edited(&followed, &live).is_empty(), "git follows the edit");
+        assert_eq!(Agreed::after(Some(&partly), &followed, &BTreeSet::new()).compare(&live), Live::Same);
+    }
+
+    #[test]
+    fn what_a_person_adds_or_removes_is_an_edit() {
+        let agreed = Agreed::after(None, &properties(&[("stream a", "1")]), &BTreeSet::new());
+        let live = properties(&[("stream b", "1")]);
+        assert_eq!(agreed.compare(&live), Live::Edited(vec!["stream a".into(), "stream b".into()]));
+        let partly = Agreed::after(Some(&agreed), &properties(&[("stream a", "1")]), &["stream b".to_owned()].into());
+        assert_eq!(partly.compare(&live), Live::Edited(vec!["stream a".into(), "stream b".into()]));
+        assert_eq!(partly.compare(&properties(&[("stream a", "1")])), Live::Same);
+    }
+}

@@ -1,0 +1,290 @@
+//! The engine's connection, which other people may change too: written and read back property by property, but for what
+//! a person changed there.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use crate::model::StreamName;
+use crate::plan::{Agreed, Properties};
+use crate::ports::{
+    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, JobState, Lease, ObjectKind, recorded,
+    sent,
+};
+use crate::spec::{Connection, Lock};
+
+const NAME: &str = "name";
+const STATUS: &str = "status";
+
+/// What git owns of a connection.
+pub(super) fn properties(draft: &ConnectionDraft) -> Properties {
+    let mut all: Properties = draft.settings.clone();
+    all.insert(NAME.into(), json!(draft.name));
+    all.insert(STATUS.into(), json!(if draft.enabled { "active" } else { "inactive" }));
+    all.extend(draft.streams.iter().map(|stream| (stream_property(&stream.name), stream_value(stream))));
+    all
+}
+
+fn stream_property(name: &StreamName) -> String {
+    format!("stream {name}")
+}
+
+/// Choices as they are, fields as their number and digest: a registry row is no place for whole schemas.
+fn stream_value(stream: &ConfiguredStream) -> Value {
+    let mut digest = Sha256::new();
+    for (path, field) in &stream.schema.fields {
+        digest.update(format!("{path}: {}\n", field.shape()));
+    }
+    let digest = hex::encode(digest.finalize());
+    let paths = |paths: &[crate::model::FieldPath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "mode": stream.mode, "cursor": stream.cursor.as_ref().map(ToString::to_string), "key": paths(&stream.key),
+        "fields": format!("{} {}", stream.schema.fields.len(), &digest[..16]),
+    })
+}
+
+/// The draft with these properties as they are live.
+fn keep(draft: &ConnectionDraft, live: &ConnectionDraft, edited: &BTreeSet<String>) -> ConnectionDraft {
+    let mut kept = draft.clone();
+    for name in edited {
+        match name.as_str() {
+            NAME => kept.name.clone_from(&live.name),
+            STATUS => kept.enabled = live.enabled,
+            name if name.starts_with("stream ") => {
+                kept.streams.retain(|stream| stream_property(&stream.name) != name);
+                kept.streams.extend(live.streams.iter().find(|s| stream_property(&s.name) == name).cloned());
+            }
+            name => {
+                kept.settings.remove(name);
+                kept.settings.extend(live.settings.get(name).map(|value| (name.to_owned(), value.clone())));
+            }
+        }
+    }
+    kept.streams.sort_by(|a, b| a.name.cmp(&b.name));
+    kept
+}
+
+/// What is live and what is wanted where they differ, a line each.
+pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String> {
+    let names: BTreeSet<&String> = live.keys().chain(wanted.keys()).collect();
+    let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let differing = names.into_iter().filter(|name| live.get(*name) != wanted.get(*name));
+    differing.map(|name| format!("{name}: {} → {}", short(live.get(name)), short(wanted.get(name)))).collect()
+}
+
+impl Reconciler {
+    /// What git wants of the engine's connection; `None` while the engine has not all of its objects.
+    pub(super) fn wanted(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+    ) -> Option<Result<Properties, StepError>> {
+        let (source, destination) =
+            (row.objects.get(&ObjectKind::Source)?, row.objects.get(&ObjectKind::Destination)?);
+        let catalog = &connection.lock.as_ref()?.catalog;
+        let draft = self.draft(connection, source, destination, catalog, &row.held);
+        Some(draft.map(|draft| properties(&draft)))
+    }
+
+    /// Takes over what the engine has already, as the spec names it. Nothing is written there.
+    pub(super) async fn adopt(
+        &self,
+        connection: &Connection,
+        row: Option<&ConnectionRow>,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let registry = &self.doors.registry;
+        let (Some(id), Some(lock)) = (connection.airbyte.id, &connection.lock) else {
+            return Ok(OutcomeKind::Skipped("its spec names no connection of the engine any more".into()));
+        };
+        let id = EngineId(id.to_string());
+        let live = self.live(&id, &connection.name.to_string()).await?.is;
+        for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
+            if endpoint.airbyte.id.is_some_and(|declared| declared.to_string() != is.0) {
+                let why = format!("connection {}: in the engine it uses {}, not {} as declared", connection.name, is.0, endpoint.name);
+                return Err(StepError::Spec(why));
+            }
+        }
+        if row.is_none() {
+            let cause = by_aam(format!("connection {} declared in {}", connection.name, connection.path), json!({"spec": connection.path}));
+            registry.declare(lease, &connection.name, &cause).await?;
+        }
+        let objects = [(ObjectKind::Source, &live.source), (ObjectKind::Destination, &live.destination), (ObjectKind::Connection, &id)];
+        for (kind, id) in objects {
+            let word = format!("{kind:?}").to_lowercase();
+            let cause = by_aam(format!("{word} of {} adopted", connection.name), json!({"id": id}));
+            registry.set_object(lease, kind, Some(id), &cause).await?;
+        }
+        let row = self.fresh_row(lease.connection).await?.ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
+        self.record_history(connection, &row, &lock.catalog, lease).await?;
+        self.note_agreed(&live, &BTreeSet::new(), lease).await?;
+        let wanted = properties(&self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?);
+        if wanted == properties(&live) {
+            let cause = by_aam(format!("connection {}: the engine is as its spec says", connection.name), json!({"digest": connection.digest}));
+            registry.set_applied(lease, &connection.digest, None, &cause).await?;
+        }
+        let cause = by_aam(format!("connection {} adopted with {} streams", connection.name, lock.catalog.streams.len()), json!({"id": id}));
+        registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
+        self.forget_live(lease.connection);
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Follows a job that the engine started by itself, as if it had been asked for.
+    pub(super) async fn note_sync(&self, gathered: &Gathered, connection: &Connection, row: &ConnectionRow, job: i64, lease: &Lease) -> Result<OutcomeKind, StepError> {
+        if self.open_sync(row).await?.is_some() || row.last_ended_job.is_some_and(|known| known >= job) {
+            return Ok(OutcomeKind::Unchanged);
+        }
+        self.begin_sync(gathered, connection, job - 1, lease).await?;
+        Ok(OutcomeKind::Applied)
+    }
+
+    /// Brings the engine's connection to the draft under an intent and compares what it shows afterwards. Sending the same
+    /// update twice is harmless, so a crash between needs no more than the next turn. What a person changed in the
+    /// engine is left as it is; the names of these properties.
+    pub(super) async fn update_and_read_back(
+        &self,
+        row: &ConnectionRow,
+        draft: &ConnectionDraft,
+        held: &BTreeSet<StreamName>,
+        lease: &Lease,
+    ) -> Result<BTreeSet<String>, StepError> {
+        let Some(id) = row.objects.get(&ObjectKind::Connection) else {
+            return Err(StepError::Spec(format!("connection {} is not in the engine yet", row.name)));
+        };
+        let shared = self.doors.engine.manner().drives_itself;
+        let live = self.live(id, &draft.name).await?;
+        let (agreed, edited) = match shared {
+            true => {
+                let agreed = self.doors.registry.agreed().await?.remove(&row.id);
+                let edited = agreed.as_ref().map(|a| a.edited(&properties(draft), &properties(&live.is)));
+                (agreed, edited.unwrap_or_default())
+            }
+            false => (None, BTreeSet::new()),
+        };
+        let target = keep(draft, &live.is, &edited);
+        let same = |is: &ConnectionDraft| if shared { properties(is) == properties(&target) } else { *is == target };
+        if !same(&live.is) {
+            self.refuse_while_moving(id, shared).await?;
+            let intent = self.begin(lease, "update_connection", &id.0, json!({"streams": target.streams.len()})).await?;
+            sent("update_connection", self.doors.engine.update_connection(id, &target)).await?;
+            if !same(&self.live(id, &draft.name).await?.is) {
+                return Err(StepError::ReadBack(draft.name.clone()));
+            }
+            self.doors.registry.settle(lease, intent).await?;
+            recorded("update_connection");
+        }
+        if shared {
+            let agreed = Agreed::after(agreed.as_ref(), &properties(draft), &edited);
+            self.doors.registry.set_agreed(lease, &agreed, held).await?;
+            self.forget_live(row.id);
+        }
+        for intent in self.doors.registry.intents(Some(row.id)).await? {
+            if intent.effect == "update_connection" || intent.effect.starts_with("create_") {
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
+        }
+        Ok(edited)
+    }
+
+    async fn live(&self, id: &EngineId, name: &str) -> Result<EngineConnection, StepError> {
+        let live = self.doors.engine.connection(id).await?;
+        live.ok_or_else(|| StepError::Gone { what: format!("connection {name}"), id: id.0.clone() })
+    }
+
+    /// An engine that starts syncs by itself may have started one since it was looked at.
+    async fn refuse_while_moving(&self, id: &EngineId, shared: bool) -> Result<(), StepError> {
+        let newest = if shared { self.doors.engine.jobs(id, 1).await?.pop() } else { None };
+        match newest.filter(|job| job.state == JobState::Running) {
+            Some(job) => Err(StepError::Moving(job.id)),
+            None => Ok(()),
+        }
+    }
+
+    /// What was agreed with the engine about a connection that it has just been given, or that is adopted as it is.
+    pub(super) async fn note_agreed(
+        &self,
+        draft: &ConnectionDraft,
+        held: &BTreeSet<StreamName>,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        if self.doors.engine.manner().drives_itself {
+            let agreed = Agreed::after(None, &properties(draft), &BTreeSet::new());
+            self.doors.registry.set_agreed(lease, &agreed, held).await?;
+        }
+        Ok(())
+    }
+
+    /// Streams that the engine's connection must leave out because a breaking drift waits.
+    pub(super) fn to_hold(&self, gathered: &Gathered, connection: &Connection) -> BTreeSet<StreamName> {
+        match self.doors.engine.manner().drives_itself {
+            true => gathered.held(connection),
+            false => BTreeSet::new(),
+        }
+    }
+
+    /// Leaves exactly these streams out of the engine's connection. The others go on; nothing is cleared, and what is taken in
+    /// again goes on from where it was.
+    pub(super) async fn hold(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        lock: &Lock,
+        held: &BTreeSet<StreamName>,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        let (source, destination) = self.handles(connection, row)?;
+        let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
+        self.update_and_read_back(row, &draft, held, lease).await?;
+        let names = |streams: &BTreeSet<StreamName>| streams.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let summary = match held.is_empty() {
+            true => format!("connection {}: every stream syncs again", connection.name),
+            false => {
+                format!("connection {}: {} left out until their drift is decided", connection.name, names(held).join(", "))
+            }
+        };
+        let cause = by_aam(summary, json!({"held": names(held), "before": names(&row.held)}));
+        self.doors.registry.audit(&lease.tenant, "connection.held", Some(row.id), &cause).await?;
+        Ok(OutcomeKind::Applied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::spec::StreamMode;
+
+    fn draft(streams: &[&str], enabled: bool) -> ConnectionDraft {
+        let stream = |name: &&str| ConfiguredStream {
+            name: StreamName::bare(*name),
+            mode: StreamMode::IncrementalAppend,
+            cursor: None,
+            key: Vec::new(),
+            schema: crate::model::Stream::default(),
+        };
+        ConnectionDraft {
+            name: "crm".into(),
+            source: EngineId("s".into()),
+            destination: EngineId("d".into()),
+            streams: streams.iter().map(stream).collect(),
+            enabled,
+            settings: BTreeMap::from([("schedule".to_owned(), json!("manual"))]),
+        }
+    }
+
+    #[test]
+    fn an_edited_property_goes_back_as_it_is_live() {
+        let live = ConnectionDraft {
+            settings: BTreeMap::from([("schedule".to_owned(), json!("hourly"))]),
+            ..draft(&["b", "c"], false)
+        };
+        let edited = ["schedule", "stream b", "stream c", "status"].map(str::to_owned).into();
+        let kept = keep(&draft(&["a", "b"], true), &live, &edited);
+        let mut expected = properties(&live);
+        expected.extend(properties(&draft(&["a"], false)).remove_entry("stream a"));
+        assert_eq!(properties(&kept), expected);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the engine shows of everything it holds, for engines that other people use too: how each connection stands to what
+//! was agreed, jobs that the engine started by itself, what nobody declared, and since when it does not answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::json;
+
+use super::live::properties;
+use super::{Reconciler, TurnError, by_aam};
+use crate::model::{ConnectionId, TenantId};
+use crate::plan::{Agreed, Live, Properties};
+use crate::ports::{ConnectionRow, ConnectionStatus, EngineConnection, EngineId, Job, ObjectKind, Survey};
+
+/// An engine that does not answer is asked again this soon; what asks it holds back by itself while it is in trouble.
+const WHILE_DOWN: TimeDelta = TimeDelta::seconds(10);
+
+/// The last survey, worked out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surveyed {
+    /// When it was tried last.
+    tried: Option<DateTime<Utc>>,
+    /// When it succeeded last.
+    seen: Option<DateTime<Utc>>,
+    /// Since when it fails, and why.
+    down: Option<(DateTime<Utc>, String)>,
+    connections: BTreeMap<ConnectionId, Seen>,
+    /// What no row of the registry knows.
+    unowned: Vec<(ObjectKind, EngineId, String)>,
+}
+
+/// A connection as the engine showed it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) live: Live,
+    /// What git owns of it, as it is.
+    pub(super) properties: Properties,
+    /// Its newest job that moves rows.
+    pub(super) job: Option<Job>,
+}
+
+impl Surveyed {
+    /// Why nothing can be said of the engine now, if so.
+    pub(super) fn down(&self) -> Option<String> {
+        let (since, why) = self.down.as_ref()?;
+        let since = self.seen.unwrap_or(*since).to_rfc3339_opts(SecondsFormat::Secs, true);
+        Some(format!("the engine was not seen since {since}: {why}"))
+    }
+
+    pub(super) fn of(&self, id: ConnectionId) -> Option<&Seen> {
+        self.connections.get(&id)
+    }
+
+    fn is_due(&self, now: DateTime<Utc>, every: TimeDelta) -> bool {
+        let every = if self.down.is_some() { every.min(WHILE_DOWN) } else { every };
+        self.tried.is_none_or(|tried| now >= tried + every || now < tried)
+    }
+}
+
+impl Reconciler {
+    /// Looks at the whole engine if that is due; whether it was.
+    pub async fn survey(&self) -> Result<bool, TurnError> {
+        if !self.doors.engine.manner().drives_itself {
+            return Ok(false);
+        }
+        let before = self.surveyed();
+        let (now, every) = (self.doors.clock.now(), self.policy().survey);
+        if !before.is_due(now, every) {
+            return Ok(false);
+        }
+        let after = match self.doors.engine.survey().await {
+            Ok(Some(survey)) => {
+                let surveyed = self.work_out_survey(now, survey).await?;
+                if let Some((since, _)) = &before.down {
+                    let text = format!("the engine answers again after {} s", (now - *since).num_seconds());
+                    self.notice("engine.back", &text).await?;
+                }
+                surveyed
+            }
+            Ok(None) => Surveyed { tried: Some(now), seen: Some(now), ..Surveyed::default() },
+            Err(error) => {
+                if before.down.is_none() {
+                    self.notice("engine.unreachable", &format!("the engine cannot be looked at: {error}")).await?;
+                }
+                let since = before.down.as_ref().map_or(now, |(since, _)| *since);
+                Surveyed { tried: Some(now), down: Some((since, error.to_string())), ..Surveyed::clone(&before) }
+            }
+        };
+        self.cache.lock().expect("no panic while held").surveyed = Arc::new(after);
+        Ok(true)
+    }
+
+    pub(super) fn surveyed(&self) -> Arc<Surveyed> {
+        self.cache.lock().expect("no panic while held").surveyed.clone()
+    }
+
+    /// Objects of the engine that nobody declared: they are listed and never touched.
+    pub fn unowned(&self) -> Vec<(ObjectKind, EngineId, String)> {
+        self.surveyed().unowned.clone()
+    }
+
+    /// What was seen of a connection is out of date: it was just written.
+    pub(super) fn forget_live(&self, id: ConnectionId) {
+        let surveyed = &mut self.cache.lock().expect("no panic while held").surveyed;
+        Arc::make_mut(surveyed).connections.remove(&id);
+    }
+
+    async fn notice(&self, action: &str, text: &str) -> Result<(), TurnError> {
+        tracing::warn!("{text}");
+        Ok(self.doors.registry.audit(&TenantId::default(), action, None, &by_aam(text, json!({}))).await?)
+    }
+
+    async fn work_out_survey(&self, now: DateTime<Utc>, mut survey: Survey) -> Result<Surveyed, TurnError> {
+        let agreed = self.doors.registry.agreed().await?;
+        let rows = self.doors.registry.connections().await?;
+        let mut connections = BTreeMap::new();
+        let mut ours: BTreeSet<(ObjectKind, EngineId)> = BTreeSet::new();
+        for row in &rows {
+            ours.extend(row.objects.iter().map(|(kind, id)| (*kind, id.clone())));
+            let Some(id) = row.objects.get(&ObjectKind::Connection) else { continue };
+            let job = survey.jobs.remove(id);
+            let live = survey.connections.remove(id);
+            connections.insert(row.id, self.compare(row, id, live, job, agreed.get(&row.id)).await);
+        }
+        survey.names.retain(|object, _| !ours.contains(object));
+        let unowned = survey.names.into_iter().map(|((kind, id), name)| (kind, id, name)).collect();
+        Ok(Surveyed { tried: Some(now), seen: Some(now), down: None, connections, unowned })
+    }
+
+    async fn compare(
+        &self,
+        row: &ConnectionRow,
+        id: &EngineId,
+        live: Option<Result<EngineConnection, String>>,
+        job: Option<Job>,
+        agreed: Option<&Agreed>,
+    ) -> Seen {
+        let connection = match live {
+            Some(Ok(connection)) => connection,
+            Some(Err(why)) => return Seen { live: Live::Stopped(why), job, ..Seen::default() },
+            None if row.status == ConnectionStatus::Retired => return Seen::default(),
+            // A list may lack what is there: the object itself decides.
+            None => {
+                let live = match self.doors.engine.connection(id).await {
+                    Ok(None) => Live::Gone,
+                    Ok(Some(_)) | Err(_) => Live::Unknown,
+                };
+                return Seen { live, job, ..Seen::default() };
+            }
+        };
+        let properties = properties(&connection.is);
+        let live = match (agreed.map(|agreed| agreed.compare(&properties)), connection.stopped) {
+            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled => Live::Stopped(why),
+            (Some(live), _) => live,
+            (None, _) => Live::Unknown,
+        };
+        Seen { live, properties, job }
+    }
+}

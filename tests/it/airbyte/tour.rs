@@ -1,0 +1,134 @@
+//! The whole loop with Airbyte as the engine: the real binary against the stand-in, which reads and writes real databases
+//! and holds every request and every answer against Airbyte's own documents.
+
+use serde_json::json;
+
+use crate::standin::Standin;
+use crate::support::world::World;
+
+/// `AAM_SECRET_CRM` holds it, and it must be seen nowhere.
+const CANARY: &str = "c4nary-S3cret/value+1";
+
+/// A world whose engine is a stand-in.
+struct Tour {
+    world: World,
+    standin: Standin,
+}
+
+impl Tour {
+    async fn new(version: &str) -> Self {
+        let mut world = World::with_crm("").await;
+        let standin = Standin::start(version).await;
+        world.env = [
+            ("AAM_ENGINE__KIND", "airbyte"),
+            ("AAM_ENGINE__MODE", "manage"),
+            ("AAM_AIRBYTE__URL", standin.url.as_str()),
+            ("AAM_AIRBYTE__CLIENT_ID", "client"),
+            ("AAM_AIRBYTE__CLIENT_SECRET", "${env:AIRBYTE_SECRET}"),
+            ("AAM_AIRBYTE__CALLS_PER_SECOND", "500"),
+            ("AAM_AIRBYTE__SURVEY", "100ms"),
+            ("AIRBYTE_SECRET", "secret"),
+            ("AAM_SECRET_CRM", CANARY),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let settings = |name: &str, more: &str| {
+            format!(
+                "{{host: {}, port: 5432, database: {name}, username: postgres, password: \"${{env:AAM_SECRET_CRM}}\"{more}}}",
+                crate::support::cluster().display()
+            )
+        };
+        world.write(
+            "connectors.d/warehouse.yaml",
+            &format!("kind: destination\ntype: postgres\nconfig: {}\n", settings(&world.warehouse.name, ", schema: public")),
+        );
+        let crm = format!(
+            "kind: connection\nsource:\n  type: postgres\n  config: {}\ndestination: warehouse\nschedule: manual\n\
+             drift:\n  check: manual\nmapping: crm\n",
+            settings(&world.source.name, ", schemas: [public]")
+        );
+        world.write("connectors.d/crm.yaml", &crm);
+        world.commit("by Airbyte");
+        Self { world, standin }
+    }
+
+    /// What is in Airbyte, a line each.
+    fn holds(&self) -> String {
+        self.standin.edit(|state| {
+            let actors = state.actors.iter().map(|a| format!("{:?} {}", a.side, a.name));
+            let connections = state.connections.iter().filter(|c| c.status != "deprecated").map(|c| {
+                let streams = c.catalog["streams"].as_array().into_iter().flatten();
+                let names: Vec<_> = streams.map(|s| s["stream"]["name"].as_str().unwrap_or("?").to_owned()).collect();
+                format!("Connection {} {} {}", c.name, c.status, names.join(","))
+            });
+            actors.chain(connections).collect::<Vec<_>>().join("\n")
+        })
+    }
+
+    fn finish(self) {
+        let log = format!("{:?}", self.standin.log().iter().map(|e| e.name()).collect::<Vec<_>>());
+        assert!(!log.contains(CANARY));
+        self.standin.finish();
+    }
+}
+
+async fn tour(version: &str) {
+    let tour = Tour::new(version).await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    insta::allow_duplicates! {
+        insta::assert_snapshot!(tour.holds(), @"");
+    }
+    assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 1");
+    let writes = tour.standin.writes();
+    let again = world.aam(&["apply"]);
+    assert_eq!((again.code, tour.standin.writes()), (0, writes), "nothing to do writes nothing: {again:?}");
+
+    // a sync lands rows, and they become events
+    world.aam_is(0, &["sync", "crm"]);
+    let events = "SELECT record_key || ' ' || (data ->> 'name') FROM canonical_streams ORDER BY position";
+    insta::allow_duplicates! {
+        insta::assert_snapshot!(world.registry.list(events).await.join("\n"), @"");
+    }
+
+    // an added column is accepted by rule and brought to Airbyte
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 2");
+
+    // a column that the mapping uses is renamed: the stream is held until a person merges the repair
+    world.source.run("ALTER TABLE accounts RENAME COLUMN name TO title").await;
+    let ran = world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
+    world.aam_is(0, &["apply"]);
+    assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 3");
+
+    // a rejected one is remembered
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    assert_eq!(world.aam(&["apply", "--look"]).code, 3);
+    world.aam_is(0, &["drift", "reject", "crm", "--reason", "the column comes back"]);
+    let ran = world.aam(&["apply", "--look"]);
+    assert!(ran.code == 0, "{ran:?}");
+
+    // its spec goes, and with `on_delete: delete` the connection in Airbyte too
+    let spec = world.read("connectors.d/crm.yaml");
+    world.write("connectors.d/crm.yaml", &format!("{spec}on_delete: delete\n"));
+    world.commit("goes with its spec");
+    world.aam(&["apply"]);
+    world.git(&["rm", "--quiet", "connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"]);
+    world.commit("gone");
+    world.aam_is(0, &["apply", "--confirm-removals"]);
+    assert!(!tour.holds().contains("Connection"), "{}", tour.holds());
+    tour.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_on_1_8() {
+    tour("1.8").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_on_a_server_without_commands_and_tags() {
+    tour("1.0").await;
+}
