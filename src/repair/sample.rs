@@ -77,6 +77,7 @@ pub(crate) fn connection(catalog: &Catalog, mapping: MappingSpec) -> Connection 
         name: "crm".parse().unwrap(),
         connector: connector.to_owned(),
         config: BTreeMap::new(),
+        airbyte: Default::default(),
     };
     let lock = Lock {
         id: ConnectionId(uuid::Uuid::from_u128(7)),

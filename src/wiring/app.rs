@@ -10,7 +10,7 @@ use crate::reconcile::{Doors, Policy, Reconciler};
 use crate::registry::{ManagedCluster, PgRegistry};
 use crate::secrets::{LocalSecrets, resolve_text};
 use crate::settings::Settings;
-use crate::spec::Schedule;
+use crate::spec::{EngineKind, Schedule};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 
@@ -40,6 +40,9 @@ pub struct App {
 impl App {
     /// Opens repository, registry and engine. Starts the private cluster if no registry URL is set and none runs.
     pub async fn open(root: &Path, settings: Settings) -> anyhow::Result<Self> {
+        if settings.engine.kind == EngineKind::Airbyte {
+            anyhow::bail!("this aam checks specs for Airbyte (`aam check`), and does not run it yet");
+        }
         let state = root.join(&settings.state.directory);
         let root = root.join(&settings.repository.root);
         let root = std::fs::canonicalize(&root)
@@ -122,6 +125,7 @@ async fn open_registry(
 /// What the settings say about the loop.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {
+        engine: settings.engine.kind,
         mode_cap: settings.engine.mode,
         look: Schedule::Every(settings.drift.check),
         limits: Limits {

@@ -5,3 +5,4 @@ pub mod breaker;
 pub mod catalog;
 pub mod client;
 pub mod error;
+pub mod schedule;
