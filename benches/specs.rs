@@ -142,6 +142,7 @@ fn check(root: &Path) -> (Desired, Vec<Diagnostic>) {
         files: &snapshot.files,
         unreadable: &snapshot.unreadable,
         last_good: &BTreeMap::new(),
+        engine: aam::spec::EngineKind::Embedded,
         mode_cap: Mode::Manage,
         look: Schedule::Every(DAY),
     };

@@ -20,7 +20,8 @@ pub struct Check {}
 
 /// Runs `aam check`.
 pub fn run(_: &Check, context: &Context) -> anyhow::Result<Exit> {
-    let root = wiring::config_root(&context.root, context.config.as_deref())?;
+    let settings = wiring::settings(&context.root, context.config.as_deref())?;
+    let root = context.root.join(&settings.repository.root);
     let snapshot = wiring::read_worktree(&root)
         .with_context(|| format!("reading the configuration repository {}", root.display()))?;
     let files = snapshot.files.len() + snapshot.unreadable.len();
@@ -28,6 +29,7 @@ pub fn run(_: &Check, context: &Context) -> anyhow::Result<Exit> {
         files: &snapshot.files,
         unreadable: &snapshot.unreadable,
         last_good: &BTreeMap::new(),
+        engine: settings.engine.kind,
         mode_cap: Mode::Manage,
         look: Schedule::Every(Duration::from_secs(900)),
     };

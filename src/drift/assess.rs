@@ -11,7 +11,7 @@ use super::impact::{self, Hit, Impact};
 use super::rules::{self, Rule, Severity};
 use super::{Change, Grade, rename};
 use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, SyncMode};
-use crate::spec::{Connection, EntitySpec, Selection, StreamMode};
+use crate::spec::{Connection, EntitySpec, Selection};
 
 /// Whether a change may be taken in without a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -236,8 +236,7 @@ impl Judge<'_> {
         let after = self.scene.observed.streams.get(stream).map(|s| &s.modes);
         let gone = |mode: SyncMode| before.contains(&mode) && !after.is_some_and(|modes| modes.contains(&mode));
         match chosen {
-            Some(StreamMode::FullRefreshAppend | StreamMode::FullRefreshOverwrite) => gone(SyncMode::FullRefresh),
-            Some(StreamMode::IncrementalAppend | StreamMode::IncrementalAppendDedup) => gone(SyncMode::Incremental),
+            Some(mode) => gone(mode.reads()),
             None => true,
         }
     }

@@ -573,7 +573,7 @@ fn plan_sync(
 /// Whether a schedule's next time after `last` has come; what never ran is due at once.
 fn due(schedule: &crate::spec::Schedule, last: Option<DateTime<Utc>>, now: DateTime<Utc>, row: &ConnectionRow) -> bool {
     match (schedule, last) {
-        (crate::spec::Schedule::Manual | crate::spec::Schedule::Quartz(_), _) => false,
+        (crate::spec::Schedule::Manual | crate::spec::Schedule::Quartz { .. }, _) => false,
         (_, None) => true,
         (schedule, Some(last)) => {
             next_after(schedule, Some(last), now, &row.id.to_string()).is_some_and(|at| at <= now)

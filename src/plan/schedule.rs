@@ -26,7 +26,7 @@ pub fn next_after(
     spread_key: &str,
 ) -> Option<DateTime<Utc>> {
     match schedule {
-        Schedule::Manual | Schedule::Quartz(_) => None,
+        Schedule::Manual | Schedule::Quartz { .. } => None,
         Schedule::Every(period) => next_every(*period, last, now, spread_key),
         Schedule::Cron { expression, timezone } => {
             let after = last.unwrap_or(now).with_timezone(timezone);
@@ -151,7 +151,10 @@ mod tests {
     fn by_hand_and_quartz_are_never_due() {
         let now = at("2026-01-05T10:00:00Z");
         assert_eq!(next_after(&Schedule::Manual, None, now, ""), None);
-        assert_eq!(next_after(&Schedule::Quartz("0 0 3 * * ?".into()), None, now, ""), None);
+        assert_eq!(
+            next_after(&Schedule::Quartz { expression: "0 0 3 * * ?".into(), timezone: chrono_tz::UTC }, None, now, ""),
+            None
+        );
     }
 
     proptest! {

@@ -102,6 +102,7 @@ impl Case {
             files: &files,
             unreadable: &BTreeMap::new(),
             last_good: &BTreeMap::new(),
+            engine: Default::default(),
             mode_cap: Mode::Manage,
             look: Schedule::Every(Duration::from_secs(900)),
         });

@@ -35,7 +35,7 @@ pub(super) struct KnownSecrets {
 pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
     /// What the settings said about specs.
-    settings: (spec::Mode, spec::Schedule),
+    settings: (spec::EngineKind, spec::Mode, spec::Schedule),
     pub(super) files: Files,
     /// The text in force of each file; only of the committed state.
     pub(super) good: Arc<BTreeMap<String, String>>,
@@ -562,6 +562,7 @@ pub(super) fn resolve(
         files: &snapshot.files,
         unreadable: &snapshot.unreadable,
         last_good,
+        engine: policy.engine,
         mode_cap: policy.mode_cap,
         look: policy.look.clone(),
     };

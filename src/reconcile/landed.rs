@@ -108,6 +108,7 @@ impl Landed {
             files: &files,
             unreadable: &BTreeMap::new(),
             last_good: &BTreeMap::new(),
+            engine: spec::EngineKind::Embedded,
             mode_cap: Mode::Observe,
             look: Schedule::Manual,
         });

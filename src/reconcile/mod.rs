@@ -42,7 +42,7 @@ pub use relock::Relock;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
 use crate::plan::{Limits, Standing};
 use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
-use crate::spec::{Mode, Schedule};
+use crate::spec::{EngineKind, Mode, Schedule};
 
 /// The doors that the loop works through.
 #[derive(Clone)]
@@ -66,6 +66,8 @@ pub struct Doors {
 /// What the settings say about the loop.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// Which execution plane.
+    pub engine: EngineKind,
     /// Caps the mode of every connection.
     pub mode_cap: Mode,
     /// How often to look where a spec does not say.
@@ -80,8 +82,8 @@ pub struct Policy {
 
 impl Policy {
     /// What the resolution of specs depends on.
-    fn specs(&self) -> (Mode, Schedule) {
-        (self.mode_cap, self.look.clone())
+    fn specs(&self) -> (EngineKind, Mode, Schedule) {
+        (self.engine, self.mode_cap, self.look.clone())
     }
 }
 
@@ -163,9 +165,10 @@ impl Reconciler {
         self.surveys_apart.store(true, Ordering::Relaxed);
     }
 
-    /// Takes new settings over; in force from the next turn.
+    /// Takes new settings over; in force from the next turn. The engine stays the one that this process opened.
     pub fn set_policy(&self, policy: Policy) {
-        *self.policy.lock().expect("no panic while held") = policy;
+        let mut held = self.policy.lock().expect("no panic while held");
+        *held = Policy { engine: held.engine, ..policy };
     }
 
     fn policy(&self) -> Policy {

@@ -12,7 +12,7 @@ use super::landed::{self, LANDED, Mapped};
 use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
 use crate::ports::{ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, SyncOrder, recorded, sent};
-use crate::spec::{Connection, StreamMode, WhenBreaking};
+use crate::spec::{Connection, WhenBreaking};
 
 impl Reconciler {
     pub(super) async fn start_sync(
@@ -166,7 +166,7 @@ impl Reconciler {
         let succeeded = newest.is_some_and(|newest| newest.id == job && newest.state == JobState::Succeeded);
         let held = gathered.held(connection);
         let streams = mapped.streams.iter().map(|(stream, mapping, mode)| {
-            let replaced = *mode == StreamMode::FullRefreshOverwrite && succeeded && !held.contains(stream);
+            let replaced = mode.mirrors() && succeeded && !held.contains(stream);
             StreamWork { stream: stream.clone(), mapping, replaced_by: replaced.then_some(job) }
         });
         let work = Work {

@@ -9,12 +9,16 @@ use figment::Figment;
 use figment::providers::Serialized;
 use figment::value::Value;
 
-use super::Settings;
 use super::place::{entries, place};
+use super::{Settings, airbyte};
 use crate::diag::{Diagnostic, Place};
+use crate::spec::EngineKind;
 
-/// The only key whose value is never shown.
-const SECRET_KEY: &str = "registry.url";
+/// Keys whose values are never shown.
+const SECRET_KEYS: [&str; 2] = ["registry.url", "airbyte.client_secret"];
+
+/// Keys whose value is a table of names that a person chose.
+const TABLES: [&str; 1] = ["airbyte.workspaces"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -71,6 +75,8 @@ struct Given {
     key: String,
     value: Value,
     origin: Origin,
+    /// Where, if a file sets it.
+    place: Option<Place>,
 }
 
 impl Settings {
@@ -99,15 +105,32 @@ impl Settings {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let figment = given.iter().fold(defaults(), |figment, g| figment.merge((g.key.as_str(), g.value.clone())));
-        let settings: Self = figment.extract().map_err(|e| vec![Diagnostic::error("AAM-C002", e.kind.to_string())])?;
+        let join = |defaults: Figment| -> Result<Self, Vec<Diagnostic>> {
+            let figment = given.iter().fold(defaults, |figment, g| figment.merge((g.key.as_str(), g.value.clone())));
+            figment.extract().map_err(|e| vec![Diagnostic::error("AAM-C002", e.kind.to_string())])
+        };
+        // what nobody sets follows the engine, whichever layer names it
+        let kind = join(defaults(EngineKind::Embedded))?.engine.kind;
+        let settings = join(defaults(kind))?;
+        let place = |key: &str| given.iter().rev().find(|g| g.key == key).and_then(|g| g.place.clone());
+        problems.extend(airbyte::check(&settings, place));
+        for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
+            if key == "airbyte.client_secret"
+                && let Some(problem) = value.as_str().and_then(|text| airbyte::plain_secret(key, text))
+            {
+                problems.push(Diagnostic { place: place.clone(), ..problem });
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let origins = origins(&settings, &given);
         Ok((settings, origins))
     }
 }
 
-fn defaults() -> Figment {
-    Figment::from(Serialized::defaults(Settings::default()))
+fn defaults(kind: EngineKind) -> Figment {
+    Figment::from(Serialized::defaults(Settings::defaults_of(kind)))
 }
 
 /// Every key with its value in force, in the order of the sections.
@@ -125,7 +148,7 @@ fn origins(settings: &Settings, given: &[Given]) -> Origins {
     let setting = |(key, value): (String, serde_json::Value)| {
         let shown = match &value {
             serde_json::Value::Null => String::new(),
-            _ if key == SECRET_KEY => "***".to_owned(),
+            _ if SECRET_KEYS.contains(&key.as_str()) => "***".to_owned(),
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
@@ -154,6 +177,10 @@ fn from_file(root: &Path, file: Option<&Path>, problems: &mut Vec<Diagnostic>) -
     let mut given = Vec::new();
     for entry in entries {
         let at = || place(&shown, &text, &entry.at);
+        // read with the table that it stands in
+        if TABLES.iter().any(|table| entry.key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))) {
+            continue;
+        }
         let sections = flat(&Settings::default());
         let is_section = sections.iter().any(|(key, _)| key.starts_with(&format!("{}.", entry.key)));
         if entry.is_table && is_section {
@@ -170,13 +197,12 @@ fn from_file(root: &Path, file: Option<&Path>, problems: &mut Vec<Diagnostic>) -
             problems.push(problem.label(entry.key.clone()).at(at()));
             continue;
         }
-        let value = text.get(entry.value.clone()).unwrap_or_default();
-        let Ok(table) = format!("v = {value}").parse::<toml::Table>() else { continue };
-        let value = Value::serialize(&table["v"]).expect("TOML values are plain data");
+        let Some(value) = value_at(&text, &entry.key) else { continue };
         match misfit(&entry.key, &value) {
             None => {
                 let origin = Origin::File(format!("{shown}:{}", at().line));
-                given.push(Given { key: entry.key, value, origin });
+                let place = Some(place(&shown, &text, &entry.value));
+                given.push(Given { key: entry.key, value, origin, place });
             }
             Some(why) => problems.push(wrong(&entry.key, &why, Some(place(&shown, &text, &entry.value)), None)),
         }
@@ -192,21 +218,32 @@ fn from_text(key: &str, text: &str, origin: Origin, from: &str, problems: &mut V
     }
     let number = text.parse::<i64>().ok().map(Value::from);
     let boolean = text.parse::<bool>().ok().map(Value::from);
-    let candidates = [Some(Value::from(text)), number, boolean];
+    let table = TABLES.contains(&key).then(|| value_at(&format!("v = {text}"), "v")).flatten();
+    let candidates = [Some(Value::from(text)), number, boolean, table];
     let fitting = candidates.into_iter().flatten().find(|value| misfit(key, value).is_none());
     if fitting.is_none() {
         let why = misfit(key, &Value::from(text)).unwrap_or_default();
         problems.push(wrong(key, &why, None, Some(from)));
     }
-    fitting.map(|value| Given { key: key.to_owned(), value, origin })
+    fitting.map(|value| Given { key: key.to_owned(), value, origin, place: None })
 }
 
-/// Why a value cannot be the key's; the value of the secret key is not quoted.
+/// The value of `key` or `section.key` in a TOML text that can be read.
+fn value_at(text: &str, key: &str) -> Option<Value> {
+    let table = text.parse::<toml::Table>().ok()?;
+    let value = match key.split_once('.') {
+        Some((section, key)) => table.get(section)?.get(key)?,
+        None => table.get(key)?,
+    };
+    Some(Value::serialize(value).expect("TOML values are plain data"))
+}
+
+/// Why a value cannot be the key's; the value of a secret key is not quoted.
 fn misfit(key: &str, value: &Value) -> Option<String> {
-    let tried = defaults().merge((key, value.clone())).extract::<Settings>();
-    tried
-        .err()
-        .map(|e| if key == SECRET_KEY { "text is expected".to_owned() } else { e.kind.to_string().replace("``", "`") })
+    let tried = defaults(EngineKind::Embedded).merge((key, value.clone())).extract::<Settings>();
+    tried.err().map(|e| {
+        if SECRET_KEYS.contains(&key) { "text is expected".to_owned() } else { e.kind.to_string().replace("``", "`") }
+    })
 }
 
 fn wrong(key: &str, why: &str, at: Option<Place>, from: Option<&str>) -> Diagnostic {
@@ -306,6 +343,78 @@ mod tests {
         assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         assert!(Settings::load(root.path(), Some(Path::new("gone.toml")), [], &[]).is_err());
         assert_eq!(Settings::load(root.path(), None, [], &[]).unwrap().0, Settings::default());
+    }
+
+    #[test]
+    fn what_nobody_sets_follows_the_engine() {
+        let file = "[engine]\nkind = \"airbyte\"\n[airbyte]\nurl = \"http://localhost:8000\"\n";
+        let shown = |settings: &Settings| (settings.engine.mode, settings.drift.check.as_secs());
+        let (settings, origins) = load(file, &[], &[]).unwrap();
+        assert_eq!(shown(&settings), (crate::spec::Mode::Observe, 86_400));
+        let mode = origins.iter().find(|s| s.key == "engine.mode").unwrap();
+        assert_eq!((mode.value.as_str(), &mode.origin), ("observe", &Origin::Default));
+        let (settings, _) = load(file, &[("AAM_ENGINE__MODE", "manage"), ("AAM_DRIFT__CHECK", "1h")], &[]).unwrap();
+        assert_eq!(shown(&settings), (crate::spec::Mode::Manage, 3600));
+        let environment = [("AAM_ENGINE__KIND", "airbyte"), ("AAM_AIRBYTE__URL", "https://airbyte.example.com/a")];
+        assert_eq!(shown(&load("", &environment, &[]).unwrap().0), (crate::spec::Mode::Observe, 86_400));
+        assert_eq!(shown(&load("", &[], &[]).unwrap().0), (crate::spec::Mode::Manage, 900));
+    }
+
+    #[test]
+    fn what_airbyte_needs_is_named_at_once() {
+        let said = |file: &str| load(file, &[], &[]).map(|_| ()).err().unwrap_or_default();
+        let kind = "[engine]\nkind = \"airbyte\"\n[airbyte]\n";
+        insta::assert_snapshot!(said(kind), @r#"
+        config/aam.toml:2:8 AAM-C004 the engine is Airbyte, and `airbyte.url` is not set [the address of the web page, for example `url = "http://localhost:8000"` (`abctl local status` shows it)]
+        config/aam.toml:2:8 AAM-C004 the engine is Airbyte, and `airbyte.client_id` is not set [`abctl local credentials` shows client id and secret; the web page makes more under Settings, Applications; leave both out if authentication is switched off]
+        config/aam.toml:2:8 AAM-C004 the engine is Airbyte, and `airbyte.client_secret` is not set [as `client_secret = "${env:AIRBYTE_CLIENT_SECRET}"`; `abctl local credentials` shows client id and secret; the web page makes more under Settings, Applications]
+        "#);
+        insta::assert_snapshot!(said(&format!("{kind}url = 'http://a:8000'\nclient_id = 'x'\n")), @r#"config/aam.toml:2:8 AAM-C004 the engine is Airbyte, and `airbyte.client_secret` is not set [as `client_secret = "${env:AIRBYTE_CLIENT_SECRET}"`; `abctl local credentials` shows client id and secret; the web page makes more under Settings, Applications]"#);
+        let wrong = "url = 'localhost:8000'\nclient_id = 'x'\nclient_secret = 'hunter2'\ntag = 'a tag that is longer than Airbyte takes'\nslots = 0\n";
+        insta::assert_snapshot!(said(&format!("{kind}{wrong}")), @"config/aam.toml:8:9 AAM-C002 `airbyte.slots`: invalid value signed int `0`, expected a nonzero u32 []");
+        let wrong =
+            wrong.replace("slots = 0\n", "[airbyte.workspaces]\n\"a b\" = '0195b6f0-7c1e-7d44-9a53-1f0d6c2b8e11'\n");
+        insta::assert_snapshot!(said(&format!("{kind}{wrong}")), @r#"
+        config/aam.toml:4:7 AAM-C002 `airbyte.url`: an address that begins with http:// or https:// is expected [for example `http://localhost:8000`]
+        config/aam.toml:8:1 AAM-C002 `airbyte.workspaces`: tenant "a b": may hold only ASCII letters, digits, `.`, `_` and `-` []
+        config/aam.toml:7:7 AAM-C002 `airbyte.tag`: Airbyte's tags have at most 30 characters []
+        config/aam.toml:6:17 AAM-C005 `airbyte.client_secret`: a secret stands here in plain text [write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, and change the secret if it was committed]
+        "#);
+        assert_eq!(said(&format!("{kind}url = 'http://a:8000'\n")), "", "authentication may be switched off");
+    }
+
+    #[test]
+    fn workspaces_are_a_table_wherever_they_are_set() {
+        let id = "0195b6f0-7c1e-7d44-9a53-1f0d6c2b8e11";
+        let inline = format!("[airbyte]\nworkspaces = {{default = \"{id}\", \"acme.eu\" = \"{id}\"}}\n");
+        let header = format!("[airbyte.workspaces]\ndefault = \"{id}\"\n\"acme.eu\" = \"{id}\"\n");
+        let variable = format!("{{default = \"{id}\", \"acme.eu\" = \"{id}\"}}");
+        let read =
+            |file: &str, environment: &[(&str, &str)]| load(file, environment, &[]).unwrap().0.airbyte.workspaces;
+        let expected = read(&inline, &[]);
+        assert_eq!(expected.keys().collect::<Vec<_>>(), ["acme.eu", "default"]);
+        assert_eq!(read(&header, &[]), expected);
+        assert_eq!(read("", &[("AAM_AIRBYTE__WORKSPACES", &variable)]), expected);
+        assert!(load("[airbyte]\nworkspaces = {default = \"x\"}\n", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn the_secret_of_airbyte_is_never_shown() {
+        let file = "[airbyte]\nclient_id = 'x'\nclient_secret = '${env:S}'\n";
+        let (settings, origins) = load(file, &[], &[]).unwrap();
+        assert!(!format!("{settings:?} {origins:?}").contains("${env:S}"));
+        let environment = [("AAM_AIRBYTE__CLIENT_SECRET", "hunter2")];
+        let (settings, origins) = load("", &environment, &[]).unwrap();
+        assert_eq!(settings.airbyte.client_secret.as_deref(), Some("hunter2"));
+        assert!(!format!("{settings:?} {origins:?}").contains("hunter2"));
+        let root = tempfile::tempdir().unwrap();
+        for line in
+            ["client_secret = 'hunter2'", "client_secret = ['hunter2']", "client_secret = 'a${env:S}hunter2${x}'"]
+        {
+            std::fs::write(root.path().join("x.toml"), format!("[airbyte]\n{line}\n")).unwrap();
+            let problems = Settings::load(root.path(), Some(Path::new("x.toml")), [], &[]).unwrap_err();
+            assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+        }
     }
 
     #[test]

@@ -2,16 +2,20 @@
 //!
 //! Read from disk and never from a commit: a merge must not change who approves.
 
+mod airbyte;
 mod duration;
 mod load;
 mod place;
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::spec::Mode;
+use crate::spec::{EngineKind, Mode};
 
 pub use load::{Flag, Origin, Origins, Setting};
 
@@ -23,6 +27,8 @@ pub struct Settings {
     pub repository: Repository,
     /// The execution plane.
     pub engine: Engine,
+    /// The Airbyte installation, where that is the execution plane.
+    pub airbyte: Airbyte,
     /// The database.
     pub registry: Registry,
     /// The state directory.
@@ -59,12 +65,70 @@ pub struct Engine {
     pub commands: Vec<String>,
 }
 
-/// Which execution plane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineKind {
-    /// In process.
-    Embedded,
+/// The Airbyte installation.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Airbyte {
+    /// Where it is; may hold references to secrets.
+    pub url: Option<String>,
+    /// Of the application that `aam` signs in as; may hold references. Absent with the secret: authentication is switched off.
+    pub client_id: Option<String>,
+    /// Its secret, as references.
+    pub client_secret: Option<String>,
+    /// The workspace of each tenant; empty: the one workspace of the installation serves the tenant `default`.
+    pub workspaces: BTreeMap<String, Uuid>,
+    /// Calls per second, on average.
+    pub calls_per_second: NonZeroU32,
+    /// Ordinary calls side by side.
+    pub slots: NonZeroU32,
+    /// Calls that run a connector, side by side.
+    pub discover_slots: NonZeroU32,
+    /// How long an ordinary call may take.
+    #[serde(with = "duration")]
+    pub deadline: Duration,
+    /// How long a check may take.
+    #[serde(with = "duration")]
+    pub check_deadline: Duration,
+    /// How long a discover may take.
+    #[serde(with = "duration")]
+    pub discover_deadline: Duration,
+    /// How often all connections and jobs are listed.
+    #[serde(with = "duration")]
+    pub survey: Duration,
+    /// The tag that marks connections as ours; empty: none.
+    pub tag: String,
+}
+
+impl std::fmt::Debug for Airbyte {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hidden = |value: &Option<String>| value.as_ref().map(|_| "***");
+        f.debug_struct("Airbyte")
+            .field("url", &hidden(&self.url))
+            .field("client_id", &hidden(&self.client_id))
+            .field("client_secret", &hidden(&self.client_secret))
+            .field("workspaces", &self.workspaces)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Airbyte {
+    fn default() -> Self {
+        let number = |n| NonZeroU32::new(n).expect("none of them is zero");
+        Self {
+            url: None,
+            client_id: None,
+            client_secret: None,
+            workspaces: BTreeMap::new(),
+            calls_per_second: number(10),
+            slots: number(4),
+            discover_slots: number(4),
+            deadline: Duration::from_secs(60),
+            check_deadline: Duration::from_secs(5 * 60),
+            discover_deadline: Duration::from_secs(12 * 60),
+            survey: Duration::from_secs(60),
+            tag: "aam".to_owned(),
+        }
+    }
 }
 
 /// The database.
@@ -152,6 +216,19 @@ pub enum LogFormat {
     Human,
     /// One JSON object per line.
     Json,
+}
+
+impl Settings {
+    /// What is in force where nobody says anything. With Airbyte nothing is written before a person raises the mode, and a
+    /// look starts a pod, so it is rarer.
+    pub fn defaults_of(kind: EngineKind) -> Self {
+        let mut settings = Self { engine: Engine { kind, ..Engine::default() }, ..Self::default() };
+        if kind == EngineKind::Airbyte {
+            settings.engine.mode = Mode::Observe;
+            settings.drift.check = Duration::from_secs(24 * 3600);
+        }
+        settings
+    }
 }
 
 impl Default for Repository {

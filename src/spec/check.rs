@@ -8,14 +8,15 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, quoted};
 use crate::model::{ConnectionRef, Fingerprint, RepoPath};
 
-use super::connectors::{End, check_config};
+use super::airbyte::{check_actor, not_with};
+use super::connectors::{End, check_airbyte_config, check_config};
 use super::names::Role;
-use super::raw::{RawConnection, RawDestination, RawEntity, RawLock, RawMapping, RawRejection, RawSource};
+use super::raw::{RawActor, RawConnection, RawDestination, RawEntity, RawLock, RawMapping, RawRejection, RawSource};
 use super::read::{FromNode, Text, nearest};
 use super::source::{Problems, Source};
 use super::value::read_config;
 use super::yaml::{self, Node};
-use super::{Config, ConfigValue, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
+use super::{ActorOptions, Config, ConfigValue, EngineKind, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
 
 pub(super) use connection::{CheckedConnection, EndpointChoice};
 
@@ -43,18 +44,36 @@ pub(super) struct CheckedEndpoint {
     pub connector: String,
     /// Its settings.
     pub config: Config,
+    /// What the Airbyte engine is told besides.
+    pub airbyte: ActorOptions,
+}
+
+/// What a spec says about a source or destination.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'a> {
+    /// The connector.
+    pub connector: &'a Text,
+    /// Its program.
+    pub program: Program<'a>,
+    /// Its settings.
+    pub config: Option<&'a Node>,
+    /// Its `airbyte:` block.
+    pub airbyte: Option<&'a RawActor>,
 }
 
 impl CheckedEndpoint {
     /// An endpoint of an engine's connector, or of a program that speaks Airbyte's connector protocol.
-    pub(super) fn read(
-        end: End,
-        connector: &Text,
-        program: Program<'_>,
-        config: Option<&Node>,
-        to: &mut Problems<'_>,
-    ) -> Self {
+    pub(super) fn read(end: End, engine: EngineKind, written: Written<'_>, to: &mut Problems<'_>) -> Self {
+        let Written { connector, program, config, airbyte } = written;
+        let airbyte = check_actor(airbyte, end.word(), engine, to);
         let config = match connector.value.as_str() {
+            _ if engine == EngineKind::Airbyte => {
+                for stray in [program.command.and_then(<[Text]>::first), program.manifest].into_iter().flatten() {
+                    let help = "remove it and name the connector in `type:`; Airbyte runs it";
+                    not_with(engine, stray, "`command` and `manifest` are for the embedded engine", help, to);
+                }
+                check_airbyte_config(end, connector, config, to)
+            }
             PROGRAM if end == End::Source => program.check(connector, config, to),
             _ => {
                 if let Some(stray) = program.command.and_then(<[Text]>::first).or(program.manifest) {
@@ -64,12 +83,12 @@ impl CheckedEndpoint {
                 check_config(end, connector, config, to)
             }
         };
-        Self { connector: connector.value.clone(), config }
+        Self { connector: connector.value.clone(), config, airbyte }
     }
 }
 
 /// The connector that is any program.
-const PROGRAM: &str = "airbyte";
+pub(super) const PROGRAM: &str = "airbyte";
 
 /// What a source says about the program that reads it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,7 +119,9 @@ impl Program<'_> {
 /// What a connection's spec says about its own removal, where the rest of it no longer matters.
 pub fn on_delete_of(path: &RepoPath, text: &str) -> Option<OnDelete> {
     let source = Source { file: path.as_str().into(), text: text.into() };
-    match check_file(path, &super::names::role(path.as_str()).ok()?, &source, &mut Problems::of(&source))? {
+    // what is asked here is the same with every engine
+    let (role, mut problems) = (super::names::role(path.as_str()).ok()?, Problems::of(&source));
+    match check_file(path, &role, &source, EngineKind::Embedded, &mut problems)? {
         Checked::Connection(connection) => Some(connection.on_delete),
         _ => None,
     }
@@ -108,7 +129,13 @@ pub fn on_delete_of(path: &RepoPath, text: &str) -> Option<OnDelete> {
 
 /// Reads and checks one file. Only if the problems say that it is usable may the result be used; a broken connection comes
 /// back for its references.
-pub(super) fn check_file(path: &RepoPath, role: &Role, source: &Source, to: &mut Problems<'_>) -> Option<Checked> {
+pub(super) fn check_file(
+    path: &RepoPath,
+    role: &Role,
+    source: &Source,
+    engine: EngineKind,
+    to: &mut Problems<'_>,
+) -> Option<Checked> {
     let node = yaml::parse(source, to);
     if node.as_ref().map_or(to.is_usable(), Node::is_null) {
         let d = Diagnostic::error("AAM-S004", "the file is empty, or holds only comments");
@@ -117,7 +144,7 @@ pub(super) fn check_file(path: &RepoPath, role: &Role, source: &Source, to: &mut
     }
     let node = node?;
     match role {
-        Role::Spec(name) => check_spec(name, &node, to),
+        Role::Spec(name) => check_spec(name, &node, engine, to),
         Role::Lock(name) => {
             RawLock::read(&node, to).and_then(|raw| lock::check(&raw, name, to)).map(|l| Checked::Lock(Box::new(l)))
         }
@@ -139,23 +166,25 @@ pub(super) fn check_file(path: &RepoPath, role: &Role, source: &Source, to: &mut
     }
 }
 
-fn check_spec(name: &ConnectionRef, node: &Node, to: &mut Problems<'_>) -> Option<Checked> {
+fn check_spec(name: &ConnectionRef, node: &Node, engine: EngineKind, to: &mut Problems<'_>) -> Option<Checked> {
     match expect_kind(node, &["connection", "source", "destination"], "connectors.d", to)?.as_str() {
         "connection" => {
             let raw = RawConnection::read(node, to)?;
-            Some(Checked::Connection(Box::new(connection::check_connection(name, &raw, to))))
+            Some(Checked::Connection(Box::new(connection::check_connection(name, &raw, engine, to))))
         }
         "source" => {
             let raw = RawSource::read(node, to)?;
             let program = Program { command: raw.command.as_deref(), manifest: raw.manifest.as_ref() };
             let config = raw.config.as_ref().map(|f| &f.0);
-            let read = CheckedEndpoint::read(End::Source, &raw.r#type, program, config, to);
+            let written = Written { connector: &raw.r#type, program, config, airbyte: raw.airbyte.as_ref() };
+            let read = CheckedEndpoint::read(End::Source, engine, written, to);
             Some(Checked::Endpoint(End::Source, read))
         }
         _ => {
             let raw = RawDestination::read(node, to)?;
-            let config = raw.config.as_ref().map(|f| &f.0);
-            let read = CheckedEndpoint::read(End::Destination, &raw.r#type, Program::default(), config, to);
+            let (program, config) = (Program::default(), raw.config.as_ref().map(|f| &f.0));
+            let written = Written { connector: &raw.r#type, program, config, airbyte: raw.airbyte.as_ref() };
+            let read = CheckedEndpoint::read(End::Destination, engine, written, to);
             Some(Checked::Endpoint(End::Destination, read))
         }
     }

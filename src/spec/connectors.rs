@@ -1,12 +1,15 @@
-//! What the built-in connectors take in their `config`. The connectors read the same keys.
+//! What the built-in connectors take in their `config`. The connectors read the same keys. Of Airbyte's connectors only
+//! those stand here that are checked without a server; what the others take only their own specification says.
 
 use crate::diag::{Diagnostic, quoted};
 
+use super::airbyte::not_with;
+use super::check::PROGRAM;
 use super::read::{Text, nearest};
 use super::source::Problems;
 use super::value::{is_refused_by_name, plain_secret, read_config};
 use super::yaml::{Key, Node, Value};
-use super::{Config, ConfigValue};
+use super::{Config, ConfigValue, EngineKind};
 
 /// A connector of the embedded engine, as far as specs care.
 #[derive(Debug)]
@@ -45,6 +48,10 @@ pub enum SettingKind {
     List,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// `true` or `false`, unquoted.
+    Boolean,
+    /// `2024-01-31`, or with a time of day in UTC: `2024-01-31T00:00:00Z`.
+    Date,
     /// A certificate or a key in PEM form.
     Pem,
     /// One of these words, or a map with these settings.
@@ -114,6 +121,67 @@ pub const CONNECTORS: &[ConnectorSpec] = &[
     },
 ];
 
+/// A connector of Airbyte that is checked without a server.
+#[derive(Debug)]
+pub struct AirbyteConnector {
+    /// Its image without a tag.
+    pub repository: &'static str,
+    /// The name that Airbyte shows.
+    pub title: &'static str,
+    /// Its definition's id, the same in every installation.
+    pub definition: &'static str,
+    /// What it takes. Others are Airbyte's affair: the server checks them against the connector's specification.
+    pub settings: &'static [Setting],
+    /// What `aam` fills in where a spec does not say it.
+    pub fixed: &'static [(&'static str, &'static str)],
+    /// Where to get the values, by setting.
+    pub whence: &'static [(&'static str, &'static str)],
+}
+
+/// Sources of Airbyte that are checked without a server.
+pub const AIRBYTE_SOURCES: &[AirbyteConnector] = &[AirbyteConnector {
+    repository: "airbyte/source-salesforce",
+    title: "Salesforce",
+    definition: "b117307c-14b6-41aa-9422-947e34922962",
+    settings: &[
+        required("client_id", SettingKind::Text),
+        Setting { key: "client_secret", kind: SettingKind::Text, required: true, secret: true },
+        Setting { key: "refresh_token", kind: SettingKind::Text, required: true, secret: true },
+        optional("auth_type", SettingKind::Choice(&["Client"])),
+        optional("is_sandbox", SettingKind::Boolean),
+        optional("start_date", SettingKind::Date),
+        optional("force_use_bulk_api", SettingKind::Boolean),
+        optional("stream_slice_step", SettingKind::Text),
+        optional("lookback_window", SettingKind::Text),
+    ],
+    fixed: &[("auth_type", "Client")],
+    whence: &[
+        (
+            "client_id",
+            "the Consumer Key of the Connected App: Salesforce, Setup, App Manager, the app's View, Manage Consumer Details",
+        ),
+        (
+            "client_secret",
+            "as `${env:NAME}`: the Consumer Secret, beside the Consumer Key of the Connected App (Setup, App Manager, View, \
+             Manage Consumer Details)",
+        ),
+        (
+            "refresh_token",
+            "as `${env:NAME}`: sign in once by the OAuth web-server flow of the Connected App with the scopes `api` and \
+             `refresh_token`; the answer of /services/oauth2/token holds it (sandbox: at test.salesforce.com)",
+        ),
+    ],
+}];
+
+impl AirbyteConnector {
+    /// Whether a `type:` names it: the repository, its short forms, the name, or the definition.
+    pub fn is(&self, name: &str) -> bool {
+        let image = self.repository.rsplit('/').next().unwrap_or(self.repository);
+        let short = image.split_once('-').map_or(image, |(_, short)| short);
+        [self.repository, image, short, self.title, self.definition].iter().any(|form| form.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Which end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -156,6 +224,75 @@ pub fn check_config(end: End, connector: &Text, config: Option<&Node>, to: &mut 
         to.add(&connector.place(), d.label("below this one's `config:`"));
     }
     read
+}
+
+/// Reads an endpoint's settings for Airbyte. Which connectors there are, and what they take, the server knows; here it is
+/// checked what can be told without it.
+pub fn check_airbyte_config(end: End, connector: &Text, config: Option<&Node>, to: &mut Problems<'_>) -> Config {
+    let mut read = config.and_then(|node| read_config(node, to)).unwrap_or_default();
+    check_airbyte_name(end, connector, to);
+    let known = AIRBYTE_SOURCES.iter().find(|known| end == End::Source && known.is(&connector.value));
+    let Some(known) = known else { return read };
+    let name = known.repository;
+    for (key, node) in config.and_then(entries).unwrap_or_default() {
+        match known.settings.iter().find(|s| s.key == key.text) {
+            Some(setting) => check_setting(name, setting, key, node, &read[&key.text], to),
+            None => {
+                let Some(near) = nearest(&key.text, known.settings.iter().map(|s| s.key)) else { continue };
+                let text = format!("aam knows no setting {} of the connector `{name}`", quoted(&key.text));
+                to.add(&key.span, Diagnostic::warning("AAM-S023", text).help(format!("did you mean `{near}`?")));
+            }
+        }
+    }
+    for setting in missing(known.settings, &read) {
+        let text = format!("the connector `{name}` needs the setting `{}`", setting.key);
+        let d = Diagnostic::error("AAM-S024", text).label("below this one's `config:`");
+        let whence = known.whence.iter().find(|(key, _)| *key == setting.key).map(|(_, whence)| *whence);
+        let help = whence.map_or(String::new(), |whence| format!(", {whence}"));
+        to.add(&connector.place(), d.help(format!("add `{}:` below `config:`{help}", setting.key)));
+    }
+    for (key, value) in known.fixed {
+        read.entry((*key).to_owned()).or_insert_with(|| ConfigValue::Text((*value).to_owned()));
+    }
+    read
+}
+
+fn entries(node: &Node) -> Option<&[(Key, Node)]> {
+    match &node.value {
+        Value::Map(entries) => Some(entries),
+        _ => None,
+    }
+}
+
+/// What can be told of a connector's name without asking the server.
+fn check_airbyte_name(end: End, connector: &Text, to: &mut Problems<'_>) {
+    let name = connector.value.trim();
+    let wrong = |text: String| Diagnostic::error("AAM-S022", text);
+    let other = match end {
+        End::Source => End::Destination,
+        End::Destination => End::Source,
+    };
+    let image = name.rsplit('/').next().unwrap_or(name);
+    if name == PROGRAM {
+        let why = "`type: airbyte` runs a program on this machine, which only the embedded engine does";
+        let help = format!("name the connector, for example `airbyte/{}-postgres`", end.word());
+        not_with(EngineKind::Airbyte, connector, why, &help, to);
+    } else if name.is_empty() {
+        let help = format!("write its docker repository, for example `airbyte/{}-postgres`", end.word());
+        to.add(&connector.place(), wrong("the connector has no name".into()).help(help));
+    } else if let Some((repository, _)) = name.split_once(':').filter(|(repository, _)| repository.contains('/')) {
+        let d = wrong("a connector is named without its version".into()).label("Airbyte says which version runs");
+        to.add(&connector.place(), d.help(format!("write {}", quoted(repository))));
+    } else if image.starts_with(&format!("{}-", other.word())) {
+        let d = wrong(format!("{} is a {}, and stands as the {}", quoted(name), other.word(), end.word()));
+        to.add(
+            &connector.place(),
+            d.help(format!(
+                "write {}",
+                quoted(&name.replace(&format!("{}-", other.word()), &format!("{}-", end.word())))
+            )),
+        );
+    }
 }
 
 fn missing<'s>(settings: &'s [Setting], read: &Config) -> impl Iterator<Item = &'s Setting> {
@@ -219,10 +356,14 @@ fn check_setting(
         SettingKind::Integer(low, high) => format!("a whole number from {low} to {high}"),
         SettingKind::List => "a list of texts".to_owned(),
         SettingKind::Choice(words) | SettingKind::ChoiceOrMap(words, _) => format!("one of {}", words.join(", ")),
+        SettingKind::Boolean => "`true` or `false`, unquoted".to_owned(),
+        SettingKind::Date => "a date, for example 2024-01-31 or 2024-01-31T00:00:00Z".to_owned(),
         SettingKind::Pem => "PEM text, for example `${file:/path/to/it.pem}`".to_owned(),
     };
     let good = match (value, setting.kind) {
-        (ConfigValue::Template(_), kind) => !matches!(kind, SettingKind::List),
+        // what a reference gives is text
+        (ConfigValue::Template(_), kind) => !matches!(kind, SettingKind::List | SettingKind::Boolean),
+        (ConfigValue::Plain(text), SettingKind::Boolean) => matches!(text.as_str(), "true" | "false"),
         (ConfigValue::List(items), SettingKind::List) => {
             items.iter().all(|i| matches!(i, ConfigValue::Plain(_) | ConfigValue::Text(_)))
         }
@@ -230,7 +371,8 @@ fn check_setting(
             SettingKind::Text => !text.is_empty(),
             SettingKind::Character => text.chars().count() == 1 || text == "\\t",
             SettingKind::Integer(low, high) => text.parse().is_ok_and(|n: u64| (low..=high).contains(&n)),
-            SettingKind::List => false,
+            SettingKind::List | SettingKind::Boolean => false,
+            SettingKind::Date => is_date(text),
             SettingKind::Choice(words) | SettingKind::ChoiceOrMap(words, _) => words.contains(&text.as_str()),
             SettingKind::Pem => text.contains("-----BEGIN "),
         },
@@ -256,5 +398,16 @@ fn check_setting(
         && !is_refused_by_name(&key.text, text)
     {
         plain_secret(&node.span, to);
+    }
+}
+
+/// As Airbyte's connectors take it: no offset, no fractions.
+fn is_date(text: &str) -> bool {
+    let day = |text: &str| text.len() == 10 && chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+    match text.split_once('T') {
+        None => day(text),
+        Some((date, time)) => {
+            day(date) && time.len() == 9 && chrono::NaiveTime::parse_from_str(time, "%H:%M:%SZ").is_ok()
+        }
     }
 }

@@ -8,7 +8,9 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::model::{Catalog, ConnectionId, ConnectionRef, FieldPath, Fingerprint, RepoPath, StreamName, TenantId};
+use crate::model::{
+    Catalog, ConnectionId, ConnectionRef, FieldPath, Fingerprint, RepoPath, StreamName, SyncMode, TenantId,
+};
 
 /// All specs and locks of one committed state, checked and resolved.
 #[derive(Debug, Clone, Default)]
@@ -61,8 +63,63 @@ pub struct Connection {
     pub on_delete: OnDelete,
     /// Its lock; `None` only if it has no lock file. With a lock that is broken the connection is absent.
     pub lock: Option<Lock>,
-    /// What its spec says for Airbyte alone.
+    /// What the Airbyte engine is told besides.
     pub airbyte: AirbyteOptions,
+}
+
+/// Which execution plane moves the data. What a spec may say depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineKind {
+    /// In process.
+    #[default]
+    Embedded,
+    /// An Airbyte installation, over HTTP.
+    Airbyte,
+}
+
+/// The `airbyte:` block of a connection; the embedded engine does not read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AirbyteOptions {
+    /// The connection of Airbyte that is adopted instead of created.
+    pub id: Option<Uuid>,
+    /// Its display name, if not the spec's name.
+    pub name: Option<String>,
+    /// Where its tables land.
+    pub namespace: Namespace,
+    /// What its tables' names begin with.
+    pub prefix: String,
+    /// Settings of Airbyte's connection that `aam` does not model, in Airbyte's own words. Holds no reference to a secret.
+    pub passthrough: Config,
+}
+
+impl AirbyteOptions {
+    /// [`Self::passthrough`] as JSON, scalars typed as YAML's core rules have them.
+    pub fn passthrough_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        super::value::json_map(&self.passthrough)
+    }
+}
+
+/// The `airbyte:` block of a source or a destination.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActorOptions {
+    /// The source or destination of Airbyte that is adopted instead of created.
+    pub id: Option<Uuid>,
+    /// Its display name, if not the spec's name.
+    pub name: Option<String>,
+}
+
+/// In which namespace (schema) of the destination a connection's tables land.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// As at the source.
+    Source,
+    /// The destination's own.
+    #[default]
+    Destination,
+    /// A format of Airbyte's, in which `${SOURCE_NAMESPACE}` stands for the source's.
+    Custom(String),
 }
 
 /// How far `aam` may go with a connection; capped by `[engine] mode`.
@@ -83,49 +140,12 @@ pub struct Endpoint {
     /// Identity: several connections that name the same `kind: source` share one. An inline source is named after its
     /// connection.
     pub name: ConnectionRef,
-    /// The connector: `postgres`, `file`, …
+    /// The connector: `postgres`, `file`, …; with Airbyte a docker repository, its short form, a name or a definition id.
     pub connector: String,
     /// Its settings.
     pub config: Config,
-    /// What its spec says for Airbyte alone.
+    /// What the Airbyte engine is told besides.
     pub airbyte: ActorOptions,
-}
-
-/// What a source's or destination's spec says for Airbyte alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ActorOptions {
-    /// The existing source or destination that is adopted.
-    pub id: Option<Uuid>,
-    /// Its name in Airbyte; absent: that of the spec.
-    pub name: Option<String>,
-}
-
-/// What a connection's spec says for Airbyte alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AirbyteOptions {
-    /// The existing connection that is adopted.
-    pub id: Option<Uuid>,
-    /// Its name in Airbyte; absent: that of the spec.
-    pub name: Option<String>,
-    /// Where its tables go.
-    pub namespace: Namespace,
-    /// Before each table's name.
-    pub prefix: String,
-    /// What `aam` does not model, as Airbyte has it.
-    pub passthrough: Config,
-}
-
-/// Where a connection's tables go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Namespace {
-    /// The stream's own namespace.
-    Source,
-    /// The destination's default schema.
-    #[default]
-    Destination,
-    /// A format, such as `${SOURCE_NAMESPACE}_x`.
-    Custom(String),
 }
 
 /// Settings of a connector as the person wrote them.
@@ -182,8 +202,13 @@ pub enum Schedule {
         /// Where its clock hangs.
         timezone: Tz,
     },
-    /// Airbyte's Quartz expression, kept verbatim; the embedded engine refuses it.
-    Quartz(String),
+    /// Airbyte's Quartz expression, kept verbatim; only Airbyte runs by it.
+    Quartz {
+        /// As written, without a time zone behind it.
+        expression: String,
+        /// Where its clock hangs.
+        timezone: Tz,
+    },
 }
 
 /// Which streams of the source a connection carries.
@@ -220,7 +245,8 @@ pub enum FieldSelection {
     Exclude(BTreeSet<String>),
 }
 
-/// Sync mode and destination sync mode in one word, as Airbyte's public API has them.
+/// Sync mode and destination sync mode in one word, as Airbyte's public API has them where it has a word. The embedded
+/// engine has the first four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamMode {
@@ -232,6 +258,77 @@ pub enum StreamMode {
     IncrementalAppend,
     /// Read what is new, keep the newest row of each key.
     IncrementalAppendDedup,
+    /// Read all, replace the table, keep the newest row of each key.
+    FullRefreshOverwriteDeduped,
+    /// Read all, keep the newest row of each key.
+    FullRefreshAppendDedup,
+    /// Read all, update what the destination has.
+    FullRefreshUpdate,
+    /// Read all, mark as deleted what is gone.
+    FullRefreshSoftDelete,
+    /// Read what is new, replace the table.
+    IncrementalOverwrite,
+    /// Read what is new, update what the destination has.
+    IncrementalUpdate,
+    /// Read what is new, mark as deleted what is gone.
+    IncrementalSoftDelete,
+}
+
+impl StreamMode {
+    /// How the source is read.
+    pub fn reads(self) -> SyncMode {
+        match self {
+            Self::FullRefreshOverwrite
+            | Self::FullRefreshAppend
+            | Self::FullRefreshOverwriteDeduped
+            | Self::FullRefreshAppendDedup
+            | Self::FullRefreshUpdate
+            | Self::FullRefreshSoftDelete => SyncMode::FullRefresh,
+            Self::IncrementalAppend
+            | Self::IncrementalAppendDedup
+            | Self::IncrementalOverwrite
+            | Self::IncrementalUpdate
+            | Self::IncrementalSoftDelete => SyncMode::Incremental,
+        }
+    }
+
+    /// Whether only the newest row of each key stays: it needs a key.
+    pub fn dedups(self) -> bool {
+        matches!(self, Self::IncrementalAppendDedup | Self::FullRefreshOverwriteDeduped | Self::FullRefreshAppendDedup)
+    }
+
+    /// Whether after a sync the table holds exactly what the source holds: a row that is not in it any more is deleted.
+    pub fn mirrors(self) -> bool {
+        matches!(self, Self::FullRefreshOverwrite | Self::FullRefreshOverwriteDeduped)
+    }
+
+    /// Whether the embedded engine has it.
+    pub fn is_embedded(self) -> bool {
+        matches!(
+            self,
+            Self::FullRefreshOverwrite
+                | Self::FullRefreshAppend
+                | Self::IncrementalAppend
+                | Self::IncrementalAppendDedup
+        )
+    }
+
+    /// The word in a spec.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::FullRefreshOverwrite => "full_refresh_overwrite",
+            Self::FullRefreshAppend => "full_refresh_append",
+            Self::IncrementalAppend => "incremental_append",
+            Self::IncrementalAppendDedup => "incremental_append_dedup",
+            Self::FullRefreshOverwriteDeduped => "full_refresh_overwrite_deduped",
+            Self::FullRefreshAppendDedup => "full_refresh_append_dedup",
+            Self::FullRefreshUpdate => "full_refresh_update",
+            Self::FullRefreshSoftDelete => "full_refresh_soft_delete",
+            Self::IncrementalOverwrite => "incremental_overwrite",
+            Self::IncrementalUpdate => "incremental_update",
+            Self::IncrementalSoftDelete => "incremental_soft_delete",
+        }
+    }
 }
 
 /// What to do about drift.

@@ -4,12 +4,14 @@
 //! (everything one file can tell for itself) and `resolve` (references, last good versions, locks). Each stage adds what
 //! it finds to one list and goes on.
 
+mod airbyte;
 mod check;
 pub mod connectors;
 mod desired;
 pub mod lock;
 mod mask;
 pub mod names;
+pub mod quartz;
 mod raw;
 mod read;
 mod reselect;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::read::{Free, FromNode, OneOrMany, Pairs, Text, raw, words, wrong_type};
+use super::read::{Free, FromNode, OneOrMany, Pairs, Placed, Text, raw, words, wrong_type};
 use super::source::Problems;
 use super::yaml::{Node, Value};
 use super::{Mode, OnDelete, RepairPolicy, StreamMode, WhenBreaking};
@@ -18,6 +18,13 @@ words! { StreamMode {
     "full_refresh_append" => StreamMode::FullRefreshAppend,
     "incremental_append" => StreamMode::IncrementalAppend,
     "incremental_append_dedup" => StreamMode::IncrementalAppendDedup,
+    "full_refresh_overwrite_deduped" => StreamMode::FullRefreshOverwriteDeduped,
+    "full_refresh_append_dedup" => StreamMode::FullRefreshAppendDedup,
+    "full_refresh_update" => StreamMode::FullRefreshUpdate,
+    "full_refresh_soft_delete" => StreamMode::FullRefreshSoftDelete,
+    "incremental_overwrite" => StreamMode::IncrementalOverwrite,
+    "incremental_update" => StreamMode::IncrementalUpdate,
+    "incremental_soft_delete" => StreamMode::IncrementalSoftDelete,
 } }
 
 raw! {
@@ -42,8 +49,35 @@ raw! {
         drift: Option<RawDrift>,
         /// What happens when this file goes: pause (the default) or delete.
         on_delete: Option<OnDelete>,
-        /// Settings for the Airbyte engine only: adopted id, display name, namespace, prefix, `passthrough`.
-        airbyte: Option<Free>,
+        /// For the Airbyte engine only.
+        airbyte: Option<RawAirbyte>,
+    }
+}
+
+raw! {
+    /// What the Airbyte engine is told about a connection besides.
+    RawAirbyte = "`airbyte`" {
+        /// The id of a connection in Airbyte that is adopted instead of created.
+        id: Option<Text>,
+        /// Its display name in Airbyte; absent: the connection's name.
+        name: Option<Text>,
+        /// Where tables land: `source` (schemas as at the source), `destination` (the destination's own; the default), or a
+        /// format such as `${SOURCE_NAMESPACE}_raw`.
+        namespace: Option<Text>,
+        /// What the tables' names begin with.
+        prefix: Option<Text>,
+        /// Settings of Airbyte's connection that aam does not model, as its Config API writes them; sent as they are.
+        passthrough: Option<Free>,
+    }
+}
+
+raw! {
+    /// What the Airbyte engine is told about a source or destination besides.
+    RawActor = "`airbyte`" {
+        /// The id of a source or destination in Airbyte that is adopted instead of created.
+        id: Option<Text>,
+        /// Its display name in Airbyte; absent: the spec's name.
+        name: Option<Text>,
     }
 }
 
@@ -53,8 +87,9 @@ raw! {
         /// Always `source`.
         #[schemars(extend("const" = "source"))]
         kind: Text,
-        /// The connector: `postgres`, `file`, `airbyte` (any Airbyte source connector as a program), or a source connector of
-        /// the engine.
+        /// The connector. Embedded engine: `postgres`, `file`, `airbyte` (any Airbyte source connector as a program). Airbyte:
+        /// a docker repository (`airbyte/source-postgres`), its short form (`postgres`), the name Airbyte shows, or a
+        /// definition id.
         r#type: Text,
         /// With `type: airbyte`: the program and its first arguments, for example `[source-faker]`.
         command: Option<Vec<Text>>,
@@ -62,6 +97,8 @@ raw! {
         manifest: Option<Text>,
         /// The connector's settings. Secrets only as `${env:…}`, `${file:…}` or `${credential:…}`.
         config: Option<Free>,
+        /// For the Airbyte engine only.
+        airbyte: Option<RawActor>,
     }
 }
 
@@ -71,10 +108,12 @@ raw! {
         /// Always `destination`.
         #[schemars(extend("const" = "destination"))]
         kind: Text,
-        /// The connector: `postgres`, or a destination connector of the engine.
+        /// The connector: `postgres`; with Airbyte any of its destinations, written as a source's type.
         r#type: Text,
         /// The connector's settings. Secrets only as `${env:…}`, `${file:…}` or `${credential:…}`.
         config: Option<Free>,
+        /// For the Airbyte engine only.
+        airbyte: Option<RawActor>,
     }
 }
 
@@ -89,6 +128,8 @@ raw! {
         manifest: Option<Text>,
         /// The connector's settings. Secrets only as `${env:…}`, `${file:…}` or `${credential:…}`.
         config: Option<Free>,
+        /// For the Airbyte engine only.
+        airbyte: Option<RawActor>,
     }
 }
 
@@ -98,13 +139,13 @@ pub enum RawEndpoint {
     /// By name.
     Named(Text),
     /// Right here.
-    Inline(RawInline),
+    Inline(Box<RawInline>),
 }
 
 impl FromNode for RawEndpoint {
     fn read(node: &Node, to: &mut Problems<'_>) -> Option<Self> {
         match &node.value {
-            Value::Map(_) => RawInline::read(node, to).map(Self::Inline),
+            Value::Map(_) => RawInline::read(node, to).map(|inline| Self::Inline(Box::new(inline))),
             Value::Scalar { .. } if !node.is_null() => Text::read(node, to).map(Self::Named),
             _ => wrong_type(node, "a name or a map with `type` and `config`", to),
         }
@@ -116,7 +157,7 @@ raw! {
     RawTimes = "a schedule" {
         /// A cron expression of five fields, or six with seconds first.
         cron: Option<Text>,
-        /// The time zone of `cron`, for example `Europe/Berlin`; absent: UTC.
+        /// The time zone of `cron` or `quartz`, for example `Europe/Berlin`; absent: UTC.
         timezone: Option<Text>,
         /// Again this long after the last start: `15m`, `6h`, `1d`.
         every: Option<Text>,
@@ -151,7 +192,7 @@ raw! {
     /// Choices for one stream; what is absent follows the source.
     RawStream = "a stream" {
         /// How it is read and written.
-        mode: Option<StreamMode>,
+        mode: Option<Placed<StreamMode>>,
         /// The field that says what is new.
         cursor: Option<Text>,
         /// The fields that identify a row, if not the source's own key.

@@ -116,6 +116,16 @@ impl<T: FromNode> FromNode for Pairs<T> {
     }
 }
 
+/// A value with its place, for a check that only others can make.
+#[derive(Debug, Clone)]
+pub struct Placed<T>(pub At<T>);
+
+impl<T: FromNode> FromNode for Placed<T> {
+    fn read(node: &Node, to: &mut Problems<'_>) -> Option<Self> {
+        T::read(node, to).map(|value| Self(At::new(value, &node.span)))
+    }
+}
+
 /// Anything: read later, by what a connector says.
 #[derive(Debug, Clone)]
 pub struct Free(pub Node);
@@ -284,6 +294,18 @@ impl JsonSchema for Free {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "object"})
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
     }
 }
 

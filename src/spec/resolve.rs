@@ -12,11 +12,11 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Place, Severity, escape, quoted};
 use crate::model::{ConnectionRef, RepoPath, Unreadable};
 
-use super::check::{Checked, CheckedConnection, check_file};
+use super::check::{Checked, CheckedConnection, EndpointChoice, check_file};
 use super::names::{Role, role};
 use super::source::{Problems, Source};
 use super::yaml::{MAX_BYTES, decode};
-use super::{Desired, Mode, Schedule};
+use super::{Desired, EngineKind, Mode, Schedule};
 
 /// What specs are resolved from.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Input<'a> {
     pub unreadable: &'a BTreeMap<String, Unreadable>,
     /// The last good content of each file, as the last resolution returned it.
     pub last_good: &'a BTreeMap<String, String>,
+    /// `[engine] kind`: what specs may say depends on it.
+    pub engine: EngineKind,
     /// `[engine] mode`: no connection goes further.
     pub mode_cap: Mode,
     /// How often to look where a spec does not say.
@@ -75,6 +77,7 @@ pub fn resolve(input: &Input<'_>) -> Resolution {
     entries.extend(read_unreadable(input, &mut diagnostics));
     refuse_lookalikes(&mut entries, input, &mut diagnostics);
     refuse_shared_ids(&mut entries, input, &mut diagnostics);
+    refuse_shared_adoptions(&mut entries, input, &mut diagnostics);
 
     let mut desired = Desired { unread: input.unreadable.keys().cloned().collect(), ..Desired::default() };
     connect::assemble(&mut entries, &drafts, input, &mut desired, &mut diagnostics);
@@ -126,7 +129,7 @@ fn read_file(
         Ok(text) => {
             let source = Source { file: path.as_str().into(), text: text.into() };
             let mut problems = Problems::of(&source);
-            let checked = check_file(path, &role, &source, &mut problems);
+            let checked = check_file(path, &role, &source, input.engine, &mut problems);
             let usable = problems.is_usable();
             diagnostics.extend(problems.into_list());
             let checked = match (usable, checked) {
@@ -155,7 +158,7 @@ fn last_good(path: &RepoPath, role: &Role, input: &Input<'_>) -> Option<Entry> {
     let text = input.last_good.get(path.as_str())?;
     let source = Source { file: path.as_str().into(), text: text.as_str().into() };
     let mut problems = Problems::of(&source);
-    let checked = check_file(path, role, &source, &mut problems).filter(|_| problems.is_usable())?;
+    let checked = check_file(path, role, &source, input.engine, &mut problems).filter(|_| problems.is_usable())?;
     Some(Entry { path: path.clone(), role: role.clone(), source, checked: Some(checked), stale: true })
 }
 
@@ -242,6 +245,50 @@ fn refuse_shared_ids(entries: &mut [Entry], input: &Input<'_>, diagnostics: &mut
         let help = "a copied connection must not keep the lock of the first: remove this lock, `aam` writes a new one";
         diagnostics.push(Diagnostic::error("AAM-L003", text).label("one id, one connection").help(help).at(place));
         entries[i].checked = None;
+    }
+}
+
+/// An object of Airbyte has one owner: two specs that adopt it would undo each other's work for ever.
+fn refuse_shared_adoptions(entries: &mut [Entry], input: &Input<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut first: HashMap<uuid::Uuid, RepoPath> = HashMap::new();
+    for i in oldest_first(entries, input) {
+        let entry = &entries[i];
+        let mut shared = Vec::new();
+        for id in entry.checked.as_ref().map(adopted).unwrap_or_default() {
+            match first.get(&id) {
+                Some(other) => shared.push((id, other.clone())),
+                None => drop(first.insert(id, entry.path.clone())),
+            }
+        }
+        for (id, other) in &shared {
+            let id = id.to_string();
+            let at = entry.source.text.to_ascii_lowercase().find(&id).unwrap_or(0);
+            let span = entry.source.span_at(at);
+            let end = span.start + u32::try_from(id.len()).unwrap_or(1);
+            let text = format!("this object of Airbyte is adopted by {} already", quoted(other.as_str()));
+            let d = Diagnostic::error("AAM-S031", text).label("one object, one owner");
+            let help = "a source or destination that several connections share is written once, as `kind: source` or `kind: destination`";
+            diagnostics.push(d.help(help).at(entry.source.place(&super::source::Span { end, ..span })));
+        }
+        if !shared.is_empty() {
+            entries[i].checked = None;
+        }
+    }
+}
+
+/// The ids that a file adopts.
+fn adopted(checked: &Checked) -> Vec<uuid::Uuid> {
+    match checked {
+        Checked::Connection(connection) => {
+            let inline = |choice: &EndpointChoice| match choice {
+                EndpointChoice::Inline(inline) => inline.airbyte.id,
+                EndpointChoice::Named(_) => None,
+            };
+            let ids = [connection.airbyte.id, inline(&connection.source), inline(&connection.destination)];
+            ids.into_iter().flatten().collect()
+        }
+        Checked::Endpoint(_, endpoint) => endpoint.airbyte.id.into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 

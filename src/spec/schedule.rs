@@ -8,10 +8,12 @@ use cron::parser::{CronParser, Seconds};
 
 use crate::diag::{Diagnostic, quoted};
 
-use super::Schedule;
+use super::airbyte::not_with;
+use super::quartz::{self, NotAirbyte};
 use super::raw::{RawSchedule, RawTimes};
 use super::read::{Text, nearest};
 use super::source::Problems;
+use super::{EngineKind, Schedule};
 
 /// Shortest time between two syncs or looks: below it a run would meet itself.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -63,8 +65,17 @@ fn reason(sentence: &str) -> String {
     chars.next().map(|first| first.to_lowercase().collect::<String>() + chars.as_str()).unwrap_or_default()
 }
 
+/// Whose clock starts what a schedule is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunBy {
+    /// `aam` itself, whatever the engine is: a look.
+    Aam,
+    /// The engine: a sync.
+    Engine(EngineKind),
+}
+
 /// Checks a schedule and says everything that is wrong with it.
-pub fn check_schedule(raw: &RawSchedule, to: &mut Problems<'_>) -> Option<Schedule> {
+pub fn check_schedule(raw: &RawSchedule, by: RunBy, to: &mut Problems<'_>) -> Option<Schedule> {
     match raw {
         RawSchedule::Word(word) if word.value == "manual" => Some(Schedule::Manual),
         RawSchedule::Word(word) => {
@@ -79,11 +90,11 @@ pub fn check_schedule(raw: &RawSchedule, to: &mut Problems<'_>) -> Option<Schedu
             to.add(&word.place(), d.help(help));
             None
         }
-        RawSchedule::Times(times, at) => check_times(times, at, to),
+        RawSchedule::Times(times, at) => check_times(times, at, by, to),
     }
 }
 
-fn check_times(times: &RawTimes, at: &Text, to: &mut Problems<'_>) -> Option<Schedule> {
+fn check_times(times: &RawTimes, at: &Text, by: RunBy, to: &mut Problems<'_>) -> Option<Schedule> {
     let RawTimes { cron, timezone, every, quartz } = times;
     let given = [cron, every, quartz].into_iter().flatten().count();
     if given != 1 {
@@ -92,24 +103,59 @@ fn check_times(times: &RawTimes, at: &Text, to: &mut Problems<'_>) -> Option<Sch
         to.add(&at.place(), d);
         return None;
     }
-    if let (Some(zone), None) = (timezone, cron) {
-        let d = Diagnostic::error("AAM-S027", "`timezone` goes with `cron` only");
+    if let (Some(zone), Some(_)) = (timezone, every) {
+        let d = Diagnostic::error("AAM-S027", "`timezone` goes with `cron` and `quartz` only");
         to.add(&zone.place(), d.label("no use here"));
     }
+    let airbyte = by == RunBy::Engine(EngineKind::Airbyte);
     if let Some(every) = every {
-        return check_every(every, to).map(Schedule::Every);
+        let period = check_every(every, to)?;
+        if airbyte && let Err(why) = quartz::check_period(period) {
+            refuse(every, why, to);
+        }
+        return Some(Schedule::Every(period));
+    }
+    let zone = timezone.as_ref().map_or(Some(Tz::UTC), |zone| check_zone(zone, to));
+    if let (true, Some(text), Some(zone)) = (airbyte, timezone, zone)
+        && let Err(why) = quartz::check_zone(zone)
+    {
+        refuse(text, why, to);
     }
     if let Some(quartz) = quartz {
-        return Some(Schedule::Quartz(quartz.value.clone()));
+        if airbyte {
+            if let Err(why) = quartz::check_quartz(&quartz.value) {
+                refuse(quartz, why, to);
+            }
+        } else {
+            let who = if by == RunBy::Aam { "aam looks by its own clock, which" } else { "the embedded engine" };
+            let why = format!("{who} does not run by Quartz expressions");
+            not_with_clock(by, quartz, &why, to);
+        }
+        return Some(Schedule::Quartz { expression: quartz.value.clone(), timezone: zone? });
     }
     let expression = cron.as_ref()?;
-    let zone = timezone.as_ref().map_or(Some(Tz::UTC), |zone| check_zone(zone, to));
     if let Err(why) = check_cron(&expression.value) {
         let d = Diagnostic::error("AAM-S017", why).help("minute hour day month weekday, for example `0 6 * * MON-FRI`");
         to.add(&expression.place(), d);
         return None;
     }
+    if airbyte && let Err(why) = quartz::quartz_of(&expression.value) {
+        refuse(expression, why, to);
+    }
     Some(Schedule::Cron { expression: expression.value.clone(), timezone: zone? })
+}
+
+/// Adds a schedule that Airbyte cannot keep.
+fn refuse(at: &Text, NotAirbyte { why, help }: NotAirbyte, to: &mut Problems<'_>) {
+    to.add(&at.place(), Diagnostic::error("AAM-S030", why).help(help));
+}
+
+fn not_with_clock(by: RunBy, at: &Text, why: &str, to: &mut Problems<'_>) {
+    const HELP: &str = "write `cron:` with five fields: minute hour day month weekday";
+    match by {
+        RunBy::Aam => to.add(&at.place(), Diagnostic::error("AAM-S028", why).help(HELP)),
+        RunBy::Engine(engine) => not_with(engine, at, why, HELP, to),
+    }
 }
 
 fn check_every(text: &Text, to: &mut Problems<'_>) -> Option<Duration> {

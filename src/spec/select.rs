@@ -183,10 +183,7 @@ fn plan_stream(
         _ => StreamMode::FullRefreshOverwrite,
     };
     let mode = choice.mode.unwrap_or(best);
-    let reads = match mode {
-        StreamMode::FullRefreshOverwrite | StreamMode::FullRefreshAppend => SyncMode::FullRefresh,
-        StreamMode::IncrementalAppend | StreamMode::IncrementalAppendDedup => SyncMode::Incremental,
-    };
+    let reads = mode.reads();
     if !schema.modes.contains(&reads) {
         let mut p =
             problem(asked, "mode", None, format!("the source cannot read stream `{asked}` by {}", reads.as_str()));
@@ -197,7 +194,7 @@ fn plan_stream(
         p.help = Some("add `cursor:` with a field that grows, for example updated_at".into());
         problems.push(p);
     }
-    if mode == StreamMode::IncrementalAppendDedup && key.is_empty() {
+    if mode.dedups() && key.is_empty() {
         let mut p = problem(asked, "mode", None, format!("stream `{asked}` has no key to keep the newest row of"));
         p.help = Some("add `key:`, or choose incremental_append".into());
         problems.push(p);

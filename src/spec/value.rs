@@ -2,6 +2,8 @@
 //!
 //! `${env:NAME}`, `${file:/path}` and `${credential:NAME}` are references; `$${` writes a literal `${`.
 
+use serde_json::{Map, Number, Value as Json};
+
 use crate::diag::{Diagnostic, quoted};
 
 use super::mask::{mask_url, names_secret};
@@ -10,7 +12,7 @@ use super::source::{Problems, Span};
 use super::yaml::{Node, Value};
 use super::{Config, ConfigValue, SecretRef, TemplatePart};
 
-/// Reads a `config:` or `airbyte:` map. A plain text under a key that looks secret is a problem.
+/// Reads a `config:` or `passthrough:` map. A plain text under a key that looks secret is a problem.
 pub fn read_config(node: &Node, to: &mut Problems<'_>) -> Option<Config> {
     let entries = super::read::map(node, "a map of settings", to)?;
     Some(
@@ -37,6 +39,34 @@ fn read_value(node: &Node, secret: bool, to: &mut Problems<'_>) -> ConfigValue {
             }
             value
         }
+    }
+}
+
+/// Settings as JSON, scalars typed as YAML's core rules have them. A reference to a secret is no text and is left out; where
+/// this is used, there is none.
+pub(super) fn json_map(config: &Config) -> Map<String, Json> {
+    config.iter().map(|(key, value)| (key.clone(), json(value))).collect()
+}
+
+fn json(value: &ConfigValue) -> Json {
+    match value {
+        ConfigValue::Null | ConfigValue::Template(_) => Json::Null,
+        ConfigValue::Plain(text) => plain_json(text),
+        ConfigValue::Text(text) => Json::String(text.clone()),
+        ConfigValue::List(items) => items.iter().map(json).collect(),
+        ConfigValue::Map(map) => Json::Object(json_map(map)),
+    }
+}
+
+/// A bare scalar: boolean, number or text. `01234` and `1_000` are text: no JSON writes a number so.
+fn plain_json(text: &str) -> Json {
+    match text {
+        "true" | "True" | "TRUE" => Json::Bool(true),
+        "false" | "False" | "FALSE" => Json::Bool(false),
+        _ => serde_json::from_str::<Number>(text)
+            .ok()
+            .filter(|number| number.to_string() == text)
+            .map_or_else(|| Json::String(text.to_owned()), Json::Number),
     }
 }
 

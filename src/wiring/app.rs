@@ -3,16 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::engine::airbyte::client::{Access, Manners};
+use crate::engine::airbyte::landing::AirbyteLanding;
+use crate::engine::airbyte::{AirbyteEngine, Place};
 use crate::engine::embedded::EmbeddedEngine;
+use crate::model::TenantId;
 use crate::plan::{Confirmed, Limits};
-use crate::ports::{Clock, Registry, Repo};
+use crate::ports::{Clock, EngineWrite, Landing, Registry, Repo};
 use crate::reconcile::{Doors, Policy, Reconciler};
 use crate::registry::{ManagedCluster, PgRegistry};
 use crate::secrets::{LocalSecrets, resolve_text};
 use crate::settings::Settings;
-use crate::spec::Schedule;
+use crate::spec::{EngineKind, Schedule};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 
 /// The machine's clock.
 struct SystemClock;
@@ -33,7 +38,8 @@ pub struct App {
     pub reconciler: Arc<Reconciler>,
     /// Where caches, sockets and the private cluster are.
     pub state: PathBuf,
-    engine: EmbeddedEngine,
+    /// The embedded engine's tasks, if it is the engine.
+    embedded: Option<EmbeddedEngine>,
     cluster: Option<ManagedCluster>,
 }
 
@@ -50,11 +56,17 @@ impl App {
         let branch = Some(settings.repository.branch.as_str()).filter(|branch| !branch.is_empty());
         let repo = crate::repo::open(&root, branch, &state).await?;
         let (registry, cluster) = open_registry(&settings, &root, &state).await?;
-        let engine = EmbeddedEngine::open(registry.pool().clone(), settings.engine.commands.clone()).await?;
         let registry = Arc::new(registry);
+        let (engine, landing, embedded): (Arc<dyn EngineWrite>, Arc<dyn Landing>, _) = match settings.engine.kind {
+            EngineKind::Embedded => {
+                let engine = EmbeddedEngine::open(registry.pool().clone(), settings.engine.commands.clone()).await?;
+                (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
+            }
+            EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding::default()), None),
+        };
         let doors = Doors {
-            engine: Arc::new(engine.clone()),
-            landing: Arc::new(engine.clone()),
+            engine,
+            landing,
             registry: registry.clone(),
             events: registry,
             repo,
@@ -63,7 +75,7 @@ impl App {
         };
         let holder = format!("{}:{}", std::process::id(), uuid::Uuid::now_v7().simple());
         let reconciler = Arc::new(Reconciler::new(doors, policy(&settings), holder));
-        Ok(Self { settings, reconciler, state, engine, cluster })
+        Ok(Self { settings, reconciler, state, embedded, cluster })
     }
 
     /// The registry.
@@ -78,12 +90,14 @@ impl App {
 
     /// Ends the engine's tasks at their next commit.
     pub async fn stop_engine(&self) {
-        self.engine.shutdown().await;
+        if let Some(engine) = &self.embedded {
+            engine.shutdown().await;
+        }
     }
 
     /// Ends the engine's tasks, and the private cluster if nobody else uses it.
     pub async fn close(self) -> anyhow::Result<()> {
-        self.engine.shutdown().await;
+        self.stop_engine().await;
         self.close_now().await
     }
 
@@ -96,6 +110,32 @@ impl App {
     }
 }
 
+/// The client of the Airbyte installation that the settings name. Nothing is sent yet.
+pub fn airbyte(settings: &Settings, root: &Path) -> anyhow::Result<AirbyteEngine> {
+    let airbyte = &settings.airbyte;
+    let text = |value: &Option<String>| {
+        value.as_ref().map(|value| resolve_text(value, root, |name| std::env::var(name).ok())).transpose()
+    };
+    let url = text(&airbyte.url)?.context("[airbyte] url is not set")?;
+    let url = url.expose_secret().parse().context("[airbyte] url is no URL")?;
+    let credentials = text(&airbyte.client_id)?.zip(text(&airbyte.client_secret)?);
+    let workspaces = airbyte.workspaces.iter().map(|(tenant, id)| Ok((TenantId::new(tenant)?, *id)));
+    let place = Place {
+        workspaces: workspaces.collect::<anyhow::Result<_>>().context("[airbyte.workspaces]")?,
+        tag: airbyte.tag.clone(),
+    };
+    let manners = Manners {
+        calls_per_second: airbyte.calls_per_second.get(),
+        slots: airbyte.slots.get() as usize,
+        slow_slots: airbyte.discover_slots.get() as usize,
+        quick: airbyte.deadline,
+        check: airbyte.check_deadline,
+        discover: airbyte.discover_deadline,
+    };
+    let credentials = credentials.map(|(id, secret)| (id.expose_secret().to_owned(), secret));
+    Ok(AirbyteEngine::new(Access { url, credentials, manners }, place)?)
+}
+
 async fn open_registry(
     settings: &Settings,
     root: &Path,
@@ -103,7 +143,7 @@ async fn open_registry(
 ) -> anyhow::Result<(PgRegistry, Option<ManagedCluster>)> {
     if let Some(url) = &settings.registry.url {
         let url = resolve_text(url, root, |name| std::env::var(name).ok())?;
-        return Ok((PgRegistry::connect(secrecy::ExposeSecret::expose_secret(&url)).await?, None));
+        return Ok((PgRegistry::connect(url.expose_secret()).await?, None));
     }
     let cluster = ManagedCluster::start(state).await?;
     let open = async {
@@ -122,6 +162,7 @@ async fn open_registry(
 /// What the settings say about the loop.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {
+        engine: settings.engine.kind,
         mode_cap: settings.engine.mode,
         look: Schedule::Every(settings.drift.check),
         limits: Limits {
@@ -131,7 +172,7 @@ pub fn policy(settings: &Settings) -> Policy {
             confirmed: Confirmed::Nothing,
         },
         lease_ttl: settings.daemon.lease_ttl,
-        survey: chrono::TimeDelta::minutes(1),
+        survey: chrono::TimeDelta::from_std(settings.airbyte.survey).unwrap_or(chrono::TimeDelta::MAX),
     }
 }
 

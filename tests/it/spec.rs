@@ -8,9 +8,10 @@ use aam::diag::Diagnostic;
 use aam::diag::render::{Theme, terminal};
 use aam::model::{Catalog, ConnectionId, RepoPath, Unreadable};
 use aam::spec::lock::sealed;
-use aam::spec::{Input, Lock, Mode, Resolution, Schedule, resolve};
+use aam::spec::{EngineKind, Input, Lock, Mode, Resolution, Schedule, resolve};
 
 mod choices;
+mod engines;
 mod files;
 mod locks;
 mod secrets;
@@ -22,6 +23,7 @@ struct Repo {
     files: BTreeMap<RepoPath, Arc<[u8]>>,
     unreadable: BTreeMap<String, Unreadable>,
     last_good: BTreeMap<String, String>,
+    engine: EngineKind,
 }
 
 impl Repo {
@@ -39,6 +41,7 @@ impl Repo {
             files: &self.files,
             unreadable: &self.unreadable,
             last_good: &self.last_good,
+            engine: self.engine,
             mode_cap: Mode::Manage,
             look: Schedule::Every(Duration::from_secs(900)),
         })
@@ -55,6 +58,12 @@ impl Repo {
 /// What a person sees.
 fn check(files: &[(&str, &str)]) -> String {
     terminal(&Repo::of(files).resolve().diagnostics, Theme::PLAIN)
+}
+
+/// The same with Airbyte as the engine.
+fn check_airbyte(files: &[(&str, &str)]) -> String {
+    let repo = Repo { engine: EngineKind::Airbyte, ..Repo::of(files) };
+    terminal(&repo.resolve().diagnostics, Theme::PLAIN)
 }
 
 /// One line for each problem.

@@ -119,6 +119,7 @@ fn specs(snapshot: &Snapshot, settings: &Settings, to: &mut Vec<Check>) -> Resol
         files: &snapshot.files,
         unreadable: &snapshot.unreadable,
         last_good: &BTreeMap::new(),
+        engine: settings.engine.kind,
         mode_cap: settings.engine.mode,
         look,
     };

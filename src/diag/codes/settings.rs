@@ -38,4 +38,28 @@ Example: `level = info` instead of `level = \"info\"`: text is quoted in TOML.
 
 Mend: correct the place that the message shows, or run without `--config`: without a file every setting has its default.",
     },
+    Code {
+        code: "AAM-C004",
+        title: "a setting that the Airbyte engine needs",
+        text: "\
+With `[engine] kind = \"airbyte\"` aam needs the address of the installation, and the client id and secret of an application
+that may edit the workspace. Both are left out together where authentication is switched off.
+
+Example: `kind = \"airbyte\"` without `[airbyte] url`.
+
+Mend: add what is named below `[airbyte]` in `config/aam.toml`, or as variables (`AAM_AIRBYTE__URL`). `abctl local credentials`
+shows client id and secret of a local installation; the secret is written as `${env:NAME}`, `${file:/path}` or
+`${credential:NAME}`.",
+    },
+    Code {
+        code: "AAM-C005",
+        title: "a secret in plain text in the settings",
+        text: "\
+The file of settings is readable for more than the daemon, and is often committed. A secret stands there as a reference only.
+In a variable of the environment it may stand as it is. The value is never shown.
+
+Example: `client_secret = \"hunter2\"`.
+
+Mend: write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`. If it was committed or pushed, change the secret.",
+    },
 ];

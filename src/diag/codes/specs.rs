@@ -182,7 +182,7 @@ either, correct the name.",
         code: "AAM-S017",
         title: "not a schedule",
         text: "\
-A schedule is `manual`, `{every: 6h}`, `{cron: \"0 */6 * * *\", timezone: Europe/Berlin}` or `{quartz: \"…\"}`. Cron has five
+A schedule is `manual`, `{every: 6h}`, `{cron: \"0 */6 * * *\", timezone: Europe/Berlin}` or `{quartz: \"…\"}` (Airbyte only). Cron has five
 fields (minute, hour, day, month, weekday), or six with seconds first; 0 and 7 are Sunday. Time zones are IANA names.
 
 Example: `cron: \"60 * * * *\"`.
@@ -234,12 +234,14 @@ the line does not remove it from history.",
     },
     Code {
         code: "AAM-S022",
-        title: "a connector that is not built in",
+        title: "a connector that the engine does not have",
         text: "\
-The embedded engine has the sources postgres and file, and the destination postgres. Airbyte has many more, which cannot be
-checked offline: for those this is a warning only.
+The embedded engine has the sources postgres and file, and the destination postgres; another name is a warning, since nothing
+else can be known offline. With Airbyte a type is a docker repository without a version (`airbyte/source-postgres`), its short
+form (`postgres`), the name that Airbyte shows, or a definition id. Which there are the server says; what cannot be one is an
+error at once.
 
-Example: `type: postgress`.
+Example: `type: postgress`; `type: airbyte/destination-postgres` below `source:`.
 
 Mend: correct the name; or use the Airbyte engine, which has the connector.",
     },
@@ -293,5 +295,51 @@ Two keys say the same thing in different ways, or one has no meaning without the
 Example: `cron:` and `every:` in one schedule; `include:` and `exclude:` for one stream.
 
 Mend: keep one.",
+    },
+    Code {
+        code: "AAM-S028",
+        title: "something that the engine does not have",
+        text: "\
+`[engine] kind` says what moves the data. Some of a spec goes with one of the two engines only: modes that update or mark rows,
+Quartz schedules and adopted ids with Airbyte; programs (`command`, `manifest`) with the embedded engine. How often aam itself
+looks (`drift: {check: …}`) is never a Quartz expression.
+
+Example: `schedule: {quartz: \"0 0 3 * * ?\"}` with the embedded engine.
+
+Mend: write what the message suggests, or set the other engine in `config/aam.toml`.",
+    },
+    Code {
+        code: "AAM-S029",
+        title: "a passed-through setting that aam itself sets",
+        text: "\
+`airbyte: {passthrough: …}` is for settings of Airbyte's connection that aam does not know. What aam compares and writes itself
+would have two masters.
+
+Example: `passthrough: {status: inactive}`.
+
+Mend: write the key of the spec that the message names, and remove the setting.",
+    },
+    Code {
+        code: "AAM-S030",
+        title: "a schedule that Airbyte cannot keep",
+        text: "\
+Airbyte starts a connection by hand, each so many whole minutes, hours or days, or by a Quartz expression. A cron expression is
+sent as Quartz, which cannot say a day of the month and a day of the week at once, nor several seconds of a minute. Time zones
+whose name begins with `Etc` are refused by Airbyte.
+
+Example: `every: 90s`; `cron: \"0 3 13 * FRI\"`; `timezone: Etc/UTC`.
+
+Mend: write what the message suggests.",
+    },
+    Code {
+        code: "AAM-S031",
+        title: "one object of Airbyte, adopted twice",
+        text: "\
+Two specs name the same id below `airbyte:`. Each would bring the object to what it says, and undo the other's work for ever.
+
+Example: two connections with the same inline source and `airbyte: {id: …}` in both.
+
+Mend: keep the id in one spec. A source or destination that several connections share is written once, as `kind: source` or
+`kind: destination`, and named by them.",
     },
 ];

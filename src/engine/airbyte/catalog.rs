@@ -176,6 +176,13 @@ fn modes(mode: StreamMode) -> (&'static str, &'static str) {
         StreamMode::FullRefreshAppend => ("full_refresh", "append"),
         StreamMode::IncrementalAppend => ("incremental", "append"),
         StreamMode::IncrementalAppendDedup => ("incremental", "append_dedup"),
+        StreamMode::FullRefreshOverwriteDeduped => ("full_refresh", "overwrite_dedup"),
+        StreamMode::FullRefreshAppendDedup => ("full_refresh", "append_dedup"),
+        StreamMode::FullRefreshUpdate => ("full_refresh", "update"),
+        StreamMode::FullRefreshSoftDelete => ("full_refresh", "soft_delete"),
+        StreamMode::IncrementalOverwrite => ("incremental", "overwrite"),
+        StreamMode::IncrementalUpdate => ("incremental", "update"),
+        StreamMode::IncrementalSoftDelete => ("incremental", "soft_delete"),
     }
 }
 
@@ -186,6 +193,13 @@ fn mode(config: &Value) -> Result<StreamMode, String> {
         ("full_refresh", "append") => Ok(StreamMode::FullRefreshAppend),
         ("incremental", "append") => Ok(StreamMode::IncrementalAppend),
         ("incremental", "append_dedup") => Ok(StreamMode::IncrementalAppendDedup),
+        ("full_refresh", "overwrite_dedup") => Ok(StreamMode::FullRefreshOverwriteDeduped),
+        ("full_refresh", "append_dedup") => Ok(StreamMode::FullRefreshAppendDedup),
+        ("full_refresh", "update") => Ok(StreamMode::FullRefreshUpdate),
+        ("full_refresh", "soft_delete") => Ok(StreamMode::FullRefreshSoftDelete),
+        ("incremental", "overwrite") => Ok(StreamMode::IncrementalOverwrite),
+        ("incremental", "update") => Ok(StreamMode::IncrementalUpdate),
+        ("incremental", "soft_delete") => Ok(StreamMode::IncrementalSoftDelete),
         (sync, destination) => Err(format!("{sync} + {destination}")),
     }
 }
@@ -268,8 +282,8 @@ mod tests {
     #[test]
     fn a_mode_without_a_word_is_named() {
         let mut entry = orders();
-        entry["config"]["destinationSyncMode"] = json!("soft_delete");
-        insta::assert_snapshot!(configured(&[entry]).unwrap_err(), @"stream public/orders is synced by incremental + soft_delete, which aam cannot declare");
+        entry["config"]["destinationSyncMode"] = json!("overwrite_later");
+        insta::assert_snapshot!(configured(&[entry]).unwrap_err(), @"stream public/orders is synced by incremental + overwrite_later, which aam cannot declare");
     }
 
     fn property() -> impl Strategy<Value = Value> {
@@ -295,6 +309,13 @@ mod tests {
             ("full_refresh", "append"),
             ("incremental", "append"),
             ("incremental", "append_dedup"),
+            ("full_refresh", "overwrite_dedup"),
+            ("full_refresh", "append_dedup"),
+            ("full_refresh", "update"),
+            ("full_refresh", "soft_delete"),
+            ("incremental", "overwrite"),
+            ("incremental", "update"),
+            ("incremental", "soft_delete"),
         ]);
         let namespace = prop_oneof![Just(None), Just(Some(Value::Null)), Just(Some(json!("public")))];
         (properties, modes, mode, namespace, any::<[bool; 4]>()).prop_map(

@@ -4,8 +4,9 @@ pub mod api;
 pub mod breaker;
 pub mod catalog;
 pub mod client;
-//mod engine;
+mod engine;
 pub mod error;
-pub mod specification;
+pub mod schedule;
+mod specification;
 
-//pub use engine::{AirbyteEngine, Place};
+pub use engine::{AirbyteEngine, Place};

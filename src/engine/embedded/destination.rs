@@ -103,6 +103,8 @@ mod tests {
             SettingKind::Integer(low, high) => vec![json!(low), json!(high)],
             SettingKind::List => vec![json!(["a", "b"])],
             SettingKind::Choice(words) => words.iter().map(|word| json!(word)).collect(),
+            SettingKind::Boolean => vec![json!(true), json!(false)],
+            SettingKind::Date => vec![json!("2024-01-31")],
             SettingKind::Pem => vec![json!("-----BEGIN CERTIFICATE-----")],
             SettingKind::ChoiceOrMap(words, settings) => {
                 words.iter().map(|word| json!(word)).chain([Value::Object(of_each(settings))]).collect()

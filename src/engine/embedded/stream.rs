@@ -19,7 +19,7 @@ use super::raw_id::RawIds;
 use super::table::{self, Column};
 use super::writer::{self, Frame};
 use crate::connector::{Batch, BatchSink, Connector, How, Position, ReadOrder, database_error, failure};
-use crate::model::FieldPath;
+use crate::model::{FieldPath, SyncMode};
 use crate::ports::{ConfiguredStream, EngineError, Remedy, applied, recorded, sent, written};
 use crate::spec::StreamMode;
 
@@ -132,6 +132,9 @@ impl StreamSync<'_> {
         let columns = table::columns(self.stream);
         if columns.is_empty() {
             return Err(self.person("it carries no fields"));
+        }
+        if !self.stream.mode.is_embedded() {
+            return Err(self.person(&format!("the embedded engine has no mode {}", self.stream.mode.word())));
         }
         let cursor = self.columns_of(self.stream.cursor.as_slice(), &columns, "cursor")?.pop();
         let key = match self.stream.mode {
@@ -378,11 +381,9 @@ impl StreamSync<'_> {
             columns: fields.iter().map(|(path, field)| (path.root().to_owned(), field.ty.clone())).collect(),
             missing_as_null: self.missing_as_null,
             schema: self.stream.schema.clone(),
-            how: match self.stream.mode {
-                StreamMode::FullRefreshOverwrite | StreamMode::FullRefreshAppend => How::Full,
-                StreamMode::IncrementalAppend | StreamMode::IncrementalAppendDedup => {
-                    How::New(self.stream.cursor.clone())
-                }
+            how: match self.stream.mode.reads() {
+                SyncMode::FullRefresh => How::Full,
+                SyncMode::Incremental => How::New(self.stream.cursor.clone()),
             },
             state: prepared.entry.state.clone(),
         };

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::{Diagnostic, quoted};
+use crate::model::SyncMode;
 use crate::model::{ConnectionRef, FieldPath, StreamName};
+use crate::spec::airbyte::{check_options, not_with};
 use crate::spec::connectors::End;
 use crate::spec::raw::{RawConnection, RawDrift, RawEndpoint, RawFields, RawStream, RawStreams};
 use crate::spec::read::{OneOrMany, Text};
-use crate::spec::schedule::check_schedule;
+use crate::spec::schedule::{RunBy, check_schedule};
 use crate::spec::source::Problems;
-use crate::spec::value::read_config;
 use crate::spec::{
-    Config, FieldSelection, Mode, OnDelete, RepairPolicy, Schedule, Selection, StreamChoice, WhenBreaking,
+    AirbyteOptions, At, EngineKind, FieldSelection, Mode, OnDelete, RepairPolicy, Schedule, Selection, StreamChoice,
+    StreamMode, WhenBreaking,
 };
 
-use super::{CheckedEndpoint, Program, parse};
+use super::{CheckedEndpoint, Program, Written, parse};
 
 /// What is automatic below this confidence would be a coin toss.
 const LEAST_THRESHOLD: f64 = 0.5;
@@ -31,7 +33,7 @@ pub(in crate::spec) struct CheckedConnection {
     pub mapping: Option<Text>,
     pub drift: CheckedDrift,
     pub on_delete: OnDelete,
-    pub airbyte: Option<Config>,
+    pub airbyte: AirbyteOptions,
 }
 
 /// A name, or settings right here.
@@ -50,13 +52,19 @@ pub(in crate::spec) struct CheckedDrift {
     pub when_breaking: WhenBreaking,
 }
 
-pub(super) fn check_connection(name: &ConnectionRef, raw: &RawConnection, to: &mut Problems<'_>) -> CheckedConnection {
-    let source = check_endpoint(End::Source, name, &raw.source, to);
-    let destination = check_endpoint(End::Destination, name, &raw.destination, to);
-    let schedule = raw.schedule.as_ref().and_then(|s| check_schedule(s, to)).unwrap_or(Schedule::Manual);
-    let streams = raw.streams.as_ref().map_or(Selection::All, |s| check_streams(s, to));
+pub(super) fn check_connection(
+    name: &ConnectionRef,
+    raw: &RawConnection,
+    engine: EngineKind,
+    to: &mut Problems<'_>,
+) -> CheckedConnection {
+    let source = check_endpoint(End::Source, name, &raw.source, engine, to);
+    let destination = check_endpoint(End::Destination, name, &raw.destination, engine, to);
+    let by = RunBy::Engine(engine);
+    let schedule = raw.schedule.as_ref().and_then(|s| check_schedule(s, by, to)).unwrap_or(Schedule::Manual);
+    let streams = raw.streams.as_ref().map_or(Selection::All, |s| check_streams(s, engine, to));
     let drift = check_drift(raw.drift.as_ref(), to);
-    let airbyte = raw.airbyte.as_ref().and_then(|free| read_config(&free.0, to));
+    let airbyte = check_options(raw.airbyte.as_ref(), engine, to);
     CheckedConnection {
         mode: raw.mode.unwrap_or(Mode::Manage),
         source,
@@ -70,7 +78,13 @@ pub(super) fn check_connection(name: &ConnectionRef, raw: &RawConnection, to: &m
     }
 }
 
-fn check_endpoint(end: End, name: &ConnectionRef, raw: &RawEndpoint, to: &mut Problems<'_>) -> EndpointChoice {
+fn check_endpoint(
+    end: End,
+    name: &ConnectionRef,
+    raw: &RawEndpoint,
+    engine: EngineKind,
+    to: &mut Problems<'_>,
+) -> EndpointChoice {
     match raw {
         RawEndpoint::Named(text) => {
             if text.value == name.name {
@@ -82,16 +96,17 @@ fn check_endpoint(end: End, name: &ConnectionRef, raw: &RawEndpoint, to: &mut Pr
         RawEndpoint::Inline(inline) => {
             let config = inline.config.as_ref().map(|f| &f.0);
             let program = Program { command: inline.command.as_deref(), manifest: inline.manifest.as_ref() };
-            EndpointChoice::Inline(CheckedEndpoint::read(end, &inline.r#type, program, config, to))
+            let written = Written { connector: &inline.r#type, program, config, airbyte: inline.airbyte.as_ref() };
+            EndpointChoice::Inline(CheckedEndpoint::read(end, engine, written, to))
         }
     }
 }
 
-fn check_streams(raw: &RawStreams, to: &mut Problems<'_>) -> Selection {
+fn check_streams(raw: &RawStreams, engine: EngineKind, to: &mut Problems<'_>) -> Selection {
     let mut listed: BTreeMap<StreamName, StreamChoice> = BTreeMap::new();
     for (text, choice) in &raw.0 {
         let Some(name) = parse::<StreamName>(text, to) else { continue };
-        let choice = choice.as_ref().map(|c| check_choice(c, to)).unwrap_or_default();
+        let choice = choice.as_ref().map(|c| check_choice(text, c, engine, to)).unwrap_or_default();
         if listed.insert(name, choice).is_some() {
             let d = Diagnostic::error("AAM-S006", format!("the stream {} is given twice", quoted(&text.value)));
             to.add(&text.place(), d.help("keep one of the two"));
@@ -106,16 +121,25 @@ fn check_streams(raw: &RawStreams, to: &mut Problems<'_>) -> Selection {
     Selection::Listed(listed)
 }
 
-fn check_choice(raw: &RawStream, to: &mut Problems<'_>) -> StreamChoice {
-    use crate::spec::StreamMode::{FullRefreshAppend, FullRefreshOverwrite};
+fn check_choice(stream: &Text, raw: &RawStream, engine: EngineKind, to: &mut Problems<'_>) -> StreamChoice {
+    let raw_mode = raw.mode.as_ref().map(|mode| &mode.0);
+    if let (EngineKind::Embedded, Some(mode)) = (engine, raw_mode.filter(|mode| !mode.value.is_embedded())) {
+        let why = format!("the embedded engine has no mode {} for {}", mode.value.word(), quoted(&stream.value));
+        let near = match (mode.value.reads(), mode.value.dedups()) {
+            (SyncMode::Incremental, _) => "incremental_append_dedup",
+            (SyncMode::FullRefresh, _) => "full_refresh_overwrite",
+        };
+        not_with(engine, &mode.with(String::new()), &why, &format!("the nearest that it has is `{near}`"), to);
+    }
     let cursor = raw.cursor.as_ref().and_then(|c| parse::<FieldPath>(c, to));
-    if let (Some(FullRefreshAppend | FullRefreshOverwrite), Some(text)) = (raw.mode, &raw.cursor) {
+    let whole = |mode: &At<StreamMode>| mode.value.reads() == SyncMode::FullRefresh && !mode.value.dedups();
+    if let (Some(_), Some(text)) = (raw_mode.filter(|mode| whole(mode)), &raw.cursor) {
         let d = Diagnostic::error("AAM-S027", "a full refresh has no cursor").label("no use here");
         to.add(&text.place(), d.help("remove `cursor`, or choose an incremental mode"));
     }
     let key = raw.key.as_ref().map(|OneOrMany(parts)| parts.iter().filter_map(|p| parse(p, to)).collect());
     StreamChoice {
-        mode: raw.mode,
+        mode: raw_mode.map(|mode| mode.value),
         cursor,
         key,
         fields: raw.fields.as_ref().map(|f| check_fields(f, to)).unwrap_or_default(),
@@ -164,7 +188,7 @@ fn check_drift(raw: Option<&RawDrift>, to: &mut Problems<'_>) -> CheckedDrift {
         when_breaking: WhenBreaking::HoldStream,
     };
     let Some(raw) = raw else { return drift };
-    drift.check = raw.check.as_ref().and_then(|schedule| check_schedule(schedule, to));
+    drift.check = raw.check.as_ref().and_then(|schedule| check_schedule(schedule, RunBy::Aam, to));
     drift.repair = raw.repair.unwrap_or(drift.repair);
     drift.threshold = raw.threshold.as_ref().and_then(|t| check_threshold(t, to)).unwrap_or(drift.threshold);
     drift.when_breaking = raw.when_breaking.unwrap_or(drift.when_breaking);

@@ -192,7 +192,7 @@ fn build(
             },
             on_delete: checked.on_delete,
             lock: None,
-            airbyte: Default::default(),
+            airbyte: checked.airbyte.clone(),
         })
     })();
     if let (Some(connection), Some(Some(lock))) = (&connection, lock) {
@@ -230,7 +230,7 @@ fn endpoint(
                 name: of.clone(),
                 connector: inline.connector.clone(),
                 config: inline.config.clone(),
-                airbyte: Default::default(),
+                airbyte: inline.airbyte.clone(),
             });
         }
         EndpointChoice::Named(text) => text,
@@ -240,8 +240,8 @@ fn endpoint(
         match index.endpoints.get(name) {
             Some((found, endpoint, text)) if *found == end => {
                 hash_text(hash, text);
-                let CheckedEndpoint { connector, config } = endpoint.clone();
-                return Some(Endpoint { name: name.clone(), connector, config, airbyte: Default::default() });
+                let CheckedEndpoint { connector, config, airbyte } = endpoint.clone();
+                return Some(Endpoint { name: name.clone(), connector, config, airbyte });
             }
             _ => {}
         }

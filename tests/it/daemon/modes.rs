@@ -69,7 +69,14 @@ async fn settings_that_are_read_anew_reach_specs_that_did_not_change() {
     let every = |minutes: u64| Schedule::Every(Duration::from_secs(60 * minutes));
     assert_eq!(check().await, every(15));
     let limits = app.reconciler.limits();
-    let policy = Policy { mode_cap: Mode::Manage, look: every(5), limits, lease_ttl: Duration::from_secs(30), survey: chrono::TimeDelta::minutes(1) };
+    let policy = Policy {
+        engine: aam::spec::EngineKind::Embedded,
+        mode_cap: Mode::Manage,
+        look: every(5),
+        limits,
+        lease_ttl: Duration::from_secs(30),
+        survey: chrono::TimeDelta::minutes(1),
+    };
     app.reconciler.set_policy(policy);
     assert_eq!(check().await, every(5));
     app.close().await.unwrap();

@@ -6,7 +6,7 @@ use aam::diag::Severity;
 use aam::diag::render::{Theme, terminal};
 use aam::model::{RepoPath, Unreadable};
 use aam::spec::lock::render;
-use aam::spec::{Input, Mode, Resolution, Schedule, resolve};
+use aam::spec::{EngineKind, Input, Mode, Resolution, Schedule, resolve};
 
 use super::{ID, Repo, WAREHOUSE, brief, check, connection, lock_of};
 
@@ -150,13 +150,15 @@ fn every_code_of_specs_and_locks_is_raised_by_some_file() {
         ("connectors.d/s017.yaml", conn("schedule: sometimes\n")),
         ("connectors.d/s018.yaml", conn("schedule: {every: 0s}\n")),
         ("connectors.d/s019.yaml", conn("drift: {threshold: 85}\n")),
-        ("connectors.d/s020.yaml", conn("airbyte: {x: '${X}'}\n")),
-        ("connectors.d/s021.yaml", conn("airbyte: {client_secret: hunter2}\n")),
+        ("connectors.d/s020.yaml", conn("airbyte: {passthrough: {x: '${X}'}}\n")),
+        ("connectors.d/s021.yaml", conn("airbyte: {passthrough: {client_secret: hunter2}}\n")),
         ("connectors.d/s022.yaml", "kind: source\ntype: postgress\n".to_owned()),
         ("connectors.d/s023.yaml", "kind: source\ntype: file\nconfig: {path: /x, pth: y, format: cvs}\n".to_owned()),
         ("connectors.d/s024.yaml", "kind: source\ntype: file\n".to_owned()),
         ("connectors.d/s026.yaml", conn("streams: [a/b/c]\n")),
         ("connectors.d/s027.yaml", conn("schedule: {every: 1h, quartz: x}\n")),
+        ("connectors.d/s028.yaml", conn("schedule: {quartz: 0 0 3 * * ?}\n")),
+        ("connectors.d/s029.yaml", conn("airbyte: {passthrough: {status: inactive}}\n")),
         ("connectors.d/l001.lock.yaml", lock.replace("id: integer!", "id: integer")),
         ("connectors.d/l002.lock.yaml", lock.replace("version: 1", "version: -1")),
         ("connectors.d/l003.lock.yaml", lock.clone()),
@@ -165,7 +167,14 @@ fn every_code_of_specs_and_locks_is_raised_by_some_file() {
     .map(|(path, text)| (path.to_owned(), text))
     .into();
     let files: Vec<(&str, &str)> = bad.iter().map(|(p, t)| (p.as_str(), t.as_str())).chain([WAREHOUSE]).collect();
-    let raised: std::collections::BTreeSet<_> = Repo::of(&files).resolve().diagnostics.iter().map(|d| d.code).collect();
+    let mut raised: std::collections::BTreeSet<_> =
+        Repo::of(&files).resolve().diagnostics.iter().map(|d| d.code).collect();
+    let adopt = format!("airbyte: {{id: {ID}}}\n");
+    let (s030, s031) = (conn("schedule: {every: 90s}\n"), conn(&adopt));
+    let files =
+        [("connectors.d/s030.yaml", s030.as_str()), ("connectors.d/a.yaml", &s031), ("connectors.d/s031.yaml", &s031)];
+    let airbyte = Repo { engine: EngineKind::Airbyte, ..Repo::of(&files) };
+    raised.extend(airbyte.resolve().diagnostics.iter().map(|d| d.code));
     let known = aam::diag::codes::all().map(|c| c.code).filter(|c| c.starts_with("AAM-S") || c.starts_with("AAM-L"));
     assert_eq!(raised, known.collect());
 }
@@ -181,6 +190,7 @@ fn the_engine_caps_every_mode_and_a_digest_changes_with_what_a_person_edits() {
         files: &repo.files,
         unreadable: &repo.unreadable,
         last_good: &repo.last_good,
+        engine: EngineKind::Embedded,
         mode_cap: Mode::Propose,
         look: Schedule::Manual,
     });
