@@ -1,4 +1,4 @@
-//! Airbyte as the engine: a client of its two HTTP APIs.
+//! Airbyte as the engine: a client of its two HTTP APIs, and a reader of what its PostgreSQL destination landed.
 
 pub mod api;
 pub mod breaker;
@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod client;
 mod engine;
 pub mod error;
+pub mod landing;
 pub mod schedule;
 mod specification;
 

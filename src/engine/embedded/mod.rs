@@ -6,7 +6,6 @@
 
 mod destination;
 mod ledger;
-mod names;
 mod raw_id;
 mod reader;
 mod run;
@@ -29,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use self::destination::Destination;
 use self::run::Ended;
 use self::store::StoredDraft;
+use super::names;
 use crate::connector;
 use crate::ports::{
     Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId,

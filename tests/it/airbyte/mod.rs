@@ -1,4 +1,6 @@
 //! Airbyte as the engine.
 
 mod client;
+mod landing;
 mod standin;
+mod tour;
