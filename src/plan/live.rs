@@ -37,6 +37,12 @@ pub enum Live {
     Gone,
 }
 
+/// What of a live connection git owns: every stream, and what else it says something about.
+pub fn of_git(live: &Properties, wanted: &Properties) -> Properties {
+    let owned = |(name, _): &(&String, &Value)| name.starts_with("stream ") || wanted.contains_key(*name);
+    live.iter().filter(owned).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 impl Agreed {
     /// What is agreed once `wanted` was written but for the edited properties.
     pub fn after(before: Option<&Self>, wanted: &Properties, edited: &BTreeSet<String>) -> Self {
@@ -57,6 +63,7 @@ impl Agreed {
 
     /// The properties that a person changed: live is neither as applied last nor as wanted.
     pub fn edited(&self, wanted: &Properties, live: &Properties) -> BTreeSet<String> {
+        let live = &of_git(live, wanted);
         let differs = |name: &&String| {
             let is = live.get(*name);
             is != self.applied.get(*name) && is != wanted.get(*name)

@@ -14,7 +14,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use live::{Agreed, Live, Properties};
+pub use live::{Agreed, Live, Properties, of_git};
 pub use planner::{Confirmed, Facts, Limits, RepairFacts, World, attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;

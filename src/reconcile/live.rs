@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
-use crate::plan::{Agreed, Properties};
+use crate::plan::{Agreed, Properties, of_git};
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, JobState, Lease, ObjectKind, recorded,
     sent,
@@ -68,6 +68,7 @@ fn keep(draft: &ConnectionDraft, live: &ConnectionDraft, edited: &BTreeSet<Strin
 
 /// What is live and what is wanted where they differ, a line each.
 pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String> {
+    let live = &of_git(live, wanted);
     let names: BTreeSet<&String> = live.keys().chain(wanted.keys()).collect();
     let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
     let differing = names.into_iter().filter(|name| live.get(*name) != wanted.get(*name));
@@ -119,9 +120,10 @@ impl Reconciler {
         }
         let row = self.fresh_row(lease.connection).await?.ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
         self.record_history(connection, &row, &lock.catalog, lease).await?;
-        self.note_agreed(&live, &BTreeSet::new(), lease).await?;
         let wanted = properties(&self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?);
-        if wanted == properties(&live) {
+        let live = of_git(&properties(&live), &wanted);
+        registry.set_agreed(lease, &Agreed { applied: live.clone(), ..Agreed::default() }, &BTreeSet::new()).await?;
+        if wanted == live {
             let cause = by_aam(format!("connection {}: the engine is as its spec says", connection.name), json!({"digest": connection.digest}));
             registry.set_applied(lease, &connection.digest, None, &cause).await?;
         }
@@ -164,7 +166,10 @@ impl Reconciler {
             false => (None, BTreeSet::new()),
         };
         let target = keep(draft, &live.is, &edited);
-        let same = |is: &ConnectionDraft| if shared { properties(is) == properties(&target) } else { *is == target };
+        let same = |is: &ConnectionDraft| match shared {
+            true => of_git(&properties(is), &properties(&target)) == properties(&target),
+            false => *is == target,
+        };
         if !same(&live.is) {
             self.refuse_while_moving(id, shared).await?;
             let intent = self.begin(lease, "update_connection", &id.0, json!({"streams": target.streams.len()})).await?;

@@ -59,7 +59,14 @@ fn user_of(table: &str, raw: &str, second: u32, job: i64, id: i64, name: &str) -
 /// A destination with Airbyte's settings.
 fn destination(config: Value) -> EndpointHandle {
     let config = ResolvedConfig::new(config, vec!["hunter2secret".into()], String::new());
-    EndpointHandle { id: None, name: "dwh".into(), connector: "postgres".into(), config }
+    EndpointHandle {
+        id: None,
+        name: "dwh".into(),
+        tenant: Default::default(),
+        connector: "postgres".into(),
+        config,
+        airbyte: Default::default(),
+    }
 }
 
 fn settings(db: &PgPool) -> Value {
