@@ -73,6 +73,8 @@ pub struct LogEntry {
     pub subject: String,
     /// Value of an `Aam-Approved-By` trailer, if any.
     pub approved_by: Option<String>,
+    /// What it says of itself in trailers; proves nothing by itself.
+    pub trailers: BTreeMap<String, String>,
     /// Who moved the tracked branch to this commit, where the repository still knows (git's reflog): after a fast-forward
     /// the only trace of the person who merged.
     pub moved_by: Option<String>,
