@@ -129,11 +129,7 @@ impl Reconciler {
                     body: lock.catalog.body(),
                     at: entry.at,
                     commit: Some(entry.commit),
-                    approved_by: if by_rule {
-                        format!("rule:{RULE}")
-                    } else {
-                        entry.approved_by.unwrap_or(entry.by)
-                    },
+                    approved_by: if by_rule { format!("rule:{RULE}") } else { entry.approved_by.unwrap_or(entry.by) },
                     drift: None,
                 });
                 before = Some(lock.catalog);

@@ -7,10 +7,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::drifted::Drifted;
 use super::{Gathered, Reconciler, TurnError, text_of};
 use crate::drift::{Automatic, Change, Scene, assess, compare, line_of};
-use crate::model::{Catalog, CommitDraft, CommitId, Fingerprint};
-use crate::ports::{CatalogVersion, ConnectionRow, DriftRow, DriftStatus, LogEntry};
+use crate::model::{Catalog, CommitDraft, CommitId, FileEdit, Fingerprint};
+use crate::ports::{CatalogVersion, ConnectionRow, LogEntry};
 use crate::repair;
-use crate::spec::{Connection, Lock, Rejection};
+use crate::spec::{Connection, Lock, Mode, Rejection};
 
 /// So far back the commits of a lock are asked for.
 const LOG: u32 = 200;
@@ -51,6 +51,36 @@ impl Reconciler {
         Ok(draft.map(|draft| draft.map(|draft| (rejection, draft))))
     }
 
+    /// What is to be taken out of `rejected.yaml` because the catalog in force carries it: a merge by hand approved it all the
+    /// same, from a branch drafted before the rejection or by an edit of the lock.
+    pub(super) async fn overruled(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+    ) -> Result<Option<FileEdit>, TurnError> {
+        let Some(rejections) = gathered.desired().rejected.get(&connection.name) else { return Ok(None) };
+        let in_force = connection.lock.as_ref().is_some_and(|lock| row.fingerprint.as_ref() == Some(&lock.fingerprint));
+        if connection.mode < Mode::Manage || !in_force {
+            return Ok(None);
+        }
+        let versions = self.doors.registry.versions(row.id).await?;
+        let [.., before, now] = &versions[..] else { return Ok(None) };
+        let (Ok(before), Ok(now)) = (Catalog::from_body(&before.body), Catalog::from_body(&now.body)) else {
+            return Ok(None);
+        };
+        // A rejection of what the newest version brought cannot be younger than that version: it would be about a change
+        // that the lock carries already.
+        let brought = compare(&before, &now).iter().map(line_of).collect::<Vec<_>>();
+        if !rejections.iter().any(|rejection| rejection.changes.iter().any(|change| brought.contains(change))) {
+            return Ok(None);
+        }
+        let path = repair::rejected_path(&connection.name).expect("names of a resolved connection make a path");
+        let text = text_of(&gathered.resolved.files, &path);
+        // A file that a person laid out in another way is left to them; the line does no more than it did.
+        Ok(repair::overrule(&connection.name, text.as_deref(), &brought).unwrap_or_default())
+    }
+
     /// Whether a version's commit brought the file of the drift that it answers: versions that a rebuilt registry read from
     /// git name no drift. An undoing leads back to a file that lies there already, or to none.
     async fn brings_its_drift(
@@ -73,7 +103,8 @@ impl Reconciler {
         changes: &[Change],
     ) -> Result<Option<(Vec<Change>, Undoing)>, TurnError> {
         let Some(lock) = &connection.lock else { return Ok(None) };
-        let mut drifts = gathered.drifts.iter().filter(|drift| drift.connection == lock.id && is_unhealed(drift, lock));
+        let mut drifts =
+            gathered.drifts.iter().filter(|drift| drift.connection == lock.id && drift.is_unhealed(&lock.fingerprint));
         let Some(drift) = drifts.find(|drift| changes.iter().any(|change| drift.changes.contains(change))) else {
             return Ok(None);
         };
@@ -108,9 +139,21 @@ pub(super) fn is_by_rule(entry: &LogEntry, connection: &Connection, before: &Cat
     assess(&compare(before, &lock.catalog), scene).automatic() == Automatic::Yes
 }
 
-/// Whether a rule committed this drift's repair, and the lock is back at what it was before.
-pub(super) fn is_unhealed(drift: &DriftRow, lock: &Lock) -> bool {
-    drift.status == DriftStatus::Approved && drift.cause.starts_with("rule:") && drift.base == lock.fingerprint
+/// The commit that takes out what is approved by now; the lock's own, where one is due.
+pub(super) fn overruling(
+    connection: &Connection,
+    due: Option<(String, CommitDraft)>,
+    edit: FileEdit,
+) -> (String, CommitDraft) {
+    let why = "what was rejected is approved by now";
+    let (why, mut draft) = due.unwrap_or_else(|| {
+        let subject = format!("drift {}: {why}", connection.name);
+        let trailers =
+            vec![("Aam-Connection".into(), connection.name.to_string()), ("Aam-Cause".into(), why.to_owned())];
+        (why.to_owned(), CommitDraft { subject, body: String::new(), trailers, edits: Vec::new() })
+    });
+    draft.edits.push(edit);
+    (why, draft)
 }
 
 /// How a repair was taken back.
