@@ -81,6 +81,32 @@ async fn a_cancelled_job_keeps_what_it_committed_and_the_next_goes_on() {
 }
 
 #[tokio::test]
+async fn a_whole_copy_that_was_not_finished_goes_when_the_next_one_comes() {
+    let bench = Bench::new().await;
+    run(&bench.source, BIG).await;
+    let id = bench.configure(vec![bench.stream("public/big", FullRefreshAppend).await]).await;
+    let copies = "SELECT count(*) || ' ' || count(DISTINCT id) FROM big";
+    bench.sync_ok(&id).await;
+    let job = bench.engine.start_sync(&bench.order(&id)).await.unwrap();
+    while bench.engine.jobs(&id, 1).await.unwrap()[0].rows == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    bench.engine.cancel(&id, job.id).await.unwrap();
+    let cut = bench.ended(&id).await;
+    assert_eq!(cut.state, JobState::Cancelled);
+    assert_eq!(lines(&bench.landing, copies).await, format!("{} 60000", 60000 + cut.rows));
+    assert!(cut.rows > 0);
+    bench.sync_ok(&id).await;
+    assert_eq!(lines(&bench.landing, copies).await, "120000 60000");
+    // What an unfinished copy left is no start for another way to read.
+    run(&bench.landing, "UPDATE airbyte_internal.aam_engine_state SET finished = false, state = '{\"aam_copy\": {}}'")
+        .await;
+    bench.configure(vec![bench.stream("public/big", IncrementalAppend).await]).await;
+    bench.sync_ok(&id).await;
+    assert_eq!(lines(&bench.landing, copies).await, "180000 60000");
+}
+
+#[tokio::test]
 async fn held_streams_wait_and_a_failing_one_does_not_stop_the_others() {
     let bench = Bench::new().await;
     run(&bench.source, "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int); CREATE TABLE c (id int)").await;
