@@ -50,7 +50,7 @@ impl App {
         let branch = Some(settings.repository.branch.as_str()).filter(|branch| !branch.is_empty());
         let repo = crate::repo::open(&root, branch, &state).await?;
         let (registry, cluster) = open_registry(&settings, &root, &state).await?;
-        let engine = EmbeddedEngine::open(registry.pool().clone(), settings.engine.commands.clone()).await?;
+        let engine = EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
         let registry = Arc::new(registry);
         let doors = Doors {
             engine: Arc::new(engine.clone()),

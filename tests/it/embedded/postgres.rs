@@ -287,7 +287,10 @@ async fn a_lost_registry_never_makes_job_numbers_fall() {
     let last = bench.sync_ok(&id).await.id;
     run(&bench.registry, "DROP SCHEMA aam_engine CASCADE").await;
     run(&bench.registry, include_str!("../../../migrations/0003_engine.sql")).await;
-    bench.engine = aam::engine::embedded::EmbeddedEngine::open(bench.registry.clone(), Vec::new()).await.unwrap();
+    bench.engine =
+        aam::engine::embedded::EmbeddedEngine::open(bench.registry.clone(), aam::connector::Programs::default())
+            .await
+            .unwrap();
     let id = bench.configure(vec![bench.stream("public/t", FullRefreshAppend).await]).await;
     assert!(bench.sync(&id).await.error.unwrap().contains("later jobs count on"));
     assert_eq!(bench.sync_ok(&id).await.id, last + 1);

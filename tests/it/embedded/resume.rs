@@ -31,7 +31,7 @@ async fn cut_and_continue(mode: StreamMode, keyed: bool) {
     bench.engine.shutdown().await;
     let cut = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
     assert_eq!(cut.state, JobState::Running, "cut short, to be gone on with");
-    bench.engine = EmbeddedEngine::open(bench.registry.clone(), Vec::new()).await.unwrap();
+    bench.engine = EmbeddedEngine::open(bench.registry.clone(), aam::connector::Programs::default()).await.unwrap();
     let again = bench.engine.start_sync(&order).await.unwrap();
     assert_eq!((again.id, again.attempts), (job.id, 2));
     let ended = bench.ended(&id).await;
