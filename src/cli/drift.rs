@@ -9,7 +9,7 @@ use super::act::{self, Settle};
 use super::{Context, Exit};
 use crate::diag::{escape, escape_lines};
 use crate::plan::{DriftRow, DriftStatus};
-use crate::ports::{CommitOutcome, written};
+use crate::ports::{APPROVED_BY, CommitOutcome, written};
 use crate::reconcile::Gathered;
 use crate::spec::Rejection;
 use crate::wiring::{self, App};
@@ -130,22 +130,27 @@ async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exi
     let row = act::connection(app, name).await?;
     let branch = crate::repair::branch(&row.name);
     let approver = app.repo().person().await?;
-    if !app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
+    let (outcome, what) = if app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
+        (written("approve", app.repo().approve(&branch, &approver)).await?, branch)
+    } else {
         let gathered = app.reconciler.gather(None).await?;
-        let Some((.., draft)) = gathered.rejected_drift(row.id) else {
+        let Some((_, rejection, mut draft)) = gathered.rejected_drift(row.id) else {
             bail!(
                 "connection {}: no open repair ({branch} does not exist); `aam drift list` shows what waits",
                 row.name
             );
         };
-        written("propose", app.repo().propose(&branch, &draft)).await?;
-    }
-    match written("approve", app.repo().approve(&branch, &approver)).await? {
+        let what = format!("what {} had rejected", escape(&rejection.by));
+        // Committed and not proposed first: for what is rejected a daemon's turn in between would withdraw the branch.
+        draft.trailers.push((APPROVED_BY.to_owned(), approver.clone()));
+        (written("approve", app.repo().commit(&draft)).await?, what)
+    };
+    match outcome {
         CommitOutcome::Committed(commit) => {
-            context.out.say(&format!("merged {branch} as {} (approved by {})", commit.short(), escape(&approver)))
+            context.out.say(&format!("merged {what} as {} (approved by {})", commit.short(), escape(&approver)))
         }
         CommitOutcome::Moved => bail!("the tracked branch moved meanwhile; run the command again"),
-        CommitOutcome::Refused(why) => bail!("{branch} was not merged: {why}"),
+        CommitOutcome::Refused(why) => bail!("{what} was not merged: {why}"),
     }
     finish(app, context).await
 }

@@ -11,10 +11,13 @@ mod file;
 pub mod postgres;
 mod settings;
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+pub use airbyte::manifest;
 pub use error::{clean, database_error, failure};
 pub use settings::Settings;
 
@@ -114,10 +117,19 @@ impl BatchSink {
 /// The connectors there are.
 pub const CONNECTORS: &[&str] = &["airbyte", "file", "postgres"];
 
-/// The connector for a source, its settings checked. `commands` are the programs that may be run on this machine.
-pub fn open(source: &EndpointHandle, commands: &[String]) -> Result<Box<dyn Connector>, EngineError> {
+/// What connectors that are programs may use of this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Programs {
+    /// Those that may be run.
+    pub allowed: Vec<String>,
+    /// The configuration root: manifests lie below it.
+    pub root: PathBuf,
+}
+
+/// The connector for a source, its settings checked.
+pub fn open(source: &EndpointHandle, programs: &Programs) -> Result<Box<dyn Connector>, EngineError> {
     match source.connector.as_str() {
-        "airbyte" => Ok(Box::new(airbyte::Airbyte::open(source, commands)?)),
+        "airbyte" => Ok(Box::new(airbyte::Airbyte::open(source, programs)?)),
         "postgres" => Ok(Box::new(postgres::Postgres::open(source)?)),
         "file" => Ok(Box::new(file::File::open(source)?)),
         other => Err(EngineError {

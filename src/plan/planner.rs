@@ -9,6 +9,7 @@ use super::{
     Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Live, Noting, ObjectKind, Plan,
     Standing, Step,
 };
+use crate::drift::{Change, line_of};
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
@@ -453,6 +454,7 @@ fn plan_drift(
     // A branch that a person works on is theirs; in `observe` no branch is touched at all.
     let our_branch = facts.branch.as_ref().filter(|(_, edited)| !edited && connection.mode >= Mode::Propose);
     let our_branch = our_branch.map(|(name, _)| name.clone());
+    close_taken_back(world, connection, row, plan);
     let Some(repair) = &facts.repair else {
         let unseen = row.look.as_ref().and_then(|look| look.seen.as_ref().err());
         if let Some(reason) = unseen {
@@ -492,9 +494,14 @@ fn plan_drift(
         return;
     }
     let Some((target, draft)) = &repair.proposed else {
-        plan_rejected(repair, facts, pending, our_branch, plan);
+        plan_rejected(world, connection, repair, facts, (pending, our_branch), plan);
         return;
     };
+    if let Some(pending) = pending.filter(|drift| drift.target != *target)
+        && let Some(why) = rejects_all(world, connection, pending)
+    {
+        plan.steps.push(Step::CloseDrift { drift: Some(pending.id), branch: None, why });
+    }
     let branch = &repair.branch;
     if connection.mode == Mode::Observe {
         plan.standing = Standing::Drifted { target: target.clone() };
@@ -518,23 +525,56 @@ fn plan_drift(
     }
 }
 
+/// Closes what a rule approved and a person took back before it came into force: a kill left it open when the rejection was
+/// committed.
+fn close_taken_back(world: &World<'_>, connection: &Connection, row: &ConnectionRow, plan: &mut ConnectionPlan) {
+    let Some(lock) = &connection.lock else { return };
+    for drift in world.drifts.iter().filter(|drift| drift.connection == row.id && drift.is_unhealed(&lock.fingerprint))
+    {
+        if let Some(why) = rejection_of(world, connection, drift) {
+            plan.steps.push(Step::CloseDrift { drift: Some(drift.id), branch: None, why });
+        }
+    }
+}
+
+/// The newest rejection of a change of this drift.
+fn rejection_of(world: &World<'_>, connection: &Connection, drift: &DriftRow) -> Option<Closing> {
+    let lines: Vec<String> = drift.changes.iter().map(line_of).collect();
+    let rejections = world.desired.rejected.get(&connection.name)?;
+    let Rejection { by, reason, .. } =
+        rejections.iter().rfind(|r| lines.iter().any(|line| r.changes.contains(line)))?;
+    Some(Closing::Rejection { by: by.clone(), reason: reason.clone() })
+}
+
+/// The newest rejection of this drift, if all of its changes are rejected.
+fn rejects_all(world: &World<'_>, connection: &Connection, drift: &DriftRow) -> Option<Closing> {
+    let rejections = world.desired.rejected.get(&connection.name)?;
+    let is_rejected = |change: &Change| rejections.iter().any(|r| r.changes.contains(&line_of(change)));
+    if drift.changes.iter().all(is_rejected) { rejection_of(world, connection, drift) } else { None }
+}
+
 /// What a person said no to stands, and nothing is asked.
 fn plan_rejected(
+    world: &World<'_>,
+    connection: &Connection,
     repair: &RepairFacts,
     facts: &Facts,
-    pending: Option<&DriftRow>,
-    our_branch: Option<String>,
+    (pending, our_branch): (Option<&DriftRow>, Option<String>),
     plan: &mut ConnectionPlan,
 ) {
     let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
     let (by, reason) = (by.clone(), reason.clone());
     plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
     if pending.is_some() || (our_branch.is_some() && !facts.branch_in_use) {
-        // What was asked besides is gone from the source.
         let same = pending.is_none_or(|drift| drift.target == *target);
-        let why = if same { Closing::Rejection { by, reason } } else { Closing::Agreement };
+        let why = if same {
+            Closing::Rejection { by, reason }
+        } else {
+            // What was asked besides is gone from the source, unless something else came beside what was asked.
+            pending.and_then(|drift| rejects_all(world, connection, drift)).unwrap_or(Closing::Agreement)
+        };
         plan.steps.push(Step::CloseDrift { drift: pending.map(|d| d.id), branch: our_branch, why });
-    } else if !repair.rejection_noted {
+    } else if !repair.rejection_noted && !plan.steps.iter().any(|step| matches!(step, Step::CloseDrift { .. })) {
         plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Rejected { by, reason } });
     }
 }

@@ -57,7 +57,7 @@ pub enum JobState {
     Running,
     /// All streams done.
     Succeeded,
-    /// Ended with an error; what was committed stays, the next job goes on from there.
+    /// Ended with an error; what was committed stays, the next job goes on from there, or begins a full refresh anew.
     Failed,
     /// Stopped by a person.
     Cancelled,
@@ -191,4 +191,11 @@ pub struct DriftRow {
     pub changed_at: DateTime<Utc>,
     /// Who or what changed it last, and why.
     pub cause: String,
+}
+
+impl DriftRow {
+    /// Whether a rule committed its repair, and the lock is back at what it was before.
+    pub fn is_unhealed(&self, lock: &Fingerprint) -> bool {
+        self.status == DriftStatus::Approved && self.cause.starts_with("rule:") && self.base == *lock
+    }
 }

@@ -661,7 +661,9 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Normalize { .. } => facts.unnormalized = None,
                 Step::Hold { streams } => row.held = streams.clone(),
                 Step::NoteSync { .. } => (facts.started, facts.syncing) = (None, true),
-                Step::Onboard { .. } | Step::Adopt => unreachable!("no case below begins without a row: {connection:?}"),
+                Step::Onboard { .. } | Step::Adopt => {
+                    unreachable!("no case below begins without a row: {connection:?}")
+                }
             }
         }
     }

@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub unreadable: BTreeMap<String, Unreadable>,
 }
 
+/// The trailer that names the person who approved what a commit brings.
+pub const APPROVED_BY: &str = "Aam-Approved-By";
+
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
@@ -71,8 +74,10 @@ pub struct LogEntry {
     pub at: DateTime<Utc>,
     /// Its subject.
     pub subject: String,
-    /// Value of an `Aam-Approved-By` trailer, if any.
+    /// Value of an [`APPROVED_BY`] trailer, if any.
     pub approved_by: Option<String>,
+    /// What it says of itself in trailers; proves nothing by itself.
+    pub trailers: BTreeMap<String, String>,
     /// Who moved the tracked branch to this commit, where the repository still knows (git's reflog): after a fast-forward
     /// the only trace of the person who merged.
     pub moved_by: Option<String>,

@@ -10,7 +10,7 @@ use crate::repair::{self, Input, Part, Repair};
 use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
 
 /// The rule that commits what is automatic, as audit and catalog versions name it.
-const RULE: &str = "additive";
+pub(super) const RULE: &str = "additive";
 
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {

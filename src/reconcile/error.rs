@@ -57,8 +57,10 @@ pub enum StepError {
         ids: Vec<String>,
     },
     /// An earlier ask for it was not answered, and it may still appear: making another one would give two.
-    #[error("{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
-             if it does not appear")]
+    #[error(
+        "{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
+             if it does not appear"
+    )]
     Unanswered {
         /// What was to be made.
         what: String,
@@ -68,8 +70,10 @@ pub enum StepError {
         until: String,
     },
     /// The engine does not have it any more.
-    #[error("{what} ({id}) is gone from the engine: somebody deleted it there; to have it made anew, remove its spec and \
-             its lock in one commit and put them back in the next")]
+    #[error(
+        "{what} ({id}) is gone from the engine: somebody deleted it there; to have it made anew, remove its spec and \
+             its lock in one commit and put them back in the next"
+    )]
     Gone {
         /// What.
         what: String,

@@ -417,7 +417,12 @@ impl Reconciler {
 fn is_vital(step: &Step) -> bool {
     matches!(
         step,
-        Step::Onboard { .. } | Step::Adopt | Step::Heal { .. } | Step::ApplySettings { .. } | Step::Resume | Step::Retire { .. }
+        Step::Onboard { .. }
+            | Step::Adopt
+            | Step::Heal { .. }
+            | Step::ApplySettings { .. }
+            | Step::Resume
+            | Step::Retire { .. }
     )
 }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::drifted::Drifted;
 use super::landed::{is_expected, to_normalize};
 use super::onboard::{join_secrets, lock_draft};
+use super::reverted::overruling;
 use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
 use crate::diag::Diagnostic;
 use crate::drift::Change;
@@ -347,6 +348,11 @@ impl Reconciler {
                 None
             }
         };
+        if self.refusal(row.id, Offered::AsBranch).is_none()
+            && let Some(edit) = self.overruled(gathered, connection, row).await?
+        {
+            facts.lock = Some(overruling(connection, facts.lock.take(), edit));
+        }
         if facts.lock.is_some() {
             facts.blocked = self.refusal(row.id, Offered::AsBranch);
         }

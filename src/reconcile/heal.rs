@@ -9,8 +9,8 @@ use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, Fingerprint, StreamName};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, Lease, LogEntry, ObjectKind, RepoError, recorded,
-    sent,
+    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, Lease, LogEntry, ObjectKind, RepoError,
+    recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -45,9 +45,11 @@ impl Reconciler {
         // What was rejected may be approved all the same.
         let undecided = [DriftStatus::Pending, DriftStatus::Rejected];
         let drifts = registry.drifts(Some(row.id), false).await?;
-        let mut answered =
-            drifts.into_iter().filter(|d| d.status == DriftStatus::Approved || undecided.contains(&d.status));
-        let drift = answered.find(|drift| drift.target == *to);
+        let answered = drifts.into_iter().filter(|drift| {
+            drift.target == *to && (drift.status == DriftStatus::Approved || undecided.contains(&drift.status))
+        });
+        // They come newest first; what is open goes before what was rejected once.
+        let drift = answered.min_by_key(|drift| drift.status == DriftStatus::Rejected);
         // What a rule committed was approved by the rule, whoever pushed or moved the branch.
         let rule =
             drift.as_ref().filter(|drift| drift.status == DriftStatus::Approved).map(|drift| drift.cause.clone());

@@ -10,8 +10,8 @@ use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
 use crate::plan::{Agreed, Properties, of_git};
 use crate::ports::{
-    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, JobState, Lease, ObjectKind, recorded,
-    sent,
+    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, JobState, Lease,
+    ObjectKind, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -77,13 +77,8 @@ pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String>
 
 impl Reconciler {
     /// What git wants of the engine's connection; `None` while the engine has not all of its objects.
-    pub(super) fn wanted(
-        &self,
-        connection: &Connection,
-        row: &ConnectionRow,
-    ) -> Option<Result<Properties, StepError>> {
-        let (source, destination) =
-            (row.objects.get(&ObjectKind::Source)?, row.objects.get(&ObjectKind::Destination)?);
+    pub(super) fn wanted(&self, connection: &Connection, row: &ConnectionRow) -> Option<Result<Properties, StepError>> {
+        let (source, destination) = (row.objects.get(&ObjectKind::Source)?, row.objects.get(&ObjectKind::Destination)?);
         let catalog = &connection.lock.as_ref()?.catalog;
         let draft = self.draft(connection, source, destination, catalog, &row.held);
         Some(draft.map(|draft| properties(&draft)))
@@ -104,37 +99,64 @@ impl Reconciler {
         let live = self.live(&id, &connection.name.to_string()).await?.is;
         for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
             if endpoint.airbyte.id.is_some_and(|declared| declared.to_string() != is.0) {
-                let why = format!("connection {}: in the engine it uses {}, not {} as declared", connection.name, is.0, endpoint.name);
+                let why = format!(
+                    "connection {}: in the engine it uses {}, not {} as declared",
+                    connection.name, is.0, endpoint.name
+                );
                 return Err(StepError::Spec(why));
             }
         }
         if row.is_none() {
-            let cause = by_aam(format!("connection {} declared in {}", connection.name, connection.path), json!({"spec": connection.path}));
+            let cause = by_aam(
+                format!("connection {} declared in {}", connection.name, connection.path),
+                json!({"spec": connection.path}),
+            );
             registry.declare(lease, &connection.name, &cause).await?;
         }
-        let objects = [(ObjectKind::Source, &live.source), (ObjectKind::Destination, &live.destination), (ObjectKind::Connection, &id)];
+        let objects = [
+            (ObjectKind::Source, &live.source),
+            (ObjectKind::Destination, &live.destination),
+            (ObjectKind::Connection, &id),
+        ];
         for (kind, id) in objects {
             let word = format!("{kind:?}").to_lowercase();
             let cause = by_aam(format!("{word} of {} adopted", connection.name), json!({"id": id}));
             registry.set_object(lease, kind, Some(id), &cause).await?;
         }
-        let row = self.fresh_row(lease.connection).await?.ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
+        let row = self
+            .fresh_row(lease.connection)
+            .await?
+            .ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
         self.record_history(connection, &row, &lock.catalog, lease).await?;
-        let wanted = properties(&self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?);
+        let wanted =
+            properties(&self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?);
         let live = of_git(&properties(&live), &wanted);
         registry.set_agreed(lease, &Agreed { applied: live.clone(), ..Agreed::default() }, &BTreeSet::new()).await?;
         if wanted == live {
-            let cause = by_aam(format!("connection {}: the engine is as its spec says", connection.name), json!({"digest": connection.digest}));
+            let cause = by_aam(
+                format!("connection {}: the engine is as its spec says", connection.name),
+                json!({"digest": connection.digest}),
+            );
             registry.set_applied(lease, &connection.digest, None, &cause).await?;
         }
-        let cause = by_aam(format!("connection {} adopted with {} streams", connection.name, lock.catalog.streams.len()), json!({"id": id}));
+        let cause = by_aam(
+            format!("connection {} adopted with {} streams", connection.name, lock.catalog.streams.len()),
+            json!({"id": id}),
+        );
         registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
         self.forget_live(lease.connection);
         Ok(OutcomeKind::Applied)
     }
 
     /// Follows a job that the engine started by itself, as if it had been asked for.
-    pub(super) async fn note_sync(&self, gathered: &Gathered, connection: &Connection, row: &ConnectionRow, job: i64, lease: &Lease) -> Result<OutcomeKind, StepError> {
+    pub(super) async fn note_sync(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+        job: i64,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
         if self.open_sync(row).await?.is_some() || row.last_ended_job.is_some_and(|known| known >= job) {
             return Ok(OutcomeKind::Unchanged);
         }
@@ -172,7 +194,8 @@ impl Reconciler {
         };
         if !same(&live.is) {
             self.refuse_while_moving(id, shared).await?;
-            let intent = self.begin(lease, "update_connection", &id.0, json!({"streams": target.streams.len()})).await?;
+            let intent =
+                self.begin(lease, "update_connection", &id.0, json!({"streams": target.streams.len()})).await?;
             sent("update_connection", self.doors.engine.update_connection(id, &target)).await?;
             if !same(&self.live(id, &draft.name).await?.is) {
                 return Err(StepError::ReadBack(draft.name.clone()));
@@ -246,7 +269,11 @@ impl Reconciler {
         let summary = match held.is_empty() {
             true => format!("connection {}: every stream syncs again", connection.name),
             false => {
-                format!("connection {}: {} left out until their drift is decided", connection.name, names(held).join(", "))
+                format!(
+                    "connection {}: {} left out until their drift is decided",
+                    connection.name,
+                    names(held).join(", ")
+                )
             }
         };
         let cause = by_aam(summary, json!({"held": names(held), "before": names(&row.held)}));

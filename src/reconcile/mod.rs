@@ -14,8 +14,8 @@ mod execute;
 mod gather;
 mod heal;
 mod landed;
-mod live;
 mod leftover;
+mod live;
 mod look;
 mod onboard;
 mod publish;
@@ -157,7 +157,13 @@ pub enum Ask {
 impl Reconciler {
     /// Joins doors and policy. `holder` names this process in leases.
     pub fn new(doors: Doors, policy: Policy, holder: String) -> Self {
-        Self { doors, policy: Mutex::new(policy), holder, cache: Mutex::default(), surveys_apart: AtomicBool::new(false) }
+        Self {
+            doors,
+            policy: Mutex::new(policy),
+            holder,
+            cache: Mutex::default(),
+            surveys_apart: AtomicBool::new(false),
+        }
     }
 
     /// From now on the engine is looked at by whoever calls [`Reconciler::survey`] and not within a turn.

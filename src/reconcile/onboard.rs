@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::drifted::RULE;
 use super::execute::owner_of_connection;
+use super::reverted::is_by_rule;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::ports::{
@@ -123,21 +125,24 @@ impl Reconciler {
         if connection.lock.is_some() {
             let mut log = self.doors.repo.log(&connection.lock_path, 1000).await?;
             log.reverse();
+            let mut before = None;
             for entry in log {
                 let Some(text) = self.doors.repo.file_at(&entry.commit, &connection.lock_path).await? else { continue };
                 let Ok(lock) = spec::lock::read(connection.lock_path.as_str(), &text) else { continue };
                 if past.last().is_some_and(|last| last.fingerprint == lock.fingerprint) {
                     continue;
                 }
+                let by_rule = before.is_some_and(|before| is_by_rule(&entry, connection, &before, &lock));
                 past.push(CatalogVersion {
                     version: past.len() as u32 + 1,
-                    fingerprint: lock.fingerprint,
+                    fingerprint: lock.fingerprint.clone(),
                     body: lock.catalog.body(),
                     at: entry.at,
                     commit: Some(entry.commit),
-                    approved_by: entry.approved_by.unwrap_or(entry.by),
+                    approved_by: if by_rule { format!("rule:{RULE}") } else { entry.approved_by.unwrap_or(entry.by) },
                     drift: None,
                 });
+                before = Some(lock.catalog);
             }
         }
         if past.last().is_none_or(|last| last.fingerprint != catalog.fingerprint()) {

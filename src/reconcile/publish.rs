@@ -7,7 +7,6 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::drifted::Drifted;
-use super::reverted::is_unhealed;
 use super::{Gathered, Offered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
 use crate::plan::{Closing, Noting};
@@ -71,7 +70,7 @@ impl Reconciler {
     async fn close_unhealed(&self, connection: &Connection, why: Closing, lease: &Lease) -> Result<(), StepError> {
         let Some(lock) = &connection.lock else { return Ok(()) };
         for drift in self.doors.registry.drifts(Some(lease.connection), true).await? {
-            if is_unhealed(&drift, lock) {
+            if drift.is_unhealed(&lock.fingerprint) {
                 self.close_drift(&connection.name, Some(drift.id), None, &why, lease).await?;
             }
         }

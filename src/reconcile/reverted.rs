@@ -1,16 +1,16 @@
 //! Automatic repairs that a person took back: a `git revert` of one, or its undoing by hand, is a word like any rejection.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::drifted::Drifted;
 use super::{Gathered, Reconciler, TurnError, text_of};
-use crate::drift::{Change, compare, line_of};
-use crate::model::{Catalog, CommitDraft, CommitId, Fingerprint};
-use crate::ports::{CatalogVersion, ConnectionRow, DriftRow, DriftStatus, LogEntry};
+use crate::drift::{Automatic, Change, Scene, assess, compare, line_of};
+use crate::model::{Catalog, CommitDraft, CommitId, FileEdit, Fingerprint};
+use crate::ports::{CatalogVersion, ConnectionRow, LogEntry};
 use crate::repair;
-use crate::spec::{Connection, Lock, Rejection};
+use crate::spec::{Connection, Lock, Mode, Rejection};
 
 /// So far back the commits of a lock are asked for.
 const LOG: u32 = 200;
@@ -28,10 +28,18 @@ impl Reconciler {
         let Some((target, ..)) = drifted.automatic() else { return Ok(Ok(None)) };
         let versions = self.doors.registry.versions(row.id).await?;
         let log = self.doors.repo.log(&connection.lock_path, LOG).await?;
-        let own = log.into_iter().filter(|entry| entry.own).map(|entry| entry.commit).collect();
+        let mut answers: BTreeSet<CommitId> =
+            log.into_iter().filter(|entry| entry.own).map(|entry| entry.commit).collect();
         let changes = drifted.changes(&target);
-        let recorded =
-            taken_back(&versions, &own, &changes).map(|(changes, version)| (changes, Undoing::from(version)));
+        let recorded = loop {
+            let Some((changes, version)) = taken_back(&versions, &answers, &changes) else { break None };
+            match &version.commit {
+                Some(commit) if self.brings_its_drift(connection, version, commit).await? => {
+                    answers.insert(commit.clone());
+                }
+                _ => break Some((changes, Undoing::from(version))),
+            }
+        };
         let found = match recorded {
             Some(found) => Some(found),
             None => self.taken_back_unhealed(gathered, connection, &changes).await?,
@@ -43,6 +51,49 @@ impl Reconciler {
         Ok(draft.map(|draft| draft.map(|draft| (rejection, draft))))
     }
 
+    /// What is to be taken out of `rejected.yaml` because the catalog in force carries it: a merge by hand approved it all the
+    /// same, from a branch drafted before the rejection or by an edit of the lock.
+    pub(super) async fn overruled(
+        &self,
+        gathered: &Gathered,
+        connection: &Connection,
+        row: &ConnectionRow,
+    ) -> Result<Option<FileEdit>, TurnError> {
+        let Some(rejections) = gathered.desired().rejected.get(&connection.name) else { return Ok(None) };
+        let in_force = connection.lock.as_ref().is_some_and(|lock| row.fingerprint.as_ref() == Some(&lock.fingerprint));
+        if connection.mode < Mode::Manage || !in_force {
+            return Ok(None);
+        }
+        let versions = self.doors.registry.versions(row.id).await?;
+        let [.., before, now] = &versions[..] else { return Ok(None) };
+        let (Ok(before), Ok(now)) = (Catalog::from_body(&before.body), Catalog::from_body(&now.body)) else {
+            return Ok(None);
+        };
+        // A rejection of what the newest version brought cannot be younger than that version: it would be about a change
+        // that the lock carries already.
+        let brought = compare(&before, &now).iter().map(line_of).collect::<Vec<_>>();
+        if !rejections.iter().any(|rejection| rejection.changes.iter().any(|change| brought.contains(change))) {
+            return Ok(None);
+        }
+        let path = repair::rejected_path(&connection.name).expect("names of a resolved connection make a path");
+        let text = text_of(&gathered.resolved.files, &path);
+        // A file that a person laid out in another way is left to them; the line does no more than it did.
+        Ok(repair::overrule(&connection.name, text.as_deref(), &brought).unwrap_or_default())
+    }
+
+    /// Whether a version's commit brought the file of the drift that it answers: versions that a rebuilt registry read from
+    /// git name no drift. An undoing leads back to a file that lies there already, or to none.
+    async fn brings_its_drift(
+        &self,
+        connection: &Connection,
+        version: &CatalogVersion,
+        commit: &CommitId,
+    ) -> Result<bool, TurnError> {
+        let path = repair::drift_path(&connection.name, &version.fingerprint)
+            .expect("names of a resolved connection make a path");
+        Ok(self.doors.repo.log(&path, LOG).await?.iter().any(|entry| entry.commit == *commit))
+    }
+
     /// The changes that a rule committed and a person took back before they came into force: no version tells of them, but
     /// the drift that the rule approved does.
     async fn taken_back_unhealed(
@@ -52,7 +103,8 @@ impl Reconciler {
         changes: &[Change],
     ) -> Result<Option<(Vec<Change>, Undoing)>, TurnError> {
         let Some(lock) = &connection.lock else { return Ok(None) };
-        let mut drifts = gathered.drifts.iter().filter(|drift| drift.connection == lock.id && is_unhealed(drift, lock));
+        let mut drifts =
+            gathered.drifts.iter().filter(|drift| drift.connection == lock.id && drift.is_unhealed(&lock.fingerprint));
         let Some(drift) = drifts.find(|drift| changes.iter().any(|change| drift.changes.contains(change))) else {
             return Ok(None);
         };
@@ -66,9 +118,42 @@ impl Reconciler {
     }
 }
 
-/// Whether a rule committed this drift's repair, and the lock is back at what it was before.
-pub(super) fn is_unhealed(drift: &DriftRow, lock: &Lock) -> bool {
-    drift.status == DriftStatus::Approved && drift.cause.starts_with("rule:") && drift.base == lock.fingerprint
+/// Whether a rule approved what a commit brought, as far as git alone can tell: a rebuilt registry has no drift that says so.
+///
+/// What a commit says of itself proves nothing, so three must agree: `aam` made it and no person's approval is in it; its
+/// trailers name this connection, this fingerprint and a rule; and it changes nothing but what a rule may take in. Were all
+/// of that forged, a revert of it would count as a rejection, which `aam drift approve` overrules; and where one is in doubt
+/// (`aam` had another name then, the spec makes more of a field now), the repair is made once more, as before any rejection.
+/// Nothing that nobody approved comes into force either way: that lock is on the tracked branch already.
+pub(super) fn is_by_rule(entry: &LogEntry, connection: &Connection, before: &Catalog, lock: &Lock) -> bool {
+    let says = |key: &str| entry.trailers.get(key).map_or("", String::as_str);
+    let named = says("Aam-Connection") == connection.name.to_string()
+        && says("Aam-Drift") == lock.fingerprint.as_str()
+        && says("Aam-Cause").starts_with("rule ");
+    if !(entry.own && named) {
+        return false;
+    }
+    // Which fields are personal may be another matter by now.
+    let entities = BTreeMap::new();
+    let scene = Scene { lock: before, observed: &lock.catalog, connection, entities: &entities };
+    assess(&compare(before, &lock.catalog), scene).automatic() == Automatic::Yes
+}
+
+/// The commit that takes out what is approved by now; the lock's own, where one is due.
+pub(super) fn overruling(
+    connection: &Connection,
+    due: Option<(String, CommitDraft)>,
+    edit: FileEdit,
+) -> (String, CommitDraft) {
+    let why = "what was rejected is approved by now";
+    let (why, mut draft) = due.unwrap_or_else(|| {
+        let subject = format!("drift {}: {why}", connection.name);
+        let trailers =
+            vec![("Aam-Connection".into(), connection.name.to_string()), ("Aam-Cause".into(), why.to_owned())];
+        (why.to_owned(), CommitDraft { subject, body: String::new(), trailers, edits: Vec::new() })
+    });
+    draft.edits.push(edit);
+    (why, draft)
 }
 
 /// How a repair was taken back.
@@ -104,11 +189,11 @@ fn rejection(fingerprint: Fingerprint, changes: &[Change], undoing: Undoing) -> 
 }
 
 /// The changes that a rule made once and a person took back since, and the version that did. A version that answers a drift
-/// took nothing back: there the source itself had changed back. Nor did one from a commit of `aam`'s own: it follows an edit
-/// of the spec, which may be undone again.
+/// took nothing back: there the source itself had changed back, as with a commit that `answers` one. Nor did one from a
+/// commit of `aam`'s own, which is in `answers`, too: it follows an edit of the spec, which may be undone again.
 fn taken_back<'v>(
     versions: &'v [CatalogVersion],
-    own: &BTreeSet<CommitId>,
+    answers: &BTreeSet<CommitId>,
     changes: &[Change],
 ) -> Option<(Vec<Change>, &'v CatalogVersion)> {
     let catalogs: Vec<Catalog> = versions.iter().map_while(|v| Catalog::from_body(&v.body).ok()).collect();
@@ -120,7 +205,7 @@ fn taken_back<'v>(
         let made = steps[..at].iter().rposition(|(made, _)| made.contains(change))?;
         let undone = &versions[at + 1];
         let by_person = undone.drift.is_none()
-            && !undone.commit.as_ref().is_some_and(|commit| own.contains(commit))
+            && !undone.commit.as_ref().is_some_and(|commit| answers.contains(commit))
             && versions[made + 1].approved_by.starts_with("rule:");
         by_person.then_some(at + 1)
     };

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
-    Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease, Look,
-    ObjectKind, Registry, RegistryError, Trouble, written,
+    Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
+    Look, ObjectKind, Registry, RegistryError, Trouble, written,
 };
 
 #[async_trait]

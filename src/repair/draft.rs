@@ -150,6 +150,7 @@ fn part(
     for (change, rejection) in assessment.changes.iter().filter_map(|c| Some((c, rejection_of(input, &c.change)?))) {
         notes.push(format!("{} was rejected by {}: {}", line_of(&change.change), rejection.by, rejection.reason));
     }
+    overruled_edit(input, &assessment, &mut edits, &mut notes);
     let target = edit.lock.fingerprint.clone();
     let drift_path = drift_path(&connection.name, &target)?;
     let text = file::write(&Story {
@@ -225,6 +226,19 @@ fn mapping_edit(
     if let Some(text) = edit.text {
         let before = Some(mapping.text.to_string());
         edits.push(FileEdit { path: mapping.path.clone(), before, after: Some(text) });
+    }
+}
+
+/// Whoever approves what was rejected overrules the rejection: its lines go with the same commit.
+fn overruled_edit(input: Input<'_>, assessment: &Assessment, edits: &mut Vec<FileEdit>, notes: &mut Vec<String>) {
+    let connection = &input.connection.name;
+    let overruled = assessment.changes.iter().filter(|c| rejection_of(input, &c.change).is_some());
+    let overruled: Vec<String> = overruled.map(|c| line_of(&c.change)).collect();
+    let Ok(path) = super::rejected_path(connection) else { return };
+    let text = input.files.get(&path).map(|bytes| String::from_utf8_lossy(bytes));
+    match super::overrule(connection, text.as_deref(), &overruled) {
+        Ok(edit) => edits.extend(edit),
+        Err(why) => notes.push(why),
     }
 }
 

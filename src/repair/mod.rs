@@ -19,4 +19,4 @@ mod yaml;
 
 pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
 pub use lock::{LockEdit, edit_lock};
-pub use rejected::{reject, rejected_path};
+pub use rejected::{overrule, reject, rejected_path};

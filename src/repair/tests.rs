@@ -323,18 +323,23 @@ fn who_else_uses_the_mapping_is_said() {
     );
 }
 
-/// What is left to do when these changes were rejected.
-fn after_rejecting(changes: &[&str], after: &str) -> String {
-    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+/// The repair when these changes were rejected.
+fn drafted_rejecting(changes: &[&str], connection: &Connection, observed: &Catalog) -> Repair {
     let rejection = Rejection {
-        fingerprint: catalog(BEFORE).fingerprint(),
+        fingerprint: connection.lock.as_ref().unwrap().fingerprint.clone(),
         by: "Ada".to_owned(),
         at: "2026-01-02T03:04:05Z".to_owned(),
         reason: "not yet".to_owned(),
         changes: changes.iter().map(|change| (*change).to_owned()).collect(),
     };
     let rejected = [(connection.name.clone(), vec![rejection])].into();
-    let repair = drafted_in(&Desired { rejected, ..Desired::default() }, &connection, "", &catalog(after));
+    drafted_in(&Desired { rejected, ..Desired::default() }, connection, "", observed)
+}
+
+/// What is left to do when these changes were rejected.
+fn after_rejecting(changes: &[&str], after: &str) -> String {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let repair = drafted_rejecting(changes, &connection, &catalog(after));
     let shown =
         |part| shown(part).lines().filter(|l| !l.starts_with("Aam-")).map(|l| format!("{l}\n")).collect::<String>();
     format!(
@@ -420,16 +425,8 @@ fn what_cannot_go_without_a_rejected_change_brings_it_up_again() {
         Catalog::from_body(&body).unwrap()
     };
     let connection = connection(&body(&["id"], &[]), mapping(MAPPING));
-    let rejection = Rejection {
-        fingerprint: body(&["id"], &[]).fingerprint(),
-        by: "Ada".to_owned(),
-        at: "2026-01-02T03:04:05Z".to_owned(),
-        reason: "not yet".to_owned(),
-        changes: vec!["+ public/accounts.zone: string!".to_owned()],
-    };
-    let rejected = [(connection.name.clone(), vec![rejection])].into();
-    let desired = Desired { rejected, ..Desired::default() };
-    let part = drafted_in(&desired, &connection, "", &body(&["id", "zone"], &["zone"])).proposed.unwrap();
+    let zone = ["+ public/accounts.zone: string!"];
+    let part = drafted_rejecting(&zone, &connection, &body(&["id", "zone"], &["zone"])).proposed.unwrap();
     assert_eq!(part.assessment.changes.len(), 2);
     assert_eq!(part.notes, ["+ public/accounts.zone: string! was rejected by Ada: not yet"]);
 }

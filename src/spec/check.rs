@@ -107,6 +107,16 @@ impl Program<'_> {
             let d = Diagnostic::error("AAM-S024", format!("`type: {PROGRAM}` needs `command`: the program to run"));
             to.add(&connector.place(), d.help("add it beside `type:`, for example `command: [source-faker]`"));
         }
+        if let Some(manifest) = self.manifest
+            && RepoPath::new(&manifest.value).is_err()
+        {
+            let text = format!("the manifest {} does not lie below the configuration root", quoted(&manifest.value));
+            let d = Diagnostic::error("AAM-S025", text).label("expected a relative path without `.` and `..`");
+            to.add(
+                &manifest.place(),
+                d.help("put the file beside the specs, for example `manifest: manifests/tickets.yaml`"),
+            );
+        }
         let text = |text: &Text| ConfigValue::Text(text.value.clone());
         let mut whole = Config::from([("command".to_owned(), ConfigValue::List(command.iter().map(text).collect()))]);
         whole.extend(self.manifest.map(|manifest| ("manifest".to_owned(), text(manifest))));

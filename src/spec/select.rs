@@ -177,10 +177,23 @@ fn plan_stream(
     }
     let cursor = usable_cursor(asked, choice, &schema, problems);
     let incremental = schema.modes.contains(&SyncMode::Incremental);
-    let best = match (&cursor, incremental, key.is_empty()) {
-        (Some(CursorInUse::Own | CursorInUse::Chosen(_)), true, false) => StreamMode::IncrementalAppendDedup,
-        (Some(CursorInUse::Own | CursorInUse::Chosen(_)), true, true) => StreamMode::IncrementalAppend,
-        _ => StreamMode::FullRefreshOverwrite,
+    let path = match (&cursor, &schema.cursor) {
+        (Some(CursorInUse::Chosen(path) | CursorInUse::Suggested(path)), _) => Some(path.clone()),
+        (Some(CursorInUse::Own), Cursor::SourceDefined(path)) => path.clone(),
+        _ => None,
+    };
+    // What the source says of fields inside others is no use to rows in columns: another mode is the best then. What a person
+    // chose is taken at their word, and refused below.
+    let follows = match &cursor {
+        Some(CursorInUse::Own) => choice.cursor.is_some() || !path.as_ref().is_some_and(is_nested),
+        Some(CursorInUse::Chosen(_)) => true,
+        Some(CursorInUse::Suggested(_)) | None => false,
+    };
+    let keyed = !key.is_empty() && (choice.key.is_some() || !key.iter().any(is_nested));
+    let best = match (follows && incremental, keyed) {
+        (true, true) => StreamMode::IncrementalAppendDedup,
+        (true, false) => StreamMode::IncrementalAppend,
+        (false, _) => StreamMode::FullRefreshOverwrite,
     };
     let mode = choice.mode.unwrap_or(best);
     let reads = mode.reads();
@@ -199,15 +212,36 @@ fn plan_stream(
         p.help = Some("add `key:`, or choose incremental_append".into());
         problems.push(p);
     }
-    let cursor = match cursor {
-        Some(CursorInUse::Chosen(path) | CursorInUse::Suggested(path)) if reads == SyncMode::Incremental => Some(path),
-        Some(CursorInUse::Own) if reads == SyncMode::Incremental => match &schema.cursor {
-            Cursor::SourceDefined(path) => path.clone(),
-            Cursor::None | Cursor::Any(_) => None,
-        },
-        _ => None,
-    };
+    let cursor = path.filter(|_| reads == SyncMode::Incremental);
+    if let Some(cursor) = cursor.as_ref().filter(|cursor| is_nested(cursor)) {
+        let help = "choose full_refresh_overwrite or full_refresh_append, or a cursor that is a field of its own";
+        refuse_nested(asked, ("cursor", choice.cursor.is_some()), cursor, help, problems);
+    }
+    if let Some(part) = key.iter().find(|part| mode == StreamMode::IncrementalAppendDedup && is_nested(part)) {
+        let help = "choose incremental_append, or a key of fields of their own";
+        refuse_nested(asked, ("key", choice.key.is_some()), part, help, problems);
+    }
     Some(StreamPlan { name: name.clone(), mode, cursor, key, schema })
+}
+
+/// Whether a field lies inside another, where no column of a landing table is.
+fn is_nested(path: &FieldPath) -> bool {
+    path.segments().len() > 1
+}
+
+fn refuse_nested(
+    asked: &StreamName,
+    (role, chosen): (&'static str, bool),
+    path: &FieldPath,
+    help: &str,
+    problems: &mut Vec<SelectProblem>,
+) {
+    let (at, word) = if chosen { (role, Some(path.to_string())) } else { ("mode", None) };
+    let message =
+        format!("the {role} `{path}` of stream `{asked}` lies inside another field, and rows land by columns");
+    let mut p = problem(asked, at, word, message);
+    p.help = Some(help.into());
+    problems.push(p);
 }
 
 /// Where the cursor of an incremental read comes from.

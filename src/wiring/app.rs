@@ -59,7 +59,8 @@ impl App {
         let registry = Arc::new(registry);
         let (engine, landing, embedded): (Arc<dyn EngineWrite>, Arc<dyn Landing>, _) = match settings.engine.kind {
             EngineKind::Embedded => {
-                let engine = EmbeddedEngine::open(registry.pool().clone(), settings.engine.commands.clone()).await?;
+                let engine =
+                    EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
                 (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
             }
             EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding::default()), None),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::connector::Programs;
 use crate::engine::embedded;
 use crate::ports::{EndpointHandle, EngineError, Registry, RegistryError, Repo, RepoError, SecretError, Secrets};
 use crate::registry::{Facts, ManagedCluster, PgRegistry, probe, probe_url};
@@ -105,9 +106,19 @@ pub fn resolve(endpoint: &Endpoint, root: &Path) -> Result<EndpointHandle, Secre
     })
 }
 
+/// What the settings let run as connectors; manifests lie below the configuration root.
+pub fn programs(settings: &Settings, root: &Path) -> Programs {
+    Programs { allowed: settings.engine.commands.clone(), root: root.to_owned() }
+}
+
+/// Why the manifest of a connector that is a program cannot be used, if so.
+pub fn manifest_problem(root: &Path, manifest: &str) -> Option<String> {
+    crate::connector::manifest(root, manifest).err()
+}
+
 /// Tries a source.
-pub async fn check_source(source: &EndpointHandle, settings: &Settings) -> Result<(), EngineError> {
-    embedded::check_source(source, &settings.engine.commands).await
+pub async fn check_source(source: &EndpointHandle, settings: &Settings, root: &Path) -> Result<(), EngineError> {
+    embedded::check_source(source, &programs(settings, root)).await
 }
 
 /// Tries a destination.

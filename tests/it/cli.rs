@@ -51,6 +51,61 @@ fn the_samples_of_this_project_are_clean() {
 }
 
 #[test]
+fn a_manifest_outside_of_the_configuration_root_is_refused() {
+    let (dir, outside) = (empty(), empty());
+    run(dir.path(), &["init"]);
+    std::fs::write(outside.path().join("tickets.yaml"), "version: 1\n").unwrap();
+    std::os::unix::fs::symlink(outside.path(), dir.path().join("manifests")).unwrap();
+    let spec = |manifest: &str| {
+        let text = format!(
+            "kind: connection\nsource:\n  type: airbyte\n  command: [x]\n  manifest: {manifest}\ndestination: w\n"
+        );
+        std::fs::write(dir.path().join("connectors.d/a.yaml"), text).unwrap();
+        run(dir.path(), &["check"]).1
+    };
+    std::fs::write(
+        dir.path().join("connectors.d/w.yaml"),
+        "kind: destination\ntype: postgres\nconfig: {host: h, database: d, username: u}\n",
+    )
+    .unwrap();
+    let said: String =
+        ["manifests/tickets.yaml", "missing.yaml", "../tickets.yaml", "/etc/aam/tickets.yaml"].map(spec).concat();
+    insta::assert_snapshot!(said, @"
+    error[AAM-S025]: the manifest `manifests/tickets.yaml` cannot be used: a link leads out of the configuration root
+     --> connectors.d/a.yaml:5:13
+      |
+    5 |   manifest: manifests/tickets.yaml
+      |             ^^^^^^^^^^^^^^^^^^^^^^
+      = help: `aam explain AAM-S025` has the background
+
+    error[AAM-S025]: the manifest `missing.yaml` cannot be used: there is no such file below the configuration root
+     --> connectors.d/a.yaml:5:13
+      |
+    5 |   manifest: missing.yaml
+      |             ^^^^^^^^^^^^
+      = help: `aam explain AAM-S025` has the background
+
+    error[AAM-S025]: the manifest `../tickets.yaml` does not lie below the configuration root
+     --> connectors.d/a.yaml:5:13
+      |
+    5 |   manifest: ../tickets.yaml
+      |             ^^^^^^^^^^^^^^^ expected a relative path without `.` and `..`
+      = help: put the file beside the specs, for example `manifest: manifests/tickets.yaml`; `aam explain AAM-S025` has the background
+
+    error[AAM-S025]: the manifest `/etc/aam/tickets.yaml` does not lie below the configuration root
+     --> connectors.d/a.yaml:5:13
+      |
+    5 |   manifest: /etc/aam/tickets.yaml
+      |             ^^^^^^^^^^^^^^^^^^^^^ expected a relative path without `.` and `..`
+      = help: put the file beside the specs, for example `manifest: manifests/tickets.yaml`; `aam explain AAM-S025` has the background
+    ");
+    std::fs::remove_file(dir.path().join("manifests")).unwrap();
+    std::fs::create_dir(dir.path().join("manifests")).unwrap();
+    std::fs::write(dir.path().join("manifests/tickets.yaml"), "version: 1\n").unwrap();
+    assert_eq!(spec("manifests/tickets.yaml"), "");
+}
+
+#[test]
 fn init_begins_a_repository_once() {
     let dir = empty();
     let (code, out, talk) = run(dir.path(), &["init"]);

@@ -37,7 +37,11 @@ async fn check(name: &str, endpoint: &Endpoint, is_source: bool, settings: &Sett
         }
     };
     let tried = async {
-        if is_source { probe::check_source(&handle, settings).await } else { probe::check_destination(&handle).await }
+        if is_source {
+            probe::check_source(&handle, settings, root).await
+        } else {
+            probe::check_destination(&handle).await
+        }
     };
     match tokio::time::timeout(PATIENCE, tried).await {
         Ok(Ok(())) => Check::pass(name, format!("{} answers", endpoint.connector)),

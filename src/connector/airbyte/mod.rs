@@ -7,6 +7,7 @@ mod message;
 mod process;
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,8 +15,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::copy_text::{NULL, is_json, push_escaped};
-use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, ReadOrder, Stopped, failure};
-use crate::model::{Catalog, json_schema};
+use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, Programs, ReadOrder, Stopped, failure};
+use crate::model::{Catalog, RepoPath, json_schema};
 use crate::ports::{Discovered, EndpointHandle, EngineError, Remedy};
 use message::Message;
 use process::Running;
@@ -35,6 +36,22 @@ pub struct Airbyte {
     settings: Value,
 }
 
+/// Where a manifest lies: a file below the configuration root, also by way of links.
+pub fn manifest(root: &Path, path: &str) -> Result<PathBuf, String> {
+    let path = RepoPath::new(path).map_err(|_| "it does not lie below the configuration root".to_owned())?;
+    let real = |path: PathBuf| std::fs::canonicalize(path);
+    let found = real(root.join(path.as_str())).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file below the configuration root".to_owned(),
+        _ => e.to_string(),
+    })?;
+    let root = real(root.to_owned()).map_err(|e| e.to_string())?;
+    match found {
+        found if !found.starts_with(&root) => Err("a link leads out of the configuration root".to_owned()),
+        found if !found.is_file() => Err("it is no file".to_owned()),
+        found => Ok(found),
+    }
+}
+
 /// How a run went, beside what it printed for us.
 #[derive(Default)]
 struct Heard {
@@ -46,9 +63,9 @@ struct Heard {
 }
 
 impl Airbyte {
-    /// Checks that the program is there and may be run: `allowed` is what the settings of the daemon list. A spec alone
-    /// must not decide what runs on this machine.
-    pub fn open(endpoint: &EndpointHandle, allowed: &[String]) -> Result<Self, EngineError> {
+    /// Checks that the program is there and may be run: `programs` is what the settings of the daemon list. A spec alone
+    /// must not decide what runs on this machine, nor which of its files is read.
+    pub fn open(endpoint: &EndpointHandle, programs: &Programs) -> Result<Self, EngineError> {
         let wrong = |why: String| failure(endpoint, format!("source {}", endpoint.name), &why, Remedy::Person);
         let given = endpoint.config.expose();
         let command: Vec<String> = serde_json::from_value(given["command"].clone())
@@ -57,7 +74,7 @@ impl Airbyte {
         // an entry with arguments allows the program with these first
         let begins =
             |entry: &String| command.iter().map(String::as_str).take(entry.split(' ').count()).eq(entry.split(' '));
-        if !allowed.iter().any(begins) {
+        if !programs.allowed.iter().any(begins) {
             return Err(wrong(format!(
                 "the program {program} may not be run: add it to `[engine] commands` in config/aam.toml of this machine"
             )));
@@ -68,7 +85,7 @@ impl Airbyte {
         }
         let more = match given.get("manifest").and_then(Value::as_str) {
             Some(path) => {
-                let path = std::path::absolute(path).map_err(|e| wrong(format!("manifest {path}: {e}")))?;
+                let path = manifest(&programs.root, path).map_err(|why| wrong(format!("manifest {path}: {why}")))?;
                 vec!["--manifest-path".to_owned(), path.to_string_lossy().into_owned()]
             }
             None => Vec::new(),

@@ -384,12 +384,7 @@ impl Airbyte {
     }
 
     /// What settings a connector takes: a JSON Schema.
-    pub async fn specification(
-        &self,
-        kind: ObjectKind,
-        workspace: Uuid,
-        definition: Uuid,
-    ) -> Result<Value, ApiError> {
+    pub async fn specification(&self, kind: ObjectKind, workspace: Uuid, definition: Uuid) -> Result<Value, ApiError> {
         let (one, _) = family(kind);
         let path = format!("/v1/{one}_definition_specifications/get");
         let body = json!({"workspaceId": workspace, format!("{one}DefinitionId"): definition});

@@ -87,9 +87,7 @@ fn failed_run(what: &str, error: &RunError, config: &ResolvedConfig) -> EngineEr
     match error {
         RunError::Api(error) => EngineError { why: config.mask(&error.to_string()), ..unread(what, error) },
         // what a connector says no to may be a source that is down
-        RunError::Connector(why) => {
-            EngineError { what: what.to_owned(), why: config.mask(why), remedy: Remedy::Retry }
-        }
+        RunError::Connector(why) => EngineError { what: what.to_owned(), why: config.mask(why), remedy: Remedy::Retry },
     }
 }
 
@@ -126,7 +124,10 @@ impl AirbyteEngine {
             return Ok(*workspace);
         }
         if !self.place.workspaces.is_empty() || *tenant != TenantId::default() {
-            return Err(person(&what, format!("none is set: add `{tenant} = \"<workspace id>\"` below [airbyte.workspaces]")));
+            return Err(person(
+                &what,
+                format!("none is set: add `{tenant} = \"<workspace id>\"` below [airbyte.workspaces]"),
+            ));
         }
         self.only.get_or_try_init(|| self.find_only_workspace(&what)).await.copied()
     }
@@ -139,7 +140,11 @@ impl AirbyteEngine {
             many => {
                 let names: Vec<_> =
                     many.iter().map(|w| format!("{} ({})", crate::diag::escape(&w.name), w.workspace_id)).collect();
-                let why = format!("there are {}: name the right one below [airbyte.workspaces]: {}", many.len(), names.join(", "));
+                let why = format!(
+                    "there are {}: name the right one below [airbyte.workspaces]: {}",
+                    many.len(),
+                    names.join(", ")
+                );
                 Err(person(what, why))
             }
         }
@@ -245,15 +250,17 @@ impl AirbyteEngine {
     ) -> Result<Vec<Candidate>, EngineError> {
         let (workspace, definition) = self.parts(kind, handle).await?;
         let name = self.name_of(handle);
-        let mut all: Vec<Kept<Actor>> =
-            self.api.actors(kind, workspace).await.map_err(|e| unread(what, &e))?;
+        let mut all: Vec<Kept<Actor>> = self.api.actors(kind, workspace).await.map_err(|e| unread(what, &e))?;
         all.retain(|a| a.known.name == name && a.known.definition == definition);
         if all.is_empty() {
             return Ok(Vec::new());
         }
         let connections = self.list_connections(what, workspace).await?;
         let used_by_us = |id: Uuid| {
-            connections.iter().map(|c| &c.known).any(|c| (c.source_id == id || c.destination_id == id) && self.is_ours(c))
+            connections
+                .iter()
+                .map(|c| &c.known)
+                .any(|c| (c.source_id == id || c.destination_id == id) && self.is_ours(c))
         };
         Ok(all.iter().map(|a| Candidate { id: engine_id(a.known.id), marked: used_by_us(a.known.id) }).collect())
     }
@@ -287,7 +294,8 @@ impl AirbyteEngine {
     /// Reads the jobs that changed since the last survey; the newest that moves rows of each connection.
     async fn newest_jobs(&self, workspaces: &[Uuid]) -> Result<BTreeMap<EngineId, Job>, ApiError> {
         let now = Utc::now();
-        let since = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).until.map_or(now - FIRST, |at| at - OVERLAP);
+        let since =
+            self.jobs.lock().unwrap_or_else(PoisonError::into_inner).until.map_or(now - FIRST, |at| at - OVERLAP);
         let changed = self.api.jobs_since(workspaces, since).await?;
         let mut seen = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         for job in changed.iter().filter(|job| moves_rows(job)) {
@@ -348,7 +356,11 @@ fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> R
 /// What git owns of a connection beside name, status and streams, as it is live.
 fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
     let mut settings = BTreeMap::new();
-    let keys = raw.as_object().into_iter().flatten().filter(|(key, value)| !value.is_null() && !MODELLED.contains(&key.as_str()));
+    let keys = raw
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| !value.is_null() && !MODELLED.contains(&key.as_str()));
     settings.extend(keys.map(|(key, value)| (key.clone(), value.clone())));
     settings.insert("schedule".into(), schedule_of(raw));
     settings.insert("namespace".into(), namespace_of(raw));
@@ -358,9 +370,28 @@ fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
 
 /// Keys of a connection that are told elsewhere, or that only the server sets.
 const MODELLED: [&str; 22] = [
-    "connectionId", "name", "sourceId", "destinationId", "status", "statusReason", "syncCatalog", "schedule", "scheduleType",
-    "scheduleData", "namespaceDefinition", "namespaceFormat", "prefix", "breakingChange", "sourceCatalogId", "tags", "created_at",
-    "createdAt", "workspaceId", "source", "destination", "latestSyncJobStatus",
+    "connectionId",
+    "name",
+    "sourceId",
+    "destinationId",
+    "status",
+    "statusReason",
+    "syncCatalog",
+    "schedule",
+    "scheduleType",
+    "scheduleData",
+    "namespaceDefinition",
+    "namespaceFormat",
+    "prefix",
+    "breakingChange",
+    "sourceCatalogId",
+    "tags",
+    "created_at",
+    "createdAt",
+    "workspaceId",
+    "source",
+    "destination",
+    "latestSyncJobStatus",
 ];
 
 /// In the form that we would send, so that one schedule in two units is no change; what we have no word for as it is.
@@ -373,7 +404,9 @@ fn schedule_of(raw: &Value) -> Value {
 fn namespace_of(raw: &Value) -> Value {
     let definition = raw["namespaceDefinition"].as_str().unwrap_or("source");
     match (definition, raw["namespaceFormat"].as_str()) {
-        ("customformat", format) => json!({"namespaceDefinition": definition, "namespaceFormat": format.unwrap_or_default()}),
+        ("customformat", format) => {
+            json!({"namespaceDefinition": definition, "namespaceFormat": format.unwrap_or_default()})
+        }
         _ => json!({ "namespaceDefinition": definition }),
     }
 }
@@ -626,7 +659,8 @@ impl EngineWrite for AirbyteEngine {
         match applied("start_sync", self.api.sync(id)).await {
             Ok(job) => Ok(told_job(&job)),
             Err(e) if e.fate == Fate::Answered(409) => {
-                let running = self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
+                let running =
+                    self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
                 match running {
                     Some(job) if moves_rows(&job) => Ok(told_job(&job)),
                     Some(job) => {

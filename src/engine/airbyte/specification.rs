@@ -20,7 +20,8 @@ fn look(schema: &Value, value: &Value, path: &str, config: &ResolvedConfig, prob
             && !text.is_empty()
             && !config.has_secret(text)
         {
-            problems.push(format!("`{path}` is a secret: write a reference, for example ${{env:NAME}}, and not the value"));
+            problems
+                .push(format!("`{path}` is a secret: write a reference, for example ${{env:NAME}}, and not the value"));
         }
         return;
     };

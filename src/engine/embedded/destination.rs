@@ -135,7 +135,7 @@ mod tests {
                             config: ResolvedConfig::new(Value::Object(config), Vec::new(), String::new()),
                         };
                         let opened = match is_source {
-                            true => crate::connector::open(&endpoint, &[]).map(drop),
+                            true => crate::connector::open(&endpoint, &crate::connector::Programs::default()).map(drop),
                             false => Destination::open(&endpoint).map(drop),
                         };
                         opened.unwrap_or_else(|error| panic!("{} {}: {error}", connector.name, setting.key));

@@ -29,7 +29,7 @@ use self::destination::Destination;
 use self::run::Ended;
 use self::store::StoredDraft;
 use super::names;
-use crate::connector;
+use crate::connector::{self, Programs};
 use crate::ports::{
     Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId,
     EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, Survey, SyncOrder, written,
@@ -45,8 +45,8 @@ pub struct EmbeddedEngine {
 /// What the tasks of an engine share.
 pub(crate) struct Shared {
     pool: PgPool,
-    /// Programs that may be run as connectors.
-    commands: Vec<String>,
+    /// What may be run as a connector.
+    programs: Programs,
     tasks: TaskTracker,
     /// The daemon stops: finish the running batch, leave the job as running.
     stop: CancellationToken,
@@ -66,16 +66,16 @@ fn person(what: &str, why: String) -> EngineError {
 }
 
 impl EmbeddedEngine {
-    /// Opens the engine on the registry's database, which has the schema `aam_engine` already. `commands` are the programs
+    /// Opens the engine on the registry's database, which has the schema `aam_engine` already. `programs` are those
     /// that specs may name as connectors.
-    pub async fn open(pool: PgPool, commands: Vec<String>) -> Result<Self, EngineError> {
+    pub async fn open(pool: PgPool, programs: Programs) -> Result<Self, EngineError> {
         sqlx::query("SELECT FROM aam_engine.jobs LIMIT 0")
             .execute(&pool)
             .await
             .map_err(|e| records_error("opening the embedded engine", &e))?;
         let shared = Shared {
             pool,
-            commands,
+            programs,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             running: Mutex::default(),
@@ -147,8 +147,8 @@ impl Shared {
 }
 
 /// Tries a source's credentials and reachability; needs no records of the engine, so it works without a registry.
-pub async fn check_source(source: &EndpointHandle, commands: &[String]) -> Result<(), EngineError> {
-    connector::open(source, commands)?.check().await
+pub async fn check_source(source: &EndpointHandle, programs: &Programs) -> Result<(), EngineError> {
+    connector::open(source, programs)?.check().await
 }
 
 /// The same for a destination.
@@ -159,7 +159,7 @@ pub async fn check_destination(destination: &EndpointHandle) -> Result<(), Engin
 #[async_trait]
 impl EngineRead for EmbeddedEngine {
     async fn check(&self, source: &EndpointHandle) -> Result<(), EngineError> {
-        check_source(source, &self.shared.commands).await
+        check_source(source, &self.shared.programs).await
     }
 
     async fn check_destination(&self, destination: &EndpointHandle) -> Result<(), EngineError> {
@@ -167,7 +167,7 @@ impl EngineRead for EmbeddedEngine {
     }
 
     async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError> {
-        connector::open(source, &self.shared.commands)?.discover().await
+        connector::open(source, &self.shared.programs)?.discover().await
     }
 
     fn manner(&self) -> Manner {
@@ -219,7 +219,7 @@ impl EngineWrite for EmbeddedEngine {
         owner: &OwnerKey,
         handle: &EndpointHandle,
     ) -> Result<EngineId, EngineError> {
-        check_settings(kind, handle, &self.shared.commands)?;
+        check_settings(kind, handle, &self.shared.programs)?;
         let created = store::create(&self.shared.pool, kind, owner, &handle.name, None).await;
         created.map_err(|e| records_error(&format!("creating {}", handle.name), &e))
     }
@@ -230,7 +230,7 @@ impl EngineWrite for EmbeddedEngine {
         id: &EngineId,
         handle: &EndpointHandle,
     ) -> Result<(), EngineError> {
-        check_settings(kind, handle, &self.shared.commands)?;
+        check_settings(kind, handle, &self.shared.programs)?;
         let what = format!("updating {}", handle.name);
         let there = store::update(&self.shared.pool, kind, id, &handle.name, None).await;
         match there.map_err(|e| records_error(&what, &e))? {
@@ -321,9 +321,9 @@ impl EmbeddedEngine {
 }
 
 /// Settings are checked before an object is made of them, so that a mistake is told at once.
-fn check_settings(kind: ObjectKind, handle: &EndpointHandle, commands: &[String]) -> Result<(), EngineError> {
+fn check_settings(kind: ObjectKind, handle: &EndpointHandle, programs: &Programs) -> Result<(), EngineError> {
     match kind {
-        ObjectKind::Source => connector::open(handle, commands).map(|_| ()),
+        ObjectKind::Source => connector::open(handle, programs).map(|_| ()),
         ObjectKind::Destination => Destination::open(handle).map(|_| ()),
         ObjectKind::Connection => Err(person("creating an endpoint", "a connection is none".to_owned())),
     }

@@ -64,7 +64,7 @@ pub async fn run(
     stop: &CancellationToken,
 ) -> Ended {
     let failed = |why: String| Ended::With(JobState::Failed, Some(why));
-    let opened = connector::open(&order.source, &shared.commands)
+    let opened = connector::open(&order.source, &shared.programs)
         .and_then(|s| Ok((Arc::from(s), Destination::open(&order.destination)?)));
     let (source, destination) = match opened {
         Ok(opened) => opened,

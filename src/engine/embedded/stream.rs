@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
@@ -22,6 +23,9 @@ use crate::connector::{Batch, BatchSink, Connector, How, Position, ReadOrder, da
 use crate::model::{FieldPath, SyncMode};
 use crate::ports::{ConfiguredStream, EngineError, Remedy, applied, recorded, sent, written};
 use crate::spec::StreamMode;
+
+/// Marks a position in the ledger as one within a whole copy that is appended.
+const COPY: &str = "aam_copy";
 
 /// One stream of one job.
 pub struct StreamSync<'a> {
@@ -220,10 +224,15 @@ impl StreamSync<'_> {
             !table::existing(db, &names::temporary(self.table)).await.map_err(|e| self.wrong(&e))?.is_empty();
         // a table that a person dropped, and one taken over, begin anew; so does one whose last position lies in rows that
         // were never swapped in
-        if !incremental || !there || entry.connection != self.connection || (unswapped && !entry.finished) {
+        let cut_copy = !entry.finished && entry.state.as_ref().is_some_and(|state| state.get(COPY).is_some());
+        if !incremental || cut_copy || !there || entry.connection != self.connection || (unswapped && !entry.finished) {
             entry.state = None;
         }
         entry.indexed &= there;
+        if self.stream.mode == StreamMode::FullRefreshAppend && there && cut_copy && entry.connection == self.connection
+        {
+            self.take_out_copy(db, entry.job).await.map_err(|e| self.wrong(&e))?;
+        }
         let was_finished = entry.finished;
         (entry.connection, entry.job, entry.finished, entry.rows, entry.bytes) =
             (self.connection, self.job, false, 0, 0);
@@ -234,6 +243,29 @@ impl StreamSync<'_> {
             entry.generation += 1;
         }
         Ok(entry)
+    }
+
+    /// What the ledger holds of a position: one within a whole copy that is appended is marked, because only this very job may
+    /// go on from it.
+    fn noted(&self, position: &Value) -> Value {
+        match self.stream.mode {
+            StreamMode::FullRefreshAppend => json!({ COPY: position }),
+            _ => position.clone(),
+        }
+    }
+
+    /// The position that the ledger holds.
+    fn position(&self, entry: &Entry) -> Option<Value> {
+        let state = entry.state.as_ref()?;
+        Some(state.get(COPY).unwrap_or(state).clone())
+    }
+
+    /// Takes out what is there of a copy whose job ended before it was whole. The next job brings a whole one, and each copy
+    /// in the table is of one finished job. Going on where the other stopped would join two states of the source, and a
+    /// source that changed its key could never be gone on with.
+    async fn take_out_copy(&self, db: &mut PgConnection, job: i64) -> Result<(), sqlx::Error> {
+        let sql = format!("DELETE FROM {} WHERE (_airbyte_meta ->> 'sync_id')::bigint = $1", self.table.sql());
+        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(job).execute(db).await.map(|_| ())
     }
 
     /// An entry for a table that has none: what an existing table tells about its own past.
@@ -385,7 +417,7 @@ impl StreamSync<'_> {
                 SyncMode::FullRefresh => How::Full,
                 SyncMode::Incremental => How::New(self.stream.cursor.clone()),
             },
-            state: prepared.entry.state.clone(),
+            state: self.position(&prepared.entry),
         };
         let (sink, mut batches) = BatchSink::channel();
         let source = Arc::clone(source);
@@ -447,7 +479,7 @@ impl StreamSync<'_> {
         next.bytes += i64::try_from(batch.rows.len()).unwrap_or(0);
         next.last_raw_id = Some(ids.last());
         if let Position::After(state) = &batch.position {
-            next.state = Some(state.clone());
+            next.state = Some(self.noted(state));
             next.mark = next.last_raw_id;
         }
         let mut tx = db.begin().await?;

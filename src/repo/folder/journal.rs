@@ -82,6 +82,7 @@ impl Journal {
                 at: e.at,
                 subject: e.subject,
                 approved_by: e.approved_by,
+                trailers: e.trailers.into_iter().collect(),
                 moved_by: None,
             })
             .collect())

@@ -19,7 +19,8 @@ use super::names::escape;
 use super::{check_repair_branch, io_error, lock_state, may_heal, needs_person, tree};
 use crate::model::{CommitId, RepoPath};
 use crate::ports::{
-    CommitDraft, CommitOutcome, FileEdit, LogEntry, RepairBranch, Repo, RepoError, RepoInfo, Snapshot, applied, written,
+    APPROVED_BY, CommitDraft, CommitOutcome, FileEdit, LogEntry, RepairBranch, Repo, RepoError, RepoInfo, Snapshot,
+    applied, written,
 };
 
 /// A plain folder of specs.
@@ -280,7 +281,8 @@ impl Repo for FolderRepo {
     async fn commit(&self, draft: &CommitDraft) -> Result<CommitOutcome, RepoError> {
         let _lock = lock_state(&self.state_dir).await?;
         self.recover().await?;
-        self.apply(draft, None).await
+        let approver = draft.trailers.iter().find(|(key, _)| key == APPROVED_BY).map(|(_, value)| value.as_str());
+        self.apply(draft, approver).await
     }
 
     async fn propose(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError> {

@@ -11,9 +11,10 @@ use crate::ports::{CommitDraft, LogEntry, RepoError};
 use crate::repo::names::escape;
 use crate::repo::{beneath, needs_person};
 
-/// Fields of one log record: id, committer's name and mail, time, subject, approvers.
-const LOG_FORMAT: &str =
-    "--format=%H%x00%cn%x00%ce%x00%ct%x00%s%x00%(trailers:key=Aam-Approved-By,valueonly,separator=%x0A)";
+/// Fields of one log record: id, committer's name and mail, time, subject, approvers, all trailers.
+const LOG_FORMAT: &str = "--format=%H%x00%cn%x00%ce%x00%ct%x00%s\
+                          %x00%(trailers:key=Aam-Approved-By,valueonly,separator=%x0A)\
+                          %x00%(trailers:only,unfold,separator=%x0A)";
 
 impl GitRepo {
     /// The commit that gave the draft's files the content they have at `tip`.
@@ -43,7 +44,7 @@ impl GitRepo {
         let aam = format!("{} <{}>", self.identity.name, self.identity.mail);
         let fields: Vec<&[u8]> = out.split(|b| *b == 0).collect();
         fields
-            .chunks_exact(6)
+            .chunks_exact(7)
             .map(|record| {
                 let text: Vec<String> = record.iter().map(|f| escape(f.trim_ascii())).collect();
                 let seconds = text[3].parse().ok().and_then(|s| DateTime::<Utc>::from_timestamp(s, 0));
@@ -56,6 +57,7 @@ impl GitRepo {
                     at: seconds.ok_or_else(|| needs_person(&*what, "a commit has no valid time"))?,
                     subject: text[4].clone(),
                     approved_by: approver,
+                    trailers: trailers(record[6]),
                     moved_by: movers.get(&text[0]).cloned(),
                 })
             })
@@ -104,6 +106,13 @@ impl GitRepo {
         };
         Ok(person(ask("user.name").await?, ask("user.email").await?))
     }
+}
+
+/// `Key: value`, one a line.
+fn trailers(lines: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(lines);
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs.map(|(key, value)| (escape(key.trim().as_bytes()), escape(value.trim().as_bytes()))).collect()
 }
 
 /// `Name <mail>` from what git knows, filled up from the system user.

@@ -7,7 +7,7 @@ use super::checkout::Move;
 use super::command::Call;
 use super::objects::{Edited, message};
 use crate::model::CommitId;
-use crate::ports::{CommitDraft, CommitOutcome, RepairBranch, RepoError, applied, written};
+use crate::ports::{APPROVED_BY, CommitDraft, CommitOutcome, RepairBranch, RepoError, applied, written};
 use crate::repo::names::escape;
 use crate::repo::{REPAIR_PREFIX, check_repair_branch, lock_state, may_heal, needs_person};
 
@@ -230,7 +230,7 @@ impl GitRepo {
         let message = message(&CommitDraft {
             subject: format!("Merge branch '{branch}'"),
             body: String::new(),
-            trailers: vec![("Aam-Approved-By".to_owned(), approver.to_owned())],
+            trailers: vec![(APPROVED_BY.to_owned(), approver.to_owned())],
             edits: Vec::new(),
         });
         let tree = String::from_utf8_lossy(tree);

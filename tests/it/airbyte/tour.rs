@@ -38,7 +38,10 @@ impl Tour {
         };
         world.write(
             "connectors.d/warehouse.yaml",
-            &format!("kind: destination\ntype: postgres\nconfig: {}\n", settings(&world.warehouse.name, ", schema: public")),
+            &format!(
+                "kind: destination\ntype: postgres\nconfig: {}\n",
+                settings(&world.warehouse.name, ", schema: public")
+            ),
         );
         let crm = format!(
             "kind: connection\nsource:\n  type: postgres\n  config: {}\ndestination: warehouse\nschedule: manual\n\
@@ -55,7 +58,8 @@ impl Tour {
         self.standin.edit(|state| {
             let actors = state.actors.iter().map(|a| format!("{:?} {}", a.side, a.name));
             let connections = state.connections.iter().filter(|c| c.status != "deprecated").map(|c| {
-                let names: Vec<_> = c.entries.iter().map(|s| s["stream"]["name"].as_str().unwrap_or("?").to_owned()).collect();
+                let names: Vec<_> =
+                    c.entries.iter().map(|s| s["stream"]["name"].as_str().unwrap_or("?").to_owned()).collect();
                 format!("Connection {} {} {}", c.name, c.status, names.join(","))
             });
             actors.chain(connections).collect::<Vec<_>>().join("\n")

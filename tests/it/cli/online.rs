@@ -340,7 +340,6 @@ async fn a_decision_tells_a_machine_what_came_of_it() {
     assert!(shown["file"].as_str().unwrap().contains("- public/accounts.employees: integer"));
     insta::assert_snapshot!(told(&value(&["drift", "approve", "crm"])), @r#"
     "crm": "update catalog to version 2 (05cfa034)" "applied"
-    "crm": "close drift: the source and the lock agree" "applied"
     "in_sync" "in sync"
     "#);
 }

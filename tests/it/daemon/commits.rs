@@ -145,7 +145,13 @@ async fn an_automatic_repair_that_a_person_reverts_stands_as_rejected() {
     assert_eq!(world.git(&["rev-parse", "main"]), tip, "nothing is left to do");
 
     // A person may still take it.
-    world.aam_is(0, &["drift", "approve", "crm"]);
+    assert!(world.committed("drift/default/crm/rejected.yaml").contains("website"));
+    let approved = world.aam(&["drift", "approve", "crm"]);
+    assert!(approved.talk.contains(&format!("(approved by {PERSON})")), "{approved:?}");
+    // In one commit on top, which overrules the rejection: no branch that a turn between could withdraw.
+    assert_eq!(world.git(&["rev-parse", "main^"]), tip);
+    assert_eq!(world.git(&["show", "-s", "--format=%(trailers:key=Aam-Approved-By,valueonly)", "main"]).trim(), PERSON);
+    assert_eq!(world.committed("drift/default/crm/rejected.yaml"), "(none)");
     assert!(lock().contains("website") && lock().contains("fax"));
     assert!(world.aam_is(0, &["status"]).contains("in sync"));
     assert_eq!(world.aam_is(0, &["drift", "list"]), "");
@@ -181,6 +187,14 @@ async fn an_automatic_repair_that_is_reverted_before_it_is_in_force_stands_as_re
         world.registry.list("SELECT status || ': ' || cause FROM drift_events").await,
         [format!("rejected: {words}")]
     );
+    // A kill between the commit of the rejection and its note in the registry leaves the drift open.
+    world.registry.run("UPDATE drift_events SET status = 'approved', cause = 'rule:additive'").await;
+    world.aam_is(0, &["apply"]);
+    assert_eq!(
+        world.registry.list("SELECT status || ': ' || cause FROM drift_events").await,
+        [format!("rejected: {words}")]
+    );
+    assert_eq!(world.aam_is(0, &["apply"]), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,6 +43,45 @@ async fn a_rejection_and_every_version_are_remembered_by_a_rebuilt_registry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_registry_knows_a_revert_of_an_automatic_repair_from_a_source_that_changed_back() {
+    let mut world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    let lock = |world: &World| world.committed("connectors.d/crm.lock.yaml");
+    for column in ["fax", "website"] {
+        world.source.run(&format!("ALTER TABLE accounts ADD COLUMN {column} text")).await;
+        world.aam_is(0, &["apply", "--look"]);
+    }
+    for merge in ["--ff-only", "--no-ff"] {
+        world.source.run("ALTER TABLE accounts DROP COLUMN fax").await;
+        world.aam_is(3, &["apply", "--look"]);
+        world.git(&["merge", "--quiet", merge, "aam/drift/default/crm"]);
+        world.aam_is(0, &["apply"]);
+        // The source brings it again: nobody had refused it.
+        world.lose_registry().await;
+        world.aam_is(0, &["apply"]);
+        world.source.run("ALTER TABLE accounts ADD COLUMN fax text").await;
+        world.aam_is(0, &["apply", "--look"]);
+        assert!(lock(&world).contains("fax"), "{}", world.aam(&["status"]).out);
+    }
+    let approved = "SELECT approved_by FROM sync_catalog_versions ORDER BY version";
+    let bot = "aam <aam@localhost>";
+    assert_eq!(
+        world.registry.list(approved).await,
+        [bot, "rule:additive", "rule:additive", bot, "rule:additive", PERSON, "rule:additive"]
+    );
+
+    world.lose_registry().await;
+    world.aam_is(0, &["apply"]);
+    world.git(&["revert", "--no-edit", "HEAD"]);
+    let revert = world.git(&["rev-parse", "--short=10", "HEAD"]);
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["apply", "--look"]);
+    assert!(!lock(&world).contains("fax") && lock(&world).contains("website"), "{}", lock(&world));
+    let words = format!("rejected by {PERSON}: reverted by commit {revert}");
+    assert!(world.aam_is(0, &["status"]).contains(&words));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_branch_is_no_rejection() {
     let world = World::with_crm("").await;
     world.aam_is(0, &["apply"]);

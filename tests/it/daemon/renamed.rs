@@ -186,6 +186,67 @@ async fn a_rejection_holds_while_other_things_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_rejected_and_is_merged_by_hand_is_rejected_no_more() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    let repair = world.git(&["rev-parse", "aam/drift/default/crm"]);
+    world.aam_is(0, &["drift", "reject", "crm", "--reason", "it comes back"]);
+    world.git(&["merge", "--quiet", "--no-edit", &repair]);
+    let rejected = "drift/default/crm/rejected.yaml";
+    assert!(world.committed(rejected).contains("employees"));
+    let applied = world.aam_is(0, &["apply"]);
+    assert!(applied.contains("commit lock: what was rejected is approved by now (applied)"), "{applied}");
+    assert_eq!(world.committed(rejected), "(none)");
+    assert_eq!(world.registry.list("SELECT status FROM drift_events").await, ["repaired"]);
+    assert!(world.aam_is(0, &["status"]).contains("in sync"));
+    assert_eq!(world.aam_is(0, &["apply"]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_answers_the_drift_that_is_open_and_not_one_that_was_rejected_once() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    // As another process with a clock of its own would have noted it.
+    let columns = "connection_id, base, target, confidence, automatic, changed_at";
+    world
+        .registry
+        .run(&format!(
+            "INSERT INTO drift_events (tenant_id, id, status, opened_at, cause, {columns})
+             SELECT tenant_id, gen_random_uuid(), 'rejected', opened_at + interval '1 s', 'no', {columns} FROM drift_events"
+        ))
+        .await;
+    world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
+    world.aam_is(0, &["apply"]);
+    let statuses = "SELECT status FROM drift_events ORDER BY opened_at";
+    assert_eq!(world.registry.list(statuses).await, ["repaired", "rejected"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_that_was_cut_off_before_it_was_noted_closes_its_drift_whatever_else_changed() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    world.aam_is(0, &["drift", "reject", "crm", "--reason", "it comes back"]);
+    // As a kill between the commit and the note leaves it.
+    let cut_off = "UPDATE drift_events SET status = 'pending', cause = 'seen by a look' WHERE status = 'rejected'";
+    let statuses = "SELECT status FROM drift_events ORDER BY opened_at";
+    world.registry.run(cut_off).await;
+    world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(world.registry.list(statuses).await, ["rejected", "repaired"]);
+    world.registry.run(cut_off).await;
+    world.source.run("ALTER TABLE accounts RENAME COLUMN billing_state TO billing_region").await;
+    world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(world.registry.list(statuses).await, ["rejected", "repaired", "pending"]);
+    assert_eq!(world.aam_is(3, &["apply"]), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drift_is_over_though_its_branch_is_checked_out_and_that_is_said_once() {
     let world = renamed().await;
     let (branch, other) = ("aam/drift/default/crm", world.dir().join("review"));

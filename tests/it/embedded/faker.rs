@@ -5,7 +5,7 @@ use aam::ports::{EngineRead, EngineWrite, JobState};
 use aam::spec::StreamMode::{self, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 use serde_json::json;
 
-use super::harness::{Bench, handle, lines};
+use super::harness::{Bench, allowed, handle, lines};
 
 #[expect(clippy::print_stdout, reason = "scripts/checks.sh looks for it")]
 async fn faker(count: u32, always_updated: bool) -> Option<(Bench, String)> {
@@ -18,7 +18,7 @@ async fn faker(count: u32, always_updated: bool) -> Option<(Bench, String)> {
     let settings = json!({"count": count, "seed": 42, "records_per_slice": 1000, "always_updated": always_updated, "parallelism": 1});
     let source = handle("faker", "airbyte", json!({"command": [program], "config": settings}));
     let mut bench = Bench::reading(source).await;
-    bench.engine = EmbeddedEngine::open(bench.registry.clone(), vec![program.clone()]).await.unwrap();
+    bench.engine = EmbeddedEngine::open(bench.registry.clone(), allowed(vec![program.clone()])).await.unwrap();
     Some((bench, program))
 }
 
@@ -68,7 +68,7 @@ async fn a_read_that_is_cut_off_is_taken_up_at_its_last_state() {
     };
     assert_eq!(cut.state, JobState::Running, "it was too quick to be cut off: {cut:?}");
     bench.engine.shutdown().await;
-    bench.engine = EmbeddedEngine::open(bench.registry.clone(), vec![program]).await.unwrap();
+    bench.engine = EmbeddedEngine::open(bench.registry.clone(), allowed(vec![program])).await.unwrap();
     bench.engine.start_sync(&order).await.unwrap();
     let ended = bench.ended(&id).await;
     assert_eq!((ended.state, ended.error, ended.attempts), (JobState::Succeeded, None, 2));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use aam::connector::Programs;
 use aam::engine::embedded::EmbeddedEngine;
 use aam::model::{ConnectionId, Cursor, FieldPath, StreamName};
 use aam::ports::{
@@ -52,6 +53,11 @@ pub fn postgres_handle(name: &str, options: &PgConnectOptions) -> EndpointHandle
     handle(name, "postgres", config)
 }
 
+/// These programs and no others; manifests below the working folder.
+pub fn allowed(programs: Vec<String>) -> Programs {
+    Programs { allowed: programs, root: ".".into() }
+}
+
 /// Runs statements.
 pub async fn run(pool: &PgPool, sql: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(pool).await.unwrap();
@@ -81,7 +87,7 @@ impl Bench {
         Self {
             source: pool(&landing).await,
             landing: pool(&landing).await,
-            engine: EmbeddedEngine::open(registry.clone(), Vec::new()).await.unwrap(),
+            engine: EmbeddedEngine::open(registry.clone(), Programs::default()).await.unwrap(),
             registry,
             source_handle,
             destination_handle: postgres_handle("warehouse", &landing),

@@ -257,7 +257,10 @@ async fn two_who_create_one_destination_at_once_share_it() {
     let create = || bench.engine.create_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle);
     let (one, other) = tokio::join!(create(), create());
     assert_eq!(one.unwrap(), other.unwrap());
-    assert_eq!(bench.engine.find_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle).await.unwrap().len(), 1);
+    assert_eq!(
+        bench.engine.find_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle).await.unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -288,7 +291,10 @@ async fn a_lost_registry_never_makes_job_numbers_fall() {
     let last = bench.sync_ok(&id).await.id;
     run(&bench.registry, "DROP SCHEMA aam_engine CASCADE").await;
     run(&bench.registry, include_str!("../../../migrations/0003_engine.sql")).await;
-    bench.engine = aam::engine::embedded::EmbeddedEngine::open(bench.registry.clone(), Vec::new()).await.unwrap();
+    bench.engine =
+        aam::engine::embedded::EmbeddedEngine::open(bench.registry.clone(), aam::connector::Programs::default())
+            .await
+            .unwrap();
     let id = bench.configure(vec![bench.stream("public/t", FullRefreshAppend).await]).await;
     assert!(bench.sync(&id).await.error.unwrap().contains("later jobs count on"));
     assert_eq!(bench.sync_ok(&id).await.id, last + 1);

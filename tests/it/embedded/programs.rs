@@ -9,15 +9,15 @@ use aam::ports::{EngineRead, EngineWrite, JobState, Remedy};
 use aam::spec::StreamMode::{self, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 use serde_json::{Value, json};
 
-use super::harness::{Bench, handle, lines, run};
+use super::harness::{Bench, allowed, handle, lines, run};
 
 /// Emits the rows `at`..`total`, a state after every `every`; what the settings say may go wrong does.
 const CONNECTOR: &str = r#"#!/bin/sh
 verb=$1; shift
-while [ $# -gt 1 ]; do case $1 in --config) config=$2;; --catalog) catalog=$2;; --state) state=$2;; esac; shift 2; done
+while [ $# -gt 1 ]; do case $1 in --config) config=$2;; --catalog) catalog=$2;; --state) state=$2;; --manifest-path) manifest=$2;; esac; shift 2; done
 setting() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p" "$config"; }
 here=$(setting here)
-stat -c '%a' "$(dirname "$config")" >"$here/mode"; env >"$here/env"; dirname "$config" >"$here/folder"
+stat -c '%a' "$(dirname "$config")" >"$here/mode"; env >"$here/env"; echo "$manifest" >"$here/manifest"; dirname "$config" >"$here/folder"
 echo '{"type":"LOG","log":{"level":"INFO","message":"starting"}}'
 echo 'a line that is no message'
 echo 'words on standard error' >&2
@@ -70,7 +70,7 @@ impl Program {
         settings["api_key"] = json!("hunter2secret");
         let config = json!({"command": [self.command], "config": settings});
         let mut bench = Bench::reading(handle("things", "airbyte", config)).await;
-        bench.engine = EmbeddedEngine::open(bench.registry.clone(), vec![self.command.clone()]).await.unwrap();
+        bench.engine = EmbeddedEngine::open(bench.registry.clone(), allowed(vec![self.command.clone()])).await.unwrap();
         bench
     }
 
@@ -160,7 +160,7 @@ async fn only_programs_that_the_settings_name_are_run() {
     for command in [json!(["/bin/rm"]), json!([]), json!("rm")] {
         said.push(bench.engine.check(&refused(command)).await.unwrap_err().to_string());
     }
-    let engine = EmbeddedEngine::open(bench.registry.clone(), vec!["no-such-program".into()]).await.unwrap();
+    let engine = EmbeddedEngine::open(bench.registry.clone(), allowed(vec!["no-such-program".into()])).await.unwrap();
     said.push(engine.check(&refused(json!(["no-such-program"]))).await.unwrap_err().to_string());
     insta::assert_snapshot!(said.join("\n"), @"
     source x: the program /bin/rm may not be run: add it to `[engine] commands` in config/aam.toml of this machine
@@ -172,10 +172,42 @@ async fn only_programs_that_the_settings_name_are_run() {
 
     // An entry with arguments allows the program with these first, and nothing else.
     let bound = vec![format!("{} check", program.command)];
-    let engine = EmbeddedEngine::open(bench.registry.clone(), bound).await.unwrap();
+    let engine = EmbeddedEngine::open(bench.registry.clone(), allowed(bound)).await.unwrap();
     for (command, may_run) in [(json!([program.command]), false), (json!([program.command, "check"]), true)] {
         assert_eq!(engine.check(&refused(command)).await.is_ok(), may_run);
     }
+}
+
+#[tokio::test]
+async fn a_manifest_lies_below_the_configuration_root() {
+    let program = Program::new();
+    let bench = program.bench(json!({})).await;
+    let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    crate::support::write(root.path(), "manifests/tickets.yaml", "version: 1\n");
+    crate::support::write(outside.path(), "secret.yaml", "version: 1\n");
+    std::os::unix::fs::symlink(outside.path(), root.path().join("elsewhere")).unwrap();
+    let allowed = aam::connector::Programs { allowed: vec![program.command.clone()], root: root.path().to_owned() };
+    let engine = EmbeddedEngine::open(bench.registry.clone(), allowed).await.unwrap();
+    let absolute = root.path().join("manifests/tickets.yaml");
+    let given = ["manifests/tickets.yaml", "tickets.yaml", "manifests", "elsewhere/secret.yaml", "../x.yaml"];
+    let mut said = String::new();
+    for manifest in given.into_iter().chain(absolute.to_str()) {
+        let config =
+            json!({"command": [program.command], "manifest": manifest, "config": {"here": program.folder.path()}});
+        let told = match engine.check(&handle("x", "airbyte", config)).await {
+            Ok(()) => format!("runs with {}\n", program.noted("manifest").trim()),
+            Err(error) => format!("{error}\n"),
+        };
+        said.push_str(&told.replace(root.path().to_str().unwrap(), "ROOT"));
+    }
+    insta::assert_snapshot!(said, @"
+    runs with ROOT/manifests/tickets.yaml
+    source x: manifest tickets.yaml: there is no such file below the configuration root
+    source x: manifest manifests: it is no file
+    source x: manifest elsewhere/secret.yaml: a link leads out of the configuration root
+    source x: manifest ../x.yaml: it does not lie below the configuration root
+    source x: manifest ROOT/manifests/tickets.yaml: it does not lie below the configuration root
+    ");
 }
 
 /// A connector that dies between two states: what landed behind the last one comes once.

@@ -31,7 +31,7 @@ async fn cut_and_continue(mode: StreamMode, keyed: bool) {
     bench.engine.shutdown().await;
     let cut = bench.engine.jobs(&id, 1).await.unwrap().remove(0);
     assert_eq!(cut.state, JobState::Running, "cut short, to be gone on with");
-    bench.engine = EmbeddedEngine::open(bench.registry.clone(), Vec::new()).await.unwrap();
+    bench.engine = EmbeddedEngine::open(bench.registry.clone(), aam::connector::Programs::default()).await.unwrap();
     let again = bench.engine.start_sync(&order).await.unwrap();
     assert_eq!((again.id, again.attempts), (job.id, 2));
     let ended = bench.ended(&id).await;
@@ -78,6 +78,32 @@ async fn a_cancelled_job_keeps_what_it_committed_and_the_next_goes_on() {
     let rest = bench.sync_ok(&id).await;
     assert_eq!(ended.rows + rest.rows, 60000);
     assert_eq!(lines(&bench.landing, "SELECT count(DISTINCT id)::text FROM big").await, "60000");
+}
+
+#[tokio::test]
+async fn a_whole_copy_that_was_not_finished_goes_when_the_next_one_comes() {
+    let bench = Bench::new().await;
+    run(&bench.source, BIG).await;
+    let id = bench.configure(vec![bench.stream("public/big", FullRefreshAppend).await]).await;
+    let copies = "SELECT count(*) || ' ' || count(DISTINCT id) FROM big";
+    bench.sync_ok(&id).await;
+    let job = bench.engine.start_sync(&bench.order(&id)).await.unwrap();
+    while bench.engine.jobs(&id, 1).await.unwrap()[0].rows == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    bench.engine.cancel(&id, job.id).await.unwrap();
+    let cut = bench.ended(&id).await;
+    assert_eq!(cut.state, JobState::Cancelled);
+    assert_eq!(lines(&bench.landing, copies).await, format!("{} 60000", 60000 + cut.rows));
+    assert!(cut.rows > 0);
+    bench.sync_ok(&id).await;
+    assert_eq!(lines(&bench.landing, copies).await, "120000 60000");
+    // What an unfinished copy left is no start for another way to read.
+    run(&bench.landing, "UPDATE airbyte_internal.aam_engine_state SET finished = false, state = '{\"aam_copy\": {}}'")
+        .await;
+    bench.configure(vec![bench.stream("public/big", IncrementalAppend).await]).await;
+    bench.sync_ok(&id).await;
+    assert_eq!(lines(&bench.landing, copies).await, "180000 60000");
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn source_and_destination_take_the_same_settings() {
             "ssl_mode": {"mode": "verify-full", "ca_certificate": ca},
         });
         let endpoint = handle("crm", "postgres", config);
-        let source = aam::connector::open(&endpoint, &[]).unwrap().check().await;
+        let source = aam::connector::open(&endpoint, &aam::connector::Programs::default()).unwrap().check().await;
         assert_eq!((source.is_ok(), check_destination(&endpoint).await.is_ok()), (good, good));
     }
 }

@@ -49,7 +49,7 @@ fn shop() -> Catalog {
     .unwrap()
 }
 
-/// The connection that these lines make, with the lock of [`shop`].
+/// The connection that these lines make.
 fn shop_connection(streams: &str) -> aam::spec::Connection {
     let mut resolution = Repo::of(&[WAREHOUSE, ("connectors.d/shop.yaml", &connection(streams))]).resolve();
     assert!(resolution.diagnostics.is_empty(), "{}", brief(&resolution.diagnostics));
@@ -58,8 +58,12 @@ fn shop_connection(streams: &str) -> aam::spec::Connection {
 
 /// Mode, cursor, key and fields of every stream, or the problems.
 fn configured(streams: &str) -> String {
+    configured_with(streams, &shop())
+}
+
+fn configured_with(streams: &str, lock: &Catalog) -> String {
     let connection = shop_connection(streams);
-    match aam::spec::configure(&connection, &shop()) {
+    match aam::spec::configure(&connection, lock) {
         Ok(plans) => plans
             .iter()
             .map(|p| {
@@ -115,6 +119,46 @@ fn every_stream_gets_the_best_mode_that_was_not_chosen_otherwise() {
     public/orders key stream `public/orders` uses a key field that it does not carry
     public/orders cursor stream `public/orders` uses a cursor field that it does not carry
     "#);
+}
+
+#[test]
+fn a_cursor_or_key_inside_another_field_is_left_alone_unless_it_is_chosen() {
+    let lock = Catalog::from_body(&serde_json::json!({
+        "events": {"key": ["id"], "cursor": "source_defined(meta.at)", "modes": ["full_refresh", "incremental"],
+            "fields": {"id": "integer!", "meta": "object", "meta.at": "timestamp_tz"}},
+        "tags": {"key": ["owner.id"], "cursor": "source_defined(at)", "modes": ["full_refresh", "incremental"],
+            "fields": {"at": "timestamp_tz", "owner": "object", "owner.id": "integer"}},
+        "notes": {"cursor": "any(meta.at)", "modes": ["full_refresh", "incremental"],
+            "fields": {"meta": "object", "meta.at": "timestamp_tz"}}
+    }))
+    .unwrap();
+    let all = [
+        "",
+        "streams: {events: {mode: full_refresh_append}, tags: {mode: incremental_append, key: [owner.id]}}\n",
+        "streams: {events: {mode: incremental_append}, tags: {mode: incremental_append_dedup}}\n",
+        "streams: {events: {cursor: meta.at}, tags: {key: [owner.id]}, notes: {cursor: meta.at}}\n",
+        "streams: {notes: {mode: incremental_append}}\n",
+    ];
+    let shown: String =
+        all.map(|streams| format!("[{}]\n{}", streams.trim(), configured_with(streams, &lock))).concat();
+    insta::assert_snapshot!(shown, @r"
+    []
+    events FullRefreshOverwrite cursor() key(id) id,meta,meta.at
+    notes FullRefreshOverwrite cursor() key() meta,meta.at
+    tags IncrementalAppend cursor(at) key(owner.id) at,owner,owner.id
+    [streams: {events: {mode: full_refresh_append}, tags: {mode: incremental_append, key: [owner.id]}}]
+    events FullRefreshAppend cursor() key(id) id,meta,meta.at
+    tags IncrementalAppend cursor(at) key(owner.id) at,owner,owner.id
+    [streams: {events: {mode: incremental_append}, tags: {mode: incremental_append_dedup}}]
+    events mode the cursor `meta.at` of stream `events` lies inside another field, and rows land by columns
+    tags mode the key `owner.id` of stream `tags` lies inside another field, and rows land by columns
+    [streams: {events: {cursor: meta.at}, tags: {key: [owner.id]}, notes: {cursor: meta.at}}]
+    events cursor the cursor `meta.at` of stream `events` lies inside another field, and rows land by columns
+    notes cursor the cursor `meta.at` of stream `notes` lies inside another field, and rows land by columns
+    tags key the key `owner.id` of stream `tags` lies inside another field, and rows land by columns
+    [streams: {notes: {mode: incremental_append}}]
+    notes mode the cursor `meta.at` of stream `notes` lies inside another field, and rows land by columns
+    ");
 }
 
 #[test]
