@@ -18,7 +18,7 @@ impl Run<'_> {
         if gone.is_empty() {
             return Ok(0);
         }
-        let rows = self.landing.keys(work.destination, stream, self.stream.mapping.key()).await;
+        let rows = self.landing.keys(work.place, self.landed_stream()).await;
         let rows = rows.map_err(|e| self.landed(e))?;
         // a row whose key cannot be one lies in the dead letters and never had an event
         let present: HashSet<String> = rows.iter().filter_map(|key| key_text(key.iter().map(Some)).ok()).collect();

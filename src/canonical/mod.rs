@@ -14,7 +14,9 @@ mod storable;
 
 use crate::mapping::CompiledMapping;
 use crate::model::{ConnectionRef, StreamName};
-use crate::ports::{Clock, EndpointHandle, EngineError, EventBatch, EventStore, Landing, Lease, RegistryError, Remedy};
+use crate::ports::{
+    Clock, EngineError, EventBatch, EventStore, LandedStream, Landing, LandingPlace, Lease, RegistryError, Remedy,
+};
 use crate::spec::MappingSpec;
 
 /// Rows per page: large enough that the four queries of a page do not show, small enough to stay within a few
@@ -29,7 +31,7 @@ pub struct Work<'a> {
     /// Its name now.
     pub connection: &'a ConnectionRef,
     /// Where its rows land.
-    pub destination: &'a EndpointHandle,
+    pub place: &'a LandingPlace,
     /// The catalog version in force.
     pub catalog_version: u32,
     /// The mapping in force.
@@ -44,6 +46,8 @@ pub struct Work<'a> {
 pub struct StreamWork<'a> {
     /// The stream's full name, as it landed.
     pub stream: StreamName,
+    /// Its top-level fields, in the order of its schema.
+    pub fields: Vec<String>,
     /// How it is mapped.
     pub mapping: &'a CompiledMapping,
     /// For a stream that is replaced at each sync and whose last sync succeeded: that sync's job. Records that are missing
@@ -168,7 +172,7 @@ impl Run<'_> {
         let cursor = self.store.cursor(self.work.lease.connection, stream, entity).await;
         let mut cursor = cursor.map_err(|e| self.stored(e))?;
         loop {
-            let page = self.landing.read(self.work.destination, stream, cursor.as_ref(), PAGE).await;
+            let page = self.landing.read(self.work.place, self.landed_stream(), cursor.as_ref(), PAGE).await;
             let page = page.map_err(|e| self.landed(e))?;
             if page.rows.is_empty() && cursor.as_ref() == Some(&page.next) {
                 break; // nothing new: nothing is written, not even the cursor
@@ -200,6 +204,10 @@ impl Run<'_> {
         }
         let appended = self.store.append(work.lease, stream, self.stream.mapping.entity(), batch).await;
         appended.map_err(|e| self.stored(e))
+    }
+
+    fn landed_stream(&self) -> LandedStream<'_> {
+        LandedStream { name: &self.stream.stream, fields: &self.stream.fields, key: self.stream.mapping.key() }
     }
 
     fn landed(&self, source: EngineError) -> CanonicalError {

@@ -2,3 +2,4 @@
 
 pub mod airbyte;
 pub mod embedded;
+mod names;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{EndpointHandle, EngineError, Lease, RegistryError};
 use crate::model::{ConnectionId, ConnectionRef, FieldPath, StreamName};
+use crate::spec::Namespace;
 
 /// How far a stream's landing has been read. The landing adapter alone knows what is inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,25 +42,49 @@ pub struct LandingRow {
     pub data: Box<RawValue>,
 }
 
+/// Where a connection's rows land. The embedded engine goes by the destination alone: its setting `namespace` decides.
+#[derive(Debug, Clone)]
+pub struct LandingPlace {
+    /// The destination.
+    pub destination: EndpointHandle,
+    /// Which schema a stream's table is in.
+    pub namespace: Namespace,
+    /// What stands before every stream's name.
+    pub prefix: String,
+    /// All streams that the connection carries, in the engine's order: of two that would have the same table, the later
+    /// has another.
+    pub streams: Vec<StreamName>,
+}
+
+/// A stream whose landed rows are read.
+#[derive(Debug, Clone, Copy)]
+pub struct LandedStream<'a> {
+    /// Its full name.
+    pub name: &'a StreamName,
+    /// Its top-level fields, in the schema's order: of two whose columns would be called the same, the later has another
+    /// name. What is not listed here is not given, unless rows land as JSON.
+    pub fields: &'a [String],
+    /// The fields that tell its records apart; empty if each row is a record.
+    pub key: &'a [FieldPath],
+}
+
 /// Reads what an engine landed. Called only while no job of the connection runs.
 #[async_trait]
 pub trait Landing: Send + Sync {
     /// Rows delivered after the cursor; `None` begins at the oldest. A stream without a table yet has no rows.
+    ///
+    /// A table that was replaced or rewritten is read again. Of the rows that were given before, only the newest of each
+    /// record then comes again, so that it is compared with the record's last event and nothing is told twice.
     async fn read(
         &self,
-        destination: &EndpointHandle,
-        stream: &StreamName,
+        place: &LandingPlace,
+        stream: LandedStream<'_>,
         after: Option<&LandingCursor>,
         limit: u32,
     ) -> Result<LandingPage, EngineError>;
     /// The key values (as JSON, in key order) of every row now in the table: what is missing there was deleted at the
-    /// source. Only meaningful for streams that are replaced at each sync.
-    async fn keys(
-        &self,
-        destination: &EndpointHandle,
-        stream: &StreamName,
-        key: &[FieldPath],
-    ) -> Result<Vec<Vec<Value>>, EngineError>;
+    /// source. Rows that are marked as deleted are left out. Only meaningful for streams that are replaced at each sync.
+    async fn keys(&self, place: &LandingPlace, stream: LandedStream<'_>) -> Result<Vec<Vec<Value>>, EngineError>;
 }
 
 /// What happened to a canonical record.

@@ -31,7 +31,18 @@ pub(super) struct Landed {
 pub(super) struct Mapped {
     pub(super) mapping: Arc<MappingSpec>,
     /// In the order of the mapping's file.
-    pub(super) streams: Vec<(StreamName, CompiledMapping, StreamMode)>,
+    pub(super) streams: Vec<MappedStream>,
+    /// All streams of the connection, mapped or not.
+    pub(super) carried: Vec<StreamName>,
+}
+
+/// A stream that a mapping reads.
+pub(super) struct MappedStream {
+    pub(super) name: StreamName,
+    pub(super) mapping: CompiledMapping,
+    pub(super) mode: StreamMode,
+    /// Its top-level fields, in the order of the catalog.
+    pub(super) fields: Vec<String>,
 }
 
 /// The last ended job, if its rows are not normalized yet.
@@ -129,13 +140,17 @@ fn compile_all(
             continue;
         };
         let Some(entity) = entities.get(&entry.entity.value) else { continue };
-        let one = compile(mapping, entry, entity, catalog.streams.get(stream)).map_err(|problems| {
+        let schema = catalog.streams.get(stream);
+        let compiled = compile(mapping, entry, entity, schema).map_err(|problems| {
             let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
             StepError::Spec(format!("{}: {first}; `aam check` shows all", mapping.path))
         })?;
-        streams.push((stream.clone(), one, *mode));
+        let columns = schema.map(|schema| schema.columns()).unwrap_or_default();
+        let fields = columns.into_iter().map(|(path, _)| path.root().to_owned()).collect();
+        streams.push(MappedStream { name: stream.clone(), mapping: compiled, mode: *mode, fields });
     }
-    Ok(Mapped { mapping: mapping.clone(), streams })
+    let carried = modes.iter().map(|(name, _)| name.clone()).collect();
+    Ok(Mapped { mapping: mapping.clone(), streams, carried })
 }
 
 /// Whether a mapping's stream means this one: the full name, or the bare name.

@@ -11,8 +11,10 @@ use serde_json::json;
 use super::landed::{self, LANDED, Mapped};
 use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
-use crate::ports::{ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, SyncOrder, recorded, sent};
-use crate::spec::{Connection, StreamMode, WhenBreaking};
+use crate::ports::{
+    ConnectionRow, EngineId, Intent, Job, JobState, LandingPlace, Lease, ObjectKind, SyncOrder, recorded, sent,
+};
+use crate::spec::{Connection, Namespace, StreamMode, WhenBreaking};
 
 impl Reconciler {
     pub(super) async fn start_sync(
@@ -145,14 +147,25 @@ impl Reconciler {
         let newest = self.doors.registry.jobs(row.id, 1).await?.pop();
         let succeeded = newest.is_some_and(|newest| newest.id == job && newest.state == JobState::Succeeded);
         let held = gathered.held(connection);
-        let streams = mapped.streams.iter().map(|(stream, mapping, mode)| {
-            let replaced = *mode == StreamMode::FullRefreshOverwrite && succeeded && !held.contains(stream);
-            StreamWork { stream: stream.clone(), mapping, replaced_by: replaced.then_some(job) }
+        let streams = mapped.streams.iter().map(|one| {
+            let replaced = one.mode == StreamMode::FullRefreshOverwrite && succeeded && !held.contains(&one.name);
+            StreamWork {
+                stream: one.name.clone(),
+                fields: one.fields.clone(),
+                mapping: &one.mapping,
+                replaced_by: replaced.then_some(job),
+            }
         });
+        let place = LandingPlace {
+            destination,
+            namespace: Namespace::default(),
+            prefix: String::new(),
+            streams: mapped.carried.clone(),
+        };
         let work = Work {
             lease,
             connection: &connection.name,
-            destination: &destination,
+            place: &place,
             catalog_version: row.version,
             mapping: &mapped.mapping,
             streams: streams.collect(),

@@ -64,6 +64,19 @@ pub struct Connection {
     pub airbyte: Config,
 }
 
+/// In which namespace (schema) of the destination a connection's tables land.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// As at the source.
+    Source,
+    /// The destination's own.
+    #[default]
+    Destination,
+    /// A format of Airbyte's, in which `${SOURCE_NAMESPACE}` stands for the source's.
+    Custom(String),
+}
+
 /// How far `aam` may go with a connection; capped by `[engine] mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use aam::canonical::{Counts, StreamWork, Summary, Work, normalize};
 use aam::mapping::{CompiledMapping, compile};
-use aam::model::{ConnectionId, ConnectionRef, FieldPath, RepoPath, StreamName};
+use aam::model::{ConnectionId, ConnectionRef, RepoPath, StreamName};
 use aam::ports::{
-    Cause, Clock, DeadLetter, EndpointHandle, EngineError, EventBatch, EventFilter, EventStore, Landing, LandingCursor,
-    LandingPage, LandingRow, Lease, Registry, RegistryError, ResolvedConfig,
+    Cause, Clock, DeadLetter, EndpointHandle, EngineError, EventBatch, EventFilter, EventStore, LandedStream, Landing,
+    LandingCursor, LandingPage, LandingPlace, LandingRow, Lease, Registry, RegistryError, ResolvedConfig,
 };
 use aam::registry::PgRegistry;
-use aam::spec::{At, EntityField, EntityMapping, EntitySpec, FieldMapping, MappingRule, MappingSpec};
+use aam::spec::{At, EntityField, EntityMapping, EntitySpec, FieldMapping, MappingRule, MappingSpec, Namespace};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -51,8 +51,8 @@ impl FakeLanding {
 impl Landing for FakeLanding {
     async fn read(
         &self,
-        _: &EndpointHandle,
-        stream: &StreamName,
+        _: &LandingPlace,
+        stream: LandedStream<'_>,
         after: Option<&LandingCursor>,
         limit: u32,
     ) -> Result<LandingPage, EngineError> {
@@ -69,7 +69,7 @@ impl Landing for FakeLanding {
         }
         let start = after.map_or(0, |c| c.0.as_u64().unwrap()) as usize;
         let streams = self.streams.lock().unwrap();
-        let all = streams.get(stream).map_or(&[][..], Vec::as_slice);
+        let all = streams.get(stream.name).map_or(&[][..], Vec::as_slice);
         let limit = if self.page == 0 { limit as usize } else { self.page };
         let end = all.len().min(start + limit);
         let rows = all[start..end].iter().enumerate().filter(|(_, (_, row))| !row.is_null());
@@ -87,15 +87,10 @@ impl Landing for FakeLanding {
         Ok(LandingPage { rows: rows.collect(), next: LandingCursor(json!(end)), done: end == all.len() })
     }
 
-    async fn keys(
-        &self,
-        _: &EndpointHandle,
-        stream: &StreamName,
-        key: &[FieldPath],
-    ) -> Result<Vec<Vec<Value>>, EngineError> {
+    async fn keys(&self, _: &LandingPlace, stream: LandedStream<'_>) -> Result<Vec<Vec<Value>>, EngineError> {
         let streams = self.streams.lock().unwrap();
-        let rows = streams.get(stream).into_iter().flatten().filter(|(_, row)| row.is_object());
-        Ok(rows.map(|(_, row)| key.iter().map(|k| row[k.root()].clone()).collect()).collect())
+        let rows = streams.get(stream.name).into_iter().flatten().filter(|(_, row)| row.is_object());
+        Ok(rows.map(|(_, row)| stream.key.iter().map(|k| row[k.root()].clone()).collect()).collect())
     }
 }
 
@@ -109,7 +104,7 @@ impl Clock for FakeClock {
     }
 }
 
-struct World {
+pub struct World {
     registry: PgRegistry,
     landing: FakeLanding,
     clock: FakeClock,
@@ -118,7 +113,7 @@ struct World {
     pool: sqlx::PgPool,
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     let options = database().await;
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(2).connect_with(options.clone()).await.unwrap();
     let registry = PgRegistry::open(options).await.unwrap();
@@ -136,7 +131,7 @@ fn at<T>(value: T) -> At<T> {
 }
 
 /// A mapping of `accounts` to the entity account: `fields` as `canonical=source`.
-fn mapping(key: &[&str], fields: &[(&str, &str)], deleted_when: Option<&str>) -> (MappingSpec, CompiledMapping) {
+pub fn mapping(key: &[&str], fields: &[(&str, &str)], deleted_when: Option<&str>) -> (MappingSpec, CompiledMapping) {
     let entry = EntityMapping {
         entity: at("account".into()),
         stream: at(StreamName::bare("accounts")),
@@ -176,9 +171,28 @@ impl World {
         self.try_run(mapping, stream, replaced_by).await.unwrap().total()
     }
 
+    /// Over another landing.
+    pub async fn run_over(
+        &self,
+        landing: &dyn Landing,
+        place: &LandingPlace,
+        (spec, _): &(MappingSpec, CompiledMapping),
+        stream: StreamWork<'_>,
+    ) -> Result<Summary, aam::canonical::CanonicalError> {
+        let work = Work {
+            lease: &self.lease,
+            connection: &self.name,
+            place,
+            catalog_version: 1,
+            mapping: spec,
+            streams: vec![stream],
+        };
+        normalize(landing, &self.registry, &self.clock, &work, &|_| {}).await
+    }
+
     async fn try_run(
         &self,
-        (spec, compiled): &(MappingSpec, CompiledMapping),
+        mapping: &(MappingSpec, CompiledMapping),
         stream: &str,
         replaced_by: Option<i64>,
     ) -> Result<Summary, aam::canonical::CanonicalError> {
@@ -188,19 +202,15 @@ impl World {
             connector: "postgres".into(),
             config: ResolvedConfig::new(Value::Null, Vec::new(), String::new()),
         };
-        let work = Work {
-            lease: &self.lease,
-            connection: &self.name,
-            destination: &destination,
-            catalog_version: 1,
-            mapping: spec,
-            streams: vec![StreamWork { stream: stream.parse().unwrap(), mapping: compiled, replaced_by }],
-        };
-        normalize(&self.landing, &self.registry, &self.clock, &work, &|_| {}).await
+        let namespace = Namespace::default();
+        let place = LandingPlace { destination, namespace, prefix: String::new(), streams: Vec::new() };
+        let stream =
+            StreamWork { stream: stream.parse().unwrap(), fields: Vec::new(), mapping: &mapping.1, replaced_by };
+        self.run_over(&self.landing, &place, mapping, stream).await
     }
 
     /// The events, one per line, as a person would check them.
-    async fn events(&self) -> String {
+    pub async fn events(&self) -> String {
         let events = self.registry.events(&EventFilter { limit: 1000, ..EventFilter::default() }).await.unwrap();
         let line = |e: &aam::ports::CanonicalEvent| {
             assert_eq!(e.id, e.id_at(e.position));

@@ -3,7 +3,7 @@
 use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use super::names::{self, TableName};
+use super::names::{self, Naming, TableName};
 use crate::connector::postgres::{COMMON_KEYS, connect, options};
 use crate::connector::{Settings, database_error};
 use crate::model::StreamName;
@@ -70,15 +70,17 @@ impl Destination {
 
     /// The tables of these streams.
     pub fn tables<'a>(&self, streams: impl Iterator<Item = &'a StreamName>) -> Vec<TableName> {
-        names::tables(&streams.map(|s| (self.schema_of(s), s.name.clone())).collect::<Vec<_>>())
+        let streams: Vec<_> = streams.map(|s| (self.schema_of(s), s.name.clone())).collect();
+        let table = |schema: &str, name: &str| [Naming::Hashed.table(schema, name)];
+        names::apart(&streams, table).into_iter().map(|[table]| table).collect()
     }
 
     /// Tries whether schemas and tables can be made, leaving nothing behind.
     pub async fn check(&self) -> Result<(), EngineError> {
         let mut db = self.connect().await?;
         let mut tx = db.begin().await.map_err(|e| self.error(&e))?;
-        super::ledger::create(&mut tx, &names::identifier(&self.schema)).await.map_err(|e| self.error(&e))?;
-        let probe = TableName { schema: names::identifier(&self.schema), name: "_aam_check".to_owned() };
+        super::ledger::create(&mut tx, &Naming::Hashed.identifier(&self.schema)).await.map_err(|e| self.error(&e))?;
+        let probe = TableName { schema: Naming::Hashed.identifier(&self.schema), name: "_aam_check".to_owned() };
         let sql = format!("CREATE TABLE {} (); CREATE TEMP TABLE aam_check ()", probe.sql());
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut *tx).await.map_err(|e| self.error(&e))?;
         tx.rollback().await.map_err(|e| self.error(&e))

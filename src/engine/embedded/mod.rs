@@ -6,7 +6,6 @@
 
 mod destination;
 mod ledger;
-mod names;
 mod raw_id;
 mod reader;
 mod run;
@@ -28,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use self::destination::Destination;
 use self::run::Ended;
 use self::store::StoredDraft;
+use super::names;
 use crate::connector;
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,

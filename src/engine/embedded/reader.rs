@@ -18,12 +18,14 @@ use sqlx::{PgPool, Row};
 use super::EmbeddedEngine;
 use super::destination::Destination;
 use super::ledger::{self, Entry};
-use super::names::{self, TableName};
+use super::names::{Naming, TableName};
 use super::table::{self, Column};
 use crate::connector::postgres::{ident, literal};
 use crate::connector::{database_error, failure};
 use crate::model::{FieldPath, StreamName, quote_name};
-use crate::ports::{EndpointHandle, EngineError, Landing, LandingCursor, LandingPage, LandingRow, Remedy};
+use crate::ports::{
+    EndpointHandle, EngineError, LandedStream, Landing, LandingCursor, LandingPage, LandingPlace, LandingRow, Remedy,
+};
 
 /// What is inside a [`LandingCursor`]: the last row read.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,11 +41,12 @@ const NOTHING: &str = "";
 impl Landing for EmbeddedEngine {
     async fn read(
         &self,
-        destination: &EndpointHandle,
-        stream: &StreamName,
+        place: &LandingPlace,
+        stream: LandedStream<'_>,
         after: Option<&LandingCursor>,
         limit: u32,
     ) -> Result<LandingPage, EngineError> {
+        let (destination, stream) = (&place.destination, stream.name);
         let mark = match after {
             Some(cursor) => serde_json::from_value(cursor.0.clone()).map_err(|e| {
                 let why = format!("the stored cursor cannot be read: {e}");
@@ -68,12 +71,8 @@ impl Landing for EmbeddedEngine {
         Ok(LandingPage { next: cursor(&next), rows, done })
     }
 
-    async fn keys(
-        &self,
-        destination: &EndpointHandle,
-        stream: &StreamName,
-        key: &[FieldPath],
-    ) -> Result<Vec<Vec<Value>>, EngineError> {
+    async fn keys(&self, place: &LandingPlace, stream: LandedStream<'_>) -> Result<Vec<Vec<Value>>, EngineError> {
+        let (destination, key, stream) = (&place.destination, stream.key, stream.name);
         let what = || format!("reading keys of {stream}");
         let wrong = |e: sqlx::Error| database_error(destination, what(), &e);
         let Some((pool, table, entry)) = self.landed(destination, stream).await? else { return Ok(Vec::new()) };
@@ -150,7 +149,7 @@ impl EmbeddedEngine {
         if !ledger::exists(&mut db).await.map_err(wrong)? {
             return Ok(None);
         }
-        let schema = names::identifier(&opened.schema_of(stream));
+        let schema = Naming::Hashed.identifier(&opened.schema_of(stream));
         let Some((table, mut entry)) = ledger::find(&mut db, &schema, stream).await.map_err(wrong)? else {
             return Ok(None);
         };

@@ -4,18 +4,11 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
-use super::names::{self, TableName};
+pub use super::names::META;
+use super::names::{Naming, TableName};
 use crate::connector::postgres::ident;
 use crate::model::FieldType;
 use crate::ports::ConfiguredStream;
-
-/// The four meta columns, in their order, before the data columns.
-pub const META: [(&str, &str); 4] = [
-    ("_airbyte_raw_id", "character varying"),
-    ("_airbyte_extracted_at", "timestamp with time zone"),
-    ("_airbyte_meta", "jsonb"),
-    ("_airbyte_generation_id", "bigint"),
-];
 
 /// A data column of a landing table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,20 +40,13 @@ pub fn sql_type(ty: &FieldType) -> &'static str {
 /// The data columns of a stream, in the schema's order.
 pub fn columns(stream: &ConfiguredStream) -> Vec<Column> {
     let fields = stream.schema.columns();
-    let names = names::columns(fields.iter().map(|(path, _)| path.root()));
+    let names = Naming::Hashed.columns(fields.iter().map(|(path, _)| path.root()));
     let column = |((path, field), name): ((&crate::model::FieldPath, &crate::model::Field), String)| Column {
         field: path.root().to_owned(),
         name,
         sql_type: sql_type(&field.ty).to_owned(),
     };
     fields.into_iter().zip(names).map(column).collect()
-}
-
-impl TableName {
-    /// Quoted, with its schema.
-    pub fn sql(&self) -> String {
-        format!("{}.{}", ident(&self.schema), ident(&self.name))
-    }
 }
 
 /// All columns of a table in order, quoted and joined.

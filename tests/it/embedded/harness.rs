@@ -6,10 +6,10 @@ use std::time::Duration;
 use aam::engine::embedded::EmbeddedEngine;
 use aam::model::{ConnectionId, Cursor, FieldPath, StreamName};
 use aam::ports::{
-    ConfiguredStream, ConnectionDraft, EndpointHandle, EngineId, EngineRead, EngineWrite, Job, JobState, Landing,
-    ObjectKind, OwnerKey, ResolvedConfig, SyncOrder,
+    ConfiguredStream, ConnectionDraft, EndpointHandle, EngineId, EngineRead, EngineWrite, Job, JobState, LandedStream,
+    Landing, LandingCursor, LandingPage, LandingPlace, ObjectKind, OwnerKey, ResolvedConfig, SyncOrder,
 };
-use aam::spec::StreamMode;
+use aam::spec::{Namespace, StreamMode};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
@@ -153,12 +153,17 @@ impl Bench {
         panic!("the job did not end");
     }
 
+    /// A page of a stream's landed rows.
+    pub async fn read(&self, stream: &StreamName, after: Option<&LandingCursor>, limit: u32) -> LandingPage {
+        self.engine.read(&place(&self.destination_handle), landed(stream, &[]), after, limit).await.unwrap()
+    }
+
     /// All landed rows of a stream as the pipeline reads them, in pages of this size.
     pub async fn landed(&self, stream: &str, page: u32) -> Vec<String> {
         let stream: StreamName = stream.parse().unwrap();
         let (mut rows, mut cursor) = (Vec::new(), None);
         loop {
-            let read = self.engine.read(&self.destination_handle, &stream, cursor.as_ref(), page).await.unwrap();
+            let read = self.read(&stream, cursor.as_ref(), page).await;
             rows.extend(read.rows.into_iter().map(|r| r.data.get().to_owned()));
             cursor = Some(read.next);
             if read.done {
@@ -166,6 +171,17 @@ impl Bench {
             }
         }
     }
+}
+
+/// A destination that lands by its own settings.
+pub fn place(destination: &EndpointHandle) -> LandingPlace {
+    let namespace = Namespace::default();
+    LandingPlace { destination: destination.clone(), namespace, prefix: String::new(), streams: Vec::new() }
+}
+
+/// A stream with this key.
+pub fn landed<'a>(name: &'a StreamName, key: &'a [FieldPath]) -> LandedStream<'a> {
+    LandedStream { name, fields: &[], key }
 }
 
 pub fn top(name: &str) -> FieldPath {

@@ -3,7 +3,7 @@
 use aam::ports::{EngineRead, EngineWrite, Landing, SyncOrder};
 use aam::spec::StreamMode::{FullRefreshAppend, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 
-use super::harness::{Bench, lines, run, top};
+use super::harness::{Bench, landed, lines, place, run, top};
 
 /// A table with every common type and values that break naive readers.
 const HOSTILE: &str = r#"
@@ -145,16 +145,17 @@ async fn dedup_keeps_the_newest_row_of_each_key_and_the_reader_sees_it_again() {
     run(&bench.source, sql).await;
     let id = bench.configure(vec![bench.stream("public/t", IncrementalAppendDedup).await]).await;
     bench.sync_ok(&id).await;
-    let first = bench.engine.read(&bench.destination_handle, &"public/t".parse().unwrap(), None, 10).await.unwrap();
+    let first = bench.read(&"public/t".parse().unwrap(), None, 10).await;
     run(&bench.source, "UPDATE t SET v = 'c', updated_at = '2024-01-02' WHERE id = 1").await;
     bench.sync_ok(&id).await;
     assert_eq!(lines(&bench.landing, "SELECT id || v FROM t ORDER BY id").await, "1c\n2b");
     let stream = "public/t".parse().unwrap();
-    let then = bench.engine.read(&bench.destination_handle, &stream, Some(&first.next), 10).await.unwrap();
+    let then = bench.read(&stream, Some(&first.next), 10).await;
     let data: Vec<&str> = then.rows.iter().map(|r| r.data.get()).collect();
     assert_eq!(data, [r#"{"id":1,"updated_at":"2024-01-02T00:00:00","v":"c"}"#]);
     assert!(then.done);
-    let keys = bench.engine.keys(&bench.destination_handle, &stream, &[top("id")]).await.unwrap();
+    let place = place(&bench.destination_handle);
+    let keys = bench.engine.keys(&place, landed(&stream, &[top("id")])).await.unwrap();
     assert_eq!(keys.len(), 2);
 }
 
