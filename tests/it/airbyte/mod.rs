@@ -1,4 +1,5 @@
 //! Airbyte as the engine.
 
 mod client;
+mod landing;
 mod standin;

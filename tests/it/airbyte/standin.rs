@@ -5,7 +5,7 @@ mod connections;
 mod discover;
 mod faults;
 mod jobs;
-mod landing;
+pub mod landing;
 mod public;
 mod session;
 
@@ -121,7 +121,7 @@ impl Bench {
     }
 
     /// At the end: nothing broke the contract.
-    fn finish(self) {
+    pub fn finish(self) {
         self.standin.finish();
     }
 }

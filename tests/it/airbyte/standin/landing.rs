@@ -9,15 +9,15 @@ use crate::standin::state::Failing;
 use crate::support;
 
 /// A connection between two databases.
-struct Pipe {
+pub struct Pipe {
     bench: Bench,
     from: PgPool,
-    to: PgPool,
+    pub to: PgPool,
     connection: Uuid,
 }
 
 impl Pipe {
-    async fn new(destination: &str, sync: &str, mode: &str) -> Self {
+    pub async fn new(destination: &str, sync: &str, mode: &str) -> Self {
         let mut bench = Bench::new("1.8").await;
         let (from, to) = (support::database().await, support::database().await);
         let settings = |options: &sqlx::postgres::PgConnectOptions| {
@@ -44,12 +44,16 @@ impl Pipe {
         Self { connection, ..pipe }
     }
 
-    async fn change(&self, sql: &str) {
+    pub fn finish(self) {
+        self.bench.finish();
+    }
+
+    pub async fn change(&self, sql: &str) {
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&self.from).await.unwrap();
     }
 
     /// Runs a sync; rows of its last attempt.
-    async fn sync(&self) -> u64 {
+    pub async fn sync(&self) -> u64 {
         self.bench.api.sync(self.connection).await.unwrap();
         let status = self.bench.ended(self.connection).await;
         let job = self.bench.api.jobs(self.connection, 1).await.unwrap().remove(0);
