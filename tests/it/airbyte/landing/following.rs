@@ -131,7 +131,7 @@ async fn a_reader_that_gets_no_lock_gives_up_and_none_is_left_behind() {
     let mut swap = desk.db.begin().await.unwrap();
     sqlx::raw_sql("LOCK TABLE landed.users").execute(&mut *swap).await.unwrap();
     let error = tokio::time::timeout(Duration::from_secs(60), desk.try_page()).await.unwrap().unwrap_err();
-    insta::assert_snapshot!(masked_error(error), @"reading landing of users: canceling statement due to lock timeout (55P03) [Retry]");
+    insta::assert_snapshot!(masked_error(&error), @"reading landing of users: canceling statement due to lock timeout (55P03) [Retry]");
     swap.rollback().await.unwrap();
     assert_eq!(desk.news().await.lines().count(), 1);
     let left = "SELECT count(*)::text FROM pg_locks WHERE relation = 'landed.users'::regclass";
