@@ -158,7 +158,7 @@ fn text(rows: &[LandingRow]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn masked_error(error: EngineError) -> String {
+fn masked_error(error: &EngineError) -> String {
     let text = format!("{error} [{:?}]", error.remedy);
     text.replace(&format!("{:?}", support::cluster()), "<cluster>")
 }

@@ -114,7 +114,7 @@ impl<'a> Reading<'a> {
 
     /// The key values of every row but those marked as deleted.
     pub async fn keys(&mut self) -> Result<Vec<Vec<Value>>, EngineError> {
-        let key = self.key()?.ok_or_else(|| self.failed("the stream has no key".to_owned()))?;
+        let key = self.key()?.ok_or_else(|| self.failed("the stream has no key"))?;
         let deleted = "_ab_cdc_deleted_at";
         let alive = match self.table.is_raw {
             true => format!("_airbyte_data ->> '{deleted}' IS NULL"),
@@ -257,7 +257,7 @@ impl<'a> Reading<'a> {
         let parts = self.stream.key.iter().map(|path| {
             part(path).ok_or_else(|| {
                 let table = self.table.name.sql();
-                self.failed(format!("the key {path} has no column in {table}; choose a key that has landed"))
+                self.failed(&format!("the key {path} has no column in {table}; choose a key that has landed"))
             })
         });
         let parts = parts.collect::<Result<Vec<_>, _>>()?;
@@ -272,8 +272,8 @@ impl<'a> Reading<'a> {
         database_error(self.destination.endpoint, self.what(), error)
     }
 
-    fn failed(&self, why: String) -> EngineError {
-        failure(self.destination.endpoint, self.what(), &why, Remedy::Person)
+    fn failed(&self, why: &str) -> EngineError {
+        failure(self.destination.endpoint, self.what(), why, Remedy::Person)
     }
 }
 

@@ -146,7 +146,7 @@ async fn grants_lost_at_a_swap_are_told_with_what_mends_them_for_good() {
     assert_eq!(desk.news().await.lines().count(), 1);
     desk.run(&format!("DROP TABLE landed.users; {}", users())).await;
     let error = desk.try_page().await.unwrap_err();
-    insta::assert_snapshot!(masked_error(error.clone()).replace(&name, "reader"), @r#"reading landing of users: permission denied for table users; Airbyte loses grants whenever it replaces a table, so run as "postgres": GRANT USAGE ON SCHEMA "landed" TO "reader"; GRANT SELECT ON ALL TABLES IN SCHEMA "landed" TO "reader"; ALTER DEFAULT PRIVILEGES FOR ROLE "postgres" IN SCHEMA "landed" GRANT SELECT ON TABLES TO "reader" [Person]"#);
+    insta::assert_snapshot!(masked_error(&error).replace(&name, "reader"), @r#"reading landing of users: permission denied for table users; Airbyte loses grants whenever it replaces a table, so run as "postgres": GRANT USAGE ON SCHEMA "landed" TO "reader"; GRANT SELECT ON ALL TABLES IN SCHEMA "landed" TO "reader"; ALTER DEFAULT PRIVILEGES FOR ROLE "postgres" IN SCHEMA "landed" GRANT SELECT ON TABLES TO "reader" [Person]"#);
     let mend = error.why.split_once("run as \"postgres\": ").unwrap().1;
     desk.run(mend).await;
     assert_eq!(desk.news().await, "");
@@ -166,14 +166,14 @@ async fn what_cannot_be_reached_is_said() {
     ] {
         let before = desk.place.clone();
         desk.setting(key, value);
-        said.push(masked_error(desk.try_page().await.unwrap_err()));
+        said.push(masked_error(&desk.try_page().await.unwrap_err()));
         desk.place = before;
     }
     desk.place.destination.connector = "airbyte/destination-bigquery".into();
-    said.push(masked_error(desk.try_page().await.unwrap_err()));
+    said.push(masked_error(&desk.try_page().await.unwrap_err()));
     desk.place.destination.connector = "postgres".into();
     desk.cursor = Some(LandingCursor(json!({"raw_id": "x"})));
-    said.push(masked_error(desk.try_page().await.unwrap_err()));
+    said.push(masked_error(&desk.try_page().await.unwrap_err()));
     insta::assert_snapshot!(said.join("\n"), @"
     destination dwh: `tunnel_method` is SSH_KEY_AUTH, through which aam cannot go; aam reads landed rows from the destination's database itself [Person]
     settings of dwh: `host` is missing [Person]
