@@ -18,12 +18,13 @@ pub struct Entry {
 }
 
 /// The calls that change nothing, by the end of their path. All others that are not `GET` write.
-const READS: [&str; 16] = [
+const READS: [&str; 17] = [
     "/get",
     "/list",
     "/list_paginated",
     "/list_by_organization_id",
     "/list_for_workspace",
+    "/list_for_workspaces",
     "/status",
     "/token",
     "/get_light",
