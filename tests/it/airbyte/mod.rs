@@ -2,5 +2,6 @@
 
 mod client;
 mod landing;
+mod live;
 mod standin;
 mod tour;

@@ -8,13 +8,13 @@ use crate::support::world::World;
 const CANARY: &str = "c4nary-S3cret/value+1";
 
 /// A world whose engine is a stand-in.
-struct Tour {
-    world: World,
-    standin: Standin,
+pub(super) struct Tour {
+    pub(super) world: World,
+    pub(super) standin: Standin,
 }
 
 impl Tour {
-    async fn new(version: &str) -> Self {
+    pub(super) async fn new(version: &str) -> Self {
         let mut world = World::with_crm("").await;
         let standin = Standin::start(version).await;
         world.env = [
@@ -54,19 +54,20 @@ impl Tour {
     }
 
     /// What is in Airbyte, a line each.
-    fn holds(&self) -> String {
+    pub(super) fn holds(&self) -> String {
         self.standin.edit(|state| {
             let actors = state.actors.iter().map(|a| format!("{:?} {}", a.side, a.name));
             let connections = state.connections.iter().filter(|c| c.status != "deprecated").map(|c| {
-                let names: Vec<_> =
+                let mut names: Vec<_> =
                     c.entries.iter().map(|s| s["stream"]["name"].as_str().unwrap_or("?").to_owned()).collect();
+                names.sort();
                 format!("Connection {} {} {}", c.name, c.status, names.join(","))
             });
             actors.chain(connections).collect::<Vec<_>>().join("\n")
         })
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         let log = format!("{:?}", self.standin.log().iter().map(|e| e.name()).collect::<Vec<_>>());
         assert!(!log.contains(CANARY));
         self.standin.finish();
