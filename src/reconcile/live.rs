@@ -230,20 +230,6 @@ impl Reconciler {
         }
     }
 
-    /// What was agreed with the engine about a connection that it has just been given, or that is adopted as it is.
-    pub(super) async fn note_agreed(
-        &self,
-        draft: &ConnectionDraft,
-        held: &BTreeSet<StreamName>,
-        lease: &Lease,
-    ) -> Result<(), StepError> {
-        if self.doors.engine.manner().drives_itself {
-            let agreed = Agreed::after(None, &properties(draft), &BTreeSet::new());
-            self.doors.registry.set_agreed(lease, &agreed, held).await?;
-        }
-        Ok(())
-    }
-
     /// Streams that the engine's connection must leave out because a breaking drift waits.
     pub(super) fn to_hold(&self, gathered: &Gathered, connection: &Connection) -> BTreeSet<StreamName> {
         match self.doors.engine.manner().drives_itself {

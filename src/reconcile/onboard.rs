@@ -57,6 +57,12 @@ impl Reconciler {
             None => self.first_catalog(connection, &row, &source, lease).await?,
         };
         self.ensure_connection(connection, &row, &source, &destination, &catalog, lease).await?;
+        if self.doors.engine.manner().drives_itself {
+            // What was adopted may differ; what was made is read back.
+            let row = self.fresh_row(lease.connection).await?.expect("declared above");
+            let draft = self.connection_draft(connection, &source, &destination, &catalog, &BTreeSet::new())?;
+            self.update_and_read_back(&row, &draft, &BTreeSet::new(), lease).await?;
+        }
         self.record_history(connection, &row, &catalog, lease).await?;
         let secrets = join_secrets(&source, &destination);
         let cause =
@@ -249,9 +255,7 @@ impl Reconciler {
         let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
         let create = || self.doors.engine.create_connection(&owner, &draft);
-        let id = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
-        self.note_agreed(&draft, &BTreeSet::new(), lease).await?;
-        Ok(id)
+        self.ensure_object(kind, &owner, &name, found, lease, create).await
     }
 
     pub(super) fn connection_draft(
