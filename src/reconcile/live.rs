@@ -181,7 +181,7 @@ impl Reconciler {
         let live = self.live(id, &draft.name).await?;
         let (agreed, edited) = match shared {
             true => {
-                let agreed = self.doors.registry.agreed().await?.remove(&row.id);
+                let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
                 let edited = agreed.as_ref().map(|a| a.edited(&properties(draft), &properties(&live.is)));
                 (agreed, edited.unwrap_or_default())
             }

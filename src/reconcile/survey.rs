@@ -112,7 +112,7 @@ impl Reconciler {
     }
 
     async fn work_out_survey(&self, now: DateTime<Utc>, mut survey: Survey) -> Result<Surveyed, TurnError> {
-        let agreed = self.doors.registry.agreed().await?;
+        let agreed = self.doors.registry.agreed(None).await?;
         let rows = self.doors.registry.connections().await?;
         let mut connections = BTreeMap::new();
         let mut ours: BTreeSet<(ObjectKind, EngineId)> = BTreeSet::new();

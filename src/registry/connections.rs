@@ -362,11 +362,15 @@ pub(super) async fn set_troubles(
     .await
 }
 
-/// What was agreed with the engine about each connection that has something agreed.
-pub(super) async fn agreed(registry: &PgRegistry) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
+/// What was agreed with the engine about each connection that has something agreed, or about one of them.
+pub(super) async fn agreed(
+    registry: &PgRegistry,
+    connection: Option<ConnectionId>,
+) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
     transact("reading what was agreed with the engine", move || async move {
-        let sql = "SELECT id, agreed FROM connections WHERE agreed IS NOT NULL";
-        let rows: Vec<(Uuid, Json<Agreed>)> = sqlx::query_as(sql).fetch_all(registry.pool()).await?;
+        let sql = "SELECT id, agreed FROM connections WHERE agreed IS NOT NULL AND ($1::uuid IS NULL OR id = $1)";
+        let query = sqlx::query_as(sql).bind(connection.map(|id| id.0));
+        let rows: Vec<(Uuid, Json<Agreed>)> = query.fetch_all(registry.pool()).await?;
         Ok(rows.into_iter().map(|(id, agreed)| (ConnectionId(id), agreed.0)).collect())
     })
     .await

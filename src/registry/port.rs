@@ -91,8 +91,11 @@ impl Registry for PgRegistry {
         connections::set_troubles(self, lease, troubles).await
     }
 
-    async fn agreed(&self) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
-        connections::agreed(self).await
+    async fn agreed(
+        &self,
+        connection: Option<ConnectionId>,
+    ) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
+        connections::agreed(self, connection).await
     }
 
     async fn set_agreed(
