@@ -66,7 +66,9 @@ impl Agreed {
         let live = &of_git(live, wanted);
         let differs = |name: &&String| {
             let is = live.get(*name);
-            is != self.applied.get(*name) && is != wanted.get(*name)
+            // what git did not own before has nobody's edit
+            let owned = self.applied.contains_key(*name) || name.starts_with("stream ");
+            owned && is != self.applied.get(*name) && is != wanted.get(*name)
         };
         live.keys().chain(self.applied.keys()).filter(differs).cloned().collect()
     }

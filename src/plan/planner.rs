@@ -99,8 +99,8 @@ pub struct Facts {
     pub unsettled: bool,
     /// The last finished job, if its rows are not normalized yet.
     pub unnormalized: Option<i64>,
-    /// What its last good spec said about removal; for connections without a spec.
-    pub on_delete: Option<OnDelete>,
+    /// What its last good spec said about removal, and its mode; for connections without a spec.
+    pub removal: Option<(OnDelete, Mode)>,
     /// How the engine's connection stands to what was agreed.
     pub live: Live,
     /// What of the engine's connection would be written to bring it to its spec and lock, where it was looked at.
@@ -109,6 +109,15 @@ pub struct Facts {
     pub held: BTreeSet<StreamName>,
     /// A job that the engine started by itself and that is not followed yet.
     pub started: Option<i64>,
+    /// The engine showed not long ago that the sync that is followed still runs.
+    pub runs_on: bool,
+}
+
+impl Facts {
+    /// Whether rows are being moved, followed or not.
+    fn is_moving(&self) -> bool {
+        self.syncing || self.started.is_some()
+    }
 }
 
 /// The answer to a difference between lock and source.
@@ -166,9 +175,17 @@ pub fn plan(world: &World<'_>) -> Plan {
             match &refused {
                 Some(why) => plan.standing = Standing::Blocked { reason: why.clone() },
                 None => {
-                    let on_delete = world.facts.get(&row.id).and_then(|f| f.on_delete).unwrap_or(OnDelete::Pause);
-                    plan.standing = Standing::Changing;
-                    plan.steps.push(Step::Retire { on_delete });
+                    let removal = world.facts.get(&row.id).and_then(|f| f.removal);
+                    let (on_delete, mode) = removal.unwrap_or((OnDelete::Pause, Mode::Manage));
+                    let step = Step::Retire { on_delete };
+                    match (mode, world.engine_down) {
+                        (Mode::Manage, None) => {
+                            plan.standing = Standing::Changing;
+                            plan.steps.push(step);
+                        }
+                        (Mode::Manage, Some(reason)) => plan.standing = Standing::Unseen { reason: reason.to_owned() },
+                        _ => plan.standing = Standing::NeedsManage { what: step.describe() },
+                    }
                 }
             }
         }
@@ -279,6 +296,9 @@ fn plan_declared(
     let Some(row) = row.filter(|row| is_onboarded(row)) else {
         if let Some(reason) = world.engine_down {
             plan.standing = Standing::Unseen { reason: reason.to_owned() };
+        } else if connection.airbyte.id.is_some() && connection.lock.is_none() {
+            let reason = "its spec adopts a connection of the engine and has no lock: `aam import airbyte` writes both";
+            plan.standing = Standing::Blocked { reason: reason.into() };
         } else if connection.airbyte.id.is_some() && connection.lock.is_some() {
             plan.standing = Standing::Changing;
             plan.steps.push(Step::Adopt);
@@ -394,6 +414,16 @@ fn plan_lifecycle(
     if manage && steps.is_empty() && facts.lock.is_none() && facts.held != row.held {
         steps.push(Step::Hold { streams: facts.held.clone() });
     }
+    if !manage
+        && world.drives_itself
+        && steps.is_empty()
+        && connection.lock.is_some()
+        && (changed || !facts.writes.is_empty())
+    {
+        let what = Step::ApplySettings { digest: String::new(), secrets: String::new(), writes: facts.writes.clone() };
+        plan.standing = Standing::NeedsManage { what: what.describe() };
+        return;
+    }
     // A catalog is not brought to streams that a person changed in the engine.
     if let Live::Edited(properties) = &facts.live
         && steps.iter().any(|step| matches!(step, Step::Heal { .. }))
@@ -408,14 +438,14 @@ fn plan_lifecycle(
     let Some(first) = steps.first() else { return };
     if !manage {
         plan.standing = Standing::NeedsManage { what: first.describe() };
-    } else if facts.syncing || (another_lock && facts.unnormalized.is_some()) {
+    } else if facts.is_moving() || (another_lock && facts.unnormalized.is_some()) {
         // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
         // that it landed under. But the sync of a paused one can only be followed once it is resumed.
-        let now = if facts.syncing && resumes { 1 } else { 0 };
+        let now = if facts.is_moving() && resumes { 1 } else { 0 };
         let later = steps.split_off(now);
         plan.steps.extend(steps);
         if let Some(first) = later.first() {
-            plan.standing = Standing::Finishing { syncing: facts.syncing, then: first.describe() };
+            plan.standing = Standing::Finishing { syncing: facts.is_moving(), then: first.describe() };
         }
     } else {
         plan.steps.extend(steps);
@@ -590,18 +620,21 @@ fn plan_sync(
 ) {
     if facts.syncing {
         // Once begun it is followed to its end, whatever the mode is by now; without its secrets it cannot be asked for.
-        if matches!(facts.secrets, Some(Ok(_))) {
+        let may = !world.drives_itself || connection.mode == Mode::Manage;
+        if may && !facts.runs_on && matches!(facts.secrets, Some(Ok(_))) {
             plan.steps.push(Step::FollowSync);
         }
+        return;
+    }
+    if let Some(job) = facts.started.filter(|_| connection.mode == Mode::Manage) {
+        plan.steps.push(Step::NoteSync { job });
         return;
     }
     let finishing = matches!(plan.standing, Standing::Finishing { .. });
     if connection.mode < Mode::Manage || !(settled || finishing) {
         return;
     }
-    if let Some(job) = facts.started {
-        plan.steps.push(Step::NoteSync { job });
-    } else if let Some(job) = facts.unnormalized {
+    if let Some(job) = facts.unnormalized {
         plan.steps.push(Step::Normalize { job });
     } else if !plan.steps.iter().any(Step::holds_back)
         && (facts.sync_asked || !world.drives_itself && due(&connection.schedule, row.last_sync_at, world.now, row))

@@ -578,7 +578,7 @@ fn what_is_gone_is_retired_within_the_change_budget() {
         change(&mut case);
         case.text().lines().filter(|line| !line.starts_with("= ")).collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(gone(&["c1", "c2", "c3"], |c| c.facts().on_delete = Some(OnDelete::Delete)), @r"
+    insta::assert_snapshot!(gone(&["c1", "c2", "c3"], |c| c.facts().removal = Some((OnDelete::Delete, Mode::Manage))), @r"
     - c1  delete from the engine: its spec is gone
     - c2  pause: its spec is gone
     - c3  pause: its spec is gone

@@ -189,10 +189,7 @@ pub trait Registry: Send + Sync {
     /// Replaces what fails while the rest of the connection runs.
     async fn set_troubles(&self, lease: &Lease, troubles: &BTreeMap<String, Trouble>) -> Result<(), RegistryError>;
     /// What was agreed with the engine, of each connection that has something agreed, or of one of them.
-    async fn agreed(
-        &self,
-        connection: Option<ConnectionId>,
-    ) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError>;
+    async fn agreed(&self, connection: Option<ConnectionId>) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError>;
     /// Records what was agreed with the engine, and which streams it leaves out; writes nothing if it is so already.
     async fn set_agreed(
         &self,

@@ -80,6 +80,9 @@ pub enum StepError {
         /// The engine's id.
         id: String,
     },
+    /// Somebody else makes it just now.
+    #[error("{0} is being made for another connection: it is waited for")]
+    Busy(String),
     /// A sync that runs is waited for.
     #[error("job {0} runs: it is waited for")]
     Moving(i64),
@@ -99,7 +102,7 @@ impl StepError {
             Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } | Self::Taken { .. } | Self::Gone { .. } => {
                 Remedy::Person
             }
-            Self::ReadBack(_) | Self::Unanswered { .. } | Self::Moving(_) => Remedy::Retry,
+            Self::ReadBack(_) | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
         }
     }
 

@@ -160,7 +160,9 @@ impl Reconciler {
             let mut outcomes = Vec::new();
             for step in &plan.steps {
                 let done = match self.execute_step(gathered, plan, step, &lease).await {
-                    Err(StepError::Moving(job)) => Ok(OutcomeKind::Skipped(StepError::Moving(job).to_string())),
+                    Err(wait @ (StepError::Moving(_) | StepError::Busy(_))) => {
+                        Ok(OutcomeKind::Skipped(wait.to_string()))
+                    }
                     other => other,
                 };
                 match done {
@@ -241,7 +243,7 @@ impl Reconciler {
             .get(&plan.name)
             .ok_or_else(|| StepError::Spec(format!("connection {} is declared no more", plan.name)))?;
         match step {
-            Step::Onboard { .. } => return self.onboard(connection, row.as_ref(), lease).await,
+            Step::Onboard { .. } => return self.onboard(gathered, connection, row.as_ref(), lease).await,
             Step::Adopt => return self.adopt(connection, row.as_ref(), lease).await,
             _ => {}
         }

@@ -15,7 +15,9 @@ use crate::diag::Diagnostic;
 use crate::drift::Change;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Facts, Limits, Live, Plan, RepairFacts, World};
-use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
+use crate::ports::{
+    ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, JobState, RepairBranch, RepoInfo, Snapshot,
+};
 use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
 /// Contents by path.
@@ -160,6 +162,11 @@ impl Gathered {
         self.drifted.get(&id).cloned()
     }
 
+    /// Streams that the engine's connection should leave out.
+    pub(super) fn to_hold(&self, id: ConnectionId) -> BTreeSet<StreamName> {
+        self.facts.get(&id).map(|facts| facts.held.clone()).unwrap_or_default()
+    }
+
     /// Streams that a breaking drift holds.
     pub(super) fn held(&self, connection: &Connection) -> BTreeSet<StreamName> {
         let drifted = self.row_of(connection).and_then(|row| self.drifted.get(&row.id));
@@ -200,7 +207,7 @@ impl Reconciler {
             facts: BTreeMap::new(),
             drifted: BTreeMap::new(),
             drives_itself: self.doors.engine.manner().drives_itself,
-            engine_down: self.surveyed().down(),
+            engine_down: self.engine_down(),
             limits: limits.cloned().unwrap_or(policy.limits),
             now: self.doors.clock.now(),
         };
@@ -224,7 +231,7 @@ impl Reconciler {
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }
-                None => Facts { on_delete: self.on_delete(row), ..Facts::default() },
+                None => Facts { removal: self.removal(row), ..Facts::default() },
             };
             facts.insert(row.id, known);
         }
@@ -306,12 +313,13 @@ impl Reconciler {
         }))
     }
 
-    /// What a removed connection's last good spec said about removal.
-    fn on_delete(&self, row: &ConnectionRow) -> Option<spec::OnDelete> {
+    /// What a removed connection's last good spec said about removal, and how far it let `aam` go.
+    fn removal(&self, row: &ConnectionRow) -> Option<(spec::OnDelete, spec::Mode)> {
+        let cap = self.policy().mode_cap;
         let cache = self.cache.lock().expect("no panic while held");
         let path = spec::names::spec_path(&row.name);
         let text = cache.last_good.as_ref()?.get(path.as_str())?;
-        spec::on_delete_of(&path, text)
+        spec::removal_of(&path, text).map(|(on_delete, mode)| (on_delete, mode.min(cap)))
     }
 
     async fn facts(
@@ -363,7 +371,9 @@ impl Reconciler {
             facts.blocked = Some(spec::describe_problems(&problems));
             return Ok((facts, None));
         }
-        let Some(drifted) = whole.and_then(|whole| self.work_out(gathered, connection, row, lock, &whole)) else {
+        // Without a look nothing is known of what is held.
+        let Some(whole) = whole else { return Ok((facts, None)) };
+        let Some(drifted) = self.work_out(gathered, connection, row, lock, &whole) else {
             facts.held.clear();
             return Ok((facts, None));
         };
@@ -405,9 +415,19 @@ impl Reconciler {
         facts.live = seen.live.clone();
         let known = row.last_ended_job.unwrap_or(0);
         facts.started = seen.job.as_ref().map(|job| job.id).filter(|job| *job > known && !facts.syncing);
+        let runs = seen.job.as_ref().is_some_and(|job| job.state == JobState::Running);
+        facts.runs_on = facts.syncing && runs && self.surveys_apart.load(Ordering::Relaxed);
         let changed = row.applied_digest.as_ref() != Some(&connection.digest) || seen.live == Live::Free;
-        if changed && let Some(Ok(wanted)) = self.wanted(connection, row) {
+        let edited = matches!(seen.live, Live::Edited(_));
+        if (changed || edited)
+            && let Some(Ok(wanted)) = self.wanted(connection, row)
+        {
             facts.writes = super::live::differences(&seen.properties, &wanted);
+            // git may have followed the edit by now
+            if let Some(agreed) = seen.agreed.as_ref().filter(|_| edited) {
+                let edited = agreed.edited(&wanted, &seen.properties);
+                facts.live = if edited.is_empty() { Live::Free } else { Live::Edited(edited.into_iter().collect()) };
+            }
         }
     }
 

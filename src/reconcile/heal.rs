@@ -128,6 +128,9 @@ impl Reconciler {
         let Some(lock) = &connection.lock else {
             return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
         };
+        if let Some(id) = row.objects.get(&ObjectKind::Connection) {
+            self.refuse_while_moving(id, self.doors.engine.manner().drives_itself).await?;
+        }
         // An engine that keeps the settings is told of those that changed: a check may start a machine.
         let keeps = self.doors.engine.manner().keeps_settings;
         let known = row.secrets.as_deref().and_then(|known| known.split_once(':')).filter(|_| keeps);

@@ -182,8 +182,10 @@ impl Reconciler {
         let (agreed, edited) = match shared {
             true => {
                 let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-                let edited = agreed.as_ref().map(|a| a.edited(&properties(draft), &properties(&live.is)));
-                (agreed, edited.unwrap_or_default())
+                // of what was found there, whatever differs is somebody's
+                let agreed = agreed.unwrap_or_else(|| Agreed { applied: properties(draft), ..Agreed::default() });
+                let edited = agreed.edited(&properties(draft), &properties(&live.is));
+                (Some(agreed), edited)
             }
             false => (None, BTreeSet::new()),
         };
@@ -222,7 +224,7 @@ impl Reconciler {
     }
 
     /// An engine that starts syncs by itself may have started one since it was looked at.
-    async fn refuse_while_moving(&self, id: &EngineId, shared: bool) -> Result<(), StepError> {
+    pub(super) async fn refuse_while_moving(&self, id: &EngineId, shared: bool) -> Result<(), StepError> {
         let newest = if shared { self.doors.engine.jobs(id, 1).await?.pop() } else { None };
         match newest.filter(|job| job.state == JobState::Running) {
             Some(job) => Err(StepError::Moving(job.id)),
@@ -232,9 +234,9 @@ impl Reconciler {
 
     /// Streams that the engine's connection must leave out because a breaking drift waits.
     pub(super) fn to_hold(&self, gathered: &Gathered, connection: &Connection) -> BTreeSet<StreamName> {
-        match self.doors.engine.manner().drives_itself {
-            true => gathered.held(connection),
-            false => BTreeSet::new(),
+        match gathered.row_of(connection).filter(|_| self.doors.engine.manner().drives_itself) {
+            Some(row) => gathered.to_hold(row.id),
+            None => BTreeSet::new(),
         }
     }
 

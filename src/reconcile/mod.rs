@@ -118,6 +118,8 @@ struct Cache {
     asked: BTreeSet<(Ask, ConnectionRef)>,
     /// What the engine showed of everything it holds.
     surveyed: Arc<survey::Surveyed>,
+    /// The connections that were written since the last survey began.
+    written: BTreeSet<ConnectionId>,
     /// Since a person last asked to try again what failed: the connections that were.
     tried_again: Option<BTreeSet<ConnectionRef>>,
 }

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::drifted::RULE;
 use super::execute::owner_of_connection;
 use super::reverted::is_by_rule;
-use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
+use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use crate::model::{Catalog, CommitDraft, ConnectionId, FileEdit, StreamName};
 use crate::ports::{
     Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
     Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
@@ -28,6 +28,7 @@ const AFTER_CRASH: Duration = Duration::from_secs(5);
 impl Reconciler {
     pub(super) async fn onboard(
         &self,
+        gathered: &Gathered,
         connection: &Connection,
         row: Option<&ConnectionRow>,
         lease: &Lease,
@@ -48,9 +49,9 @@ impl Reconciler {
         let mut destination = self.handle(&connection.destination)?;
         self.doors.engine.check(&source).await?;
         self.doors.engine.check_destination(&destination).await?;
-        source.id = Some(self.ensure_endpoint(ObjectKind::Source, connection, &row, &source, lease).await?);
-        destination.id =
-            Some(self.ensure_endpoint(ObjectKind::Destination, connection, &row, &destination, lease).await?);
+        for (kind, handle) in [(ObjectKind::Source, &mut source), (ObjectKind::Destination, &mut destination)] {
+            handle.id = Some(self.ensure_endpoint(gathered, kind, connection, &row, handle, lease).await?);
+        }
 
         let catalog = match &connection.lock {
             Some(lock) => lock.catalog.clone(),
@@ -220,6 +221,7 @@ impl Reconciler {
     /// The engine's source or destination: as recorded, found by its owner mark, or created.
     async fn ensure_endpoint(
         &self,
+        gathered: &Gathered,
         kind: ObjectKind,
         connection: &Connection,
         row: &ConnectionRow,
@@ -232,9 +234,45 @@ impl Reconciler {
         let endpoint = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
         let word = if kind == ObjectKind::Source { "source" } else { "destination" };
         let owner = OwnerKey(format!("{word}:{}:{}", endpoint.name.tenant, endpoint.name.name));
-        let found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
-        let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
-        self.ensure_object(kind, &owner, &handle.name, found, lease, create).await
+        let make = async {
+            let found = match self.shared(gathered, kind, endpoint).await? {
+                Some(id) => vec![Candidate { id, marked: true }],
+                None => self.doors.engine.find_endpoint(kind, &owner, handle).await?,
+            };
+            let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
+            self.ensure_object(kind, &owner, &handle.name, found, lease, create).await
+        };
+        if !self.doors.engine.manner().drives_itself {
+            return make.await; // creating the same one twice gives one
+        }
+        // Several connections may need it at the same moment, each under a lease of its own.
+        let of_owner = ConnectionId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, owner.0.as_bytes()));
+        let Some(making) = self.take_lease(&endpoint.name, of_owner).await? else {
+            return Err(StepError::Busy(format!("{word} {}", endpoint.name)));
+        };
+        let made = self.with_renewal(std::slice::from_ref(&making), make).await;
+        self.doors.registry.release(&making).await?;
+        made
+    }
+
+    /// What another connection has of the same source or destination.
+    async fn shared(
+        &self,
+        gathered: &Gathered,
+        kind: ObjectKind,
+        endpoint: &Endpoint,
+    ) -> Result<Option<EngineId>, StepError> {
+        if !self.doors.engine.manner().drives_itself {
+            return Ok(None);
+        }
+        let uses = |connection: &&Connection| {
+            let of = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
+            of.name == endpoint.name
+        };
+        let names: BTreeSet<_> = gathered.desired().connections.values().filter(uses).map(|c| &c.name).collect();
+        let rows = self.doors.registry.connections().await?;
+        let mut ids = rows.iter().filter(|row| names.contains(&row.name)).filter_map(|row| row.objects.get(&kind));
+        Ok(ids.next().cloned())
     }
 
     async fn ensure_connection(
@@ -312,7 +350,8 @@ impl Reconciler {
         let word = format!("{kind:?}").to_lowercase();
         let effect = format!("create_{word}");
         let what = format!("{word} {name}");
-        let mut asked = self.doors.registry.intents(Some(lease.connection)).await?;
+        let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
+        let mut asked = self.doors.registry.intents(of).await?;
         asked.retain(|intent| intent.effect == effect && intent.key == owner.0);
         let (id, how) = match ours(&what, found, !asked.is_empty())? {
             Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted"),

@@ -22,6 +22,10 @@ impl Reconciler {
                     if let Some(live) = self.doors.engine.connection(id).await? {
                         let draft = ConnectionDraft { enabled: false, ..live.is };
                         self.update_and_read_back(row, &draft, &row.held, lease).await?;
+                    } else {
+                        let cause =
+                            by_aam(format!("connection {} is gone from the engine", row.name), json!({"id": id}));
+                        self.doors.registry.set_object(lease, ObjectKind::Connection, None, &cause).await?;
                     }
                 }
                 OnDelete::Delete => {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
@@ -36,6 +37,8 @@ pub(super) struct Seen {
     pub(super) live: Live,
     /// What git owns of it, as it is.
     pub(super) properties: Properties,
+    /// What was agreed about it then.
+    pub(super) agreed: Option<Agreed>,
     /// Its newest job that moves rows.
     pub(super) job: Option<Job>,
 }
@@ -64,11 +67,17 @@ impl Reconciler {
         if !self.doors.engine.manner().drives_itself {
             return Ok(false);
         }
-        let before = self.surveyed();
         let (now, every) = (self.doors.clock.now(), self.policy().survey);
-        if !before.is_due(now, every) {
-            return Ok(false);
-        }
+        let before = {
+            let mut cache = self.cache.lock().expect("no panic while held");
+            if !cache.surveyed.is_due(now, every) {
+                return Ok(false);
+            }
+            // whatever fails from here on, it is not tried again at once
+            Arc::make_mut(&mut cache.surveyed).tried = Some(now);
+            cache.written.clear();
+            cache.surveyed.clone()
+        };
         let after = match self.doors.engine.survey().await {
             Ok(Some(survey)) => {
                 let surveyed = self.work_out_survey(now, survey).await?;
@@ -87,8 +96,20 @@ impl Reconciler {
                 Surveyed { tried: Some(now), down: Some((since, error.to_string())), ..Surveyed::clone(&before) }
             }
         };
-        self.cache.lock().expect("no panic while held").surveyed = Arc::new(after);
+        let mut cache = self.cache.lock().expect("no panic while held");
+        let mut after = after;
+        // what was written meanwhile was seen as it had been before
+        after.connections.retain(|id, _| !cache.written.contains(id));
+        cache.surveyed = Arc::new(after);
         Ok(true)
+    }
+
+    /// Why nothing can be said of the engine now, if so.
+    pub(super) fn engine_down(&self) -> Option<String> {
+        let surveyed = self.surveyed();
+        let apart = self.surveys_apart.load(Ordering::Relaxed) && self.doors.engine.manner().drives_itself;
+        let unseen = (apart && surveyed.seen.is_none()).then(|| "the engine was not looked at yet".to_owned());
+        surveyed.down().or(unseen)
     }
 
     pub(super) fn surveyed(&self) -> Arc<Surveyed> {
@@ -102,12 +123,17 @@ impl Reconciler {
 
     /// What was seen of a connection is out of date: it was just written.
     pub(super) fn forget_live(&self, id: ConnectionId) {
-        let surveyed = &mut self.cache.lock().expect("no panic while held").surveyed;
-        Arc::make_mut(surveyed).connections.remove(&id);
+        let mut cache = self.cache.lock().expect("no panic while held");
+        cache.written.insert(id);
+        Arc::make_mut(&mut cache.surveyed).connections.remove(&id);
     }
 
+    /// A command that looks for itself tells its person; a daemon keeps a row.
     async fn notice(&self, action: &str, text: &str) -> Result<(), TurnError> {
         tracing::warn!("{text}");
+        if !self.surveys_apart.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         Ok(self.doors.registry.audit(&TenantId::default(), action, None, &by_aam(text, json!({}))).await?)
     }
 
@@ -155,6 +181,6 @@ impl Reconciler {
             (Some(live), _) => live,
             (None, _) => Live::Unknown,
         };
-        Seen { live, properties, job }
+        Seen { live, properties, agreed: agreed.cloned(), job }
     }
 }

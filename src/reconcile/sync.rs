@@ -30,7 +30,10 @@ impl Reconciler {
             return self.follow_sync(gathered, connection, row, lease).await;
         }
         let after = match self.doors.engine.manner().drives_itself {
-            true => self.doors.engine.jobs(&unsent.engine_id, 1).await?.first().map_or(0, |job| job.id),
+            true => match self.newest_before(&unsent.engine_id).await? {
+                Ok(after) => after,
+                Err(why) => return Ok(OutcomeKind::Skipped(why)),
+            },
             false => 0,
         };
         let request = self.begin_sync(gathered, connection, after, lease).await?;
@@ -41,6 +44,18 @@ impl Reconciler {
         recorded("start_sync");
         tracing::info!(connection.name = %connection.name, job.id = job.id, "connection {}: sync {} started", connection.name, job.id);
         Ok(OutcomeKind::Applied)
+    }
+
+    /// The newest job that an ask for a sync comes after; one that runs answers it. The inner error: no sync can be had.
+    async fn newest_before(&self, id: &EngineId) -> Result<Result<i64, String>, StepError> {
+        let Some(live) = self.doors.engine.connection(id).await? else {
+            return Ok(Err("it is gone from the engine".into()));
+        };
+        if !live.is.enabled {
+            return Ok(Err(live.stopped.unwrap_or_else(|| "it is inactive in the engine".into())));
+        }
+        let newest = self.doors.engine.jobs(id, 1).await?.pop();
+        Ok(Ok(newest.map_or(0, |job| if job.state == JobState::Running { job.id - 1 } else { job.id })))
     }
 
     /// Notes that a sync begins: what its rows land under, and the newest job before it.

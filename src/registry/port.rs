@@ -91,10 +91,7 @@ impl Registry for PgRegistry {
         connections::set_troubles(self, lease, troubles).await
     }
 
-    async fn agreed(
-        &self,
-        connection: Option<ConnectionId>,
-    ) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
+    async fn agreed(&self, connection: Option<ConnectionId>) -> Result<BTreeMap<ConnectionId, Agreed>, RegistryError> {
         connections::agreed(self, connection).await
     }
 

@@ -16,7 +16,9 @@ use super::read::{FromNode, Text, nearest};
 use super::source::{Problems, Source};
 use super::value::read_config;
 use super::yaml::{self, Node};
-use super::{ActorOptions, Config, ConfigValue, EngineKind, EntitySpec, Lock, MappingSpec, OnDelete, Rejection, lock};
+use super::{
+    ActorOptions, Config, ConfigValue, EngineKind, EntitySpec, Lock, MappingSpec, Mode, OnDelete, Rejection, lock,
+};
 
 pub(super) use connection::{CheckedConnection, EndpointChoice};
 
@@ -126,13 +128,13 @@ impl Program<'_> {
     }
 }
 
-/// What a connection's spec says about its own removal, where the rest of it no longer matters.
-pub fn on_delete_of(path: &RepoPath, text: &str) -> Option<OnDelete> {
+/// What a connection's spec says about its own removal and how far `aam` may go, where the rest of it no longer matters.
+pub fn removal_of(path: &RepoPath, text: &str) -> Option<(OnDelete, Mode)> {
     let source = Source { file: path.as_str().into(), text: text.into() };
     // what is asked here is the same with every engine
     let (role, mut problems) = (super::names::role(path.as_str()).ok()?, Problems::of(&source));
     match check_file(path, &role, &source, EngineKind::Embedded, &mut problems)? {
-        Checked::Connection(connection) => Some(connection.on_delete),
+        Checked::Connection(connection) => Some((connection.on_delete, connection.mode)),
         _ => None,
     }
 }

@@ -23,7 +23,7 @@ mod source;
 mod value;
 mod yaml;
 
-pub use check::on_delete_of;
+pub use check::removal_of;
 pub use desired::*;
 pub use reselect::{describe_problems, reselect};
 pub use resolve::{Input, Resolution, resolve};

@@ -128,7 +128,7 @@ impl Report {
             || any(&|c| c.sync_failed() || !c.troubles.is_empty())
         {
             1
-        } else if any(&|c| c.unseen.is_some()) {
+        } else if any(&|c| c.unseen.is_some() || matches!(c.standing, Standing::Unseen { .. })) {
             4
         } else if self.refused.is_some() || any(&|c| needs_person(&c.standing)) {
             3

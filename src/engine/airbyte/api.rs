@@ -389,7 +389,7 @@ impl Airbyte {
         let path = format!("/v1/{one}_definition_specifications/get");
         let body = json!({"workspaceId": workspace, format!("{one}DefinitionId"): definition});
         let mut answer: Value = self.client.config(Kind::Read, &path, &body).await?;
-        Ok(answer["connectionSpecification"].take())
+        Ok(answer.get_mut("connectionSpecification").map(Value::take).unwrap_or_default())
     }
 
     /// The tags of a workspace, whole; `None` from a server that has none (before 1.4).
