@@ -57,6 +57,8 @@ pub struct Pace {
 enum Event {
     /// Files or branches may have changed.
     Wake,
+    /// The engine was looked at as a whole.
+    Looked,
     /// Time passed.
     Tick,
     /// A task ended.
@@ -74,6 +76,28 @@ enum Event {
 /// How often systemd hears of a turn that takes long.
 const PULSE: Duration = Duration::from_secs(5);
 
+/// Looks at the whole engine whenever that is due, beside the turns: an engine that hangs delays none. Each look that was
+/// made wakes the loop.
+async fn survey(
+    reconciler: &Reconciler,
+    tick: Duration,
+    looked: mpsc::Sender<()>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let looking = async {
+        loop {
+            match reconciler.survey().await {
+                Ok(true) => drop(looked.send(()).await),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the engine could not be looked at: {error}"),
+            }
+            tokio::time::sleep(tick).await;
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+    Ok(())
+}
+
 /// Runs until SIGTERM or SIGINT: then no new step begins, running ones get `grace` to end. A second signal ends at once.
 /// What was cut off is resumed by the next start.
 pub async fn run(parts: Parts) -> std::io::Result<()> {
@@ -86,6 +110,10 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     let (socket, stopped) = (parts.socket.clone(), stop.clone());
     services.spawn(async move { serve(&socket, asked, stopped).await });
     let (_watcher, mut wakes) = Watcher::start(&parts.watch, parts.pace.quiet, parts.pace.burst_max, parts.pace.rescan);
+    let (looked, mut looks) = mpsc::channel(1);
+    parts.reconciler.survey_apart();
+    let (reconciler, stopped) = (parts.reconciler.clone(), stop.clone());
+    services.spawn(async move { survey(&reconciler, parts.pace.tick, looked, stopped).await });
     let mut work = Loop::new(parts.reconciler.clone());
     let mut tick = tokio::time::interval(parts.pace.tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -99,6 +127,7 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
             _ = hangup.recv() => Event::Reload,
             done = work.next_done() => Event::Done(done),
             Some(asked) = asks.recv() => Event::Asked(asked),
+            Some(()) = looks.recv() => Event::Looked,
             wake = wakes.recv() => wake.map_or_else(|| Event::Lost("the file watcher ended".into()), |_| Event::Wake),
             Some(ended) = services.join_next() => Event::Lost(format!("the control socket ended: {ended:?}")),
             _ = tick.tick() => Event::Tick,
@@ -109,6 +138,7 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
                     work.turn().await;
                     work.show_uncommitted().await;
                 }
+                Event::Looked => work.turn().await,
                 Event::Tick => work.tick().await,
                 Event::Done(done) => {
                     work.finished(&done);

@@ -44,6 +44,11 @@ impl ResolvedConfig {
         Self { value, secrets, fingerprint }
     }
 
+    /// Of what needs no settings, because the engine keeps them.
+    pub fn nothing() -> Self {
+        Self::new(serde_json::json!({}), Vec::new(), String::new())
+    }
+
     /// The value with secrets. Only connectors and engines call this, at the moment of use.
     pub fn expose(&self) -> &serde_json::Value {
         &self.value

@@ -9,8 +9,8 @@ use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, Fingerprint, StreamName};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, Lease, LogEntry, ObjectKind, RepoError,
-    recorded, sent,
+    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, EndpointHandle, Lease, LogEntry, ObjectKind,
+    RepoError, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -128,10 +128,22 @@ impl Reconciler {
         let Some(lock) = &connection.lock else {
             return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
         };
-        self.doors.engine.check(&source).await?;
-        self.doors.engine.check_destination(&destination).await?;
-        for (kind, handle) in [(ObjectKind::Source, &source), (ObjectKind::Destination, &destination)] {
-            if let Some(id) = &handle.id {
+        // An engine that keeps the settings is told of those that changed: a check may start a machine.
+        let keeps = self.doors.engine.manner().keeps_settings;
+        let known = row.secrets.as_deref().and_then(|known| known.split_once(':')).filter(|_| keeps);
+        let is_new = |handle: &EndpointHandle, known: Option<&str>| known != Some(handle.config.fingerprint());
+        let (new_source, new_destination) =
+            (is_new(&source, known.map(|k| k.0)), is_new(&destination, known.map(|k| k.1)));
+        if new_source {
+            self.doors.engine.check(&source).await?;
+        }
+        if new_destination {
+            self.doors.engine.check_destination(&destination).await?;
+        }
+        let endpoints =
+            [(ObjectKind::Source, &source, new_source), (ObjectKind::Destination, &destination, new_destination)];
+        for (kind, handle, is_new) in endpoints {
+            if let Some(id) = handle.id.as_ref().filter(|_| is_new) {
                 let effect = format!("update_{}", format!("{kind:?}").to_lowercase());
                 sent(&effect, self.doors.engine.update_endpoint(kind, id, handle)).await?;
                 recorded(&effect);

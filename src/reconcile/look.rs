@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
 use crate::model::ConnectionRef;
 use crate::plan::Step;
-use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, recorded, sent};
+use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, ResolvedConfig, recorded, sent};
 use crate::spec::Connection;
 
 impl Reconciler {
@@ -66,8 +66,15 @@ impl Reconciler {
 
     async fn discover(&self, gathered: &Arc<Gathered>, connection: &Connection) -> Result<Discovered, String> {
         let discover = async {
-            let mut source = self.handle(&connection.source)?;
-            source.id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
+            let id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
+            let mut source = match self.handle(&connection.source) {
+                // an engine that keeps the settings needs no secret to look
+                Err(_) if id.is_some() && self.doors.engine.manner().keeps_settings => {
+                    self.handle_with(&connection.source, ResolvedConfig::nothing())
+                }
+                handle => handle?,
+            };
+            source.id = id;
             Ok::<_, StepError>(self.doors.engine.discover(&source).await?)
         };
         discover.await.map_err(|error| error.to_string())

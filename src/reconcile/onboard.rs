@@ -15,7 +15,7 @@ use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::ports::{
     Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
-    Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, recorded, sent,
+    Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
 
@@ -184,15 +184,18 @@ impl Reconciler {
 
     /// Resolves an endpoint's secrets.
     pub(super) fn handle(&self, endpoint: &Endpoint) -> Result<EndpointHandle, StepError> {
-        let config = self.doors.secrets.resolve(&endpoint.config)?;
-        Ok(EndpointHandle {
+        Ok(self.handle_with(endpoint, self.doors.secrets.resolve(&endpoint.config)?))
+    }
+
+    pub(super) fn handle_with(&self, endpoint: &Endpoint, config: ResolvedConfig) -> EndpointHandle {
+        EndpointHandle {
             id: None,
             name: endpoint.name.to_string(),
             tenant: endpoint.name.tenant.clone(),
             connector: endpoint.connector.clone(),
             config,
             airbyte: endpoint.airbyte.clone(),
-        })
+        }
     }
 
     /// Resolves both endpoints and fills in the engine's ids from the row.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::model::json_schema::{self, path_from_airbyte, stream_from_airbyte};
-use crate::model::{Catalog, Cursor, FieldPath, Segment, StreamName};
+use crate::model::{Catalog, Cursor, FieldPath, Segment, Stream, StreamName};
 use crate::ports::ConfiguredStream;
 use crate::spec::StreamMode;
 
@@ -17,7 +17,31 @@ const SERVER_OWNED: [&str; 4] = ["generationId", "minimumGenerationId", "syncId"
 
 /// A catalog of a discover, or the streams of a `syncCatalog` without their configuration.
 pub fn catalog(entries: &[Value]) -> Catalog {
-    Catalog { streams: entries.iter().filter_map(|entry| stream_from_airbyte(entry.get("stream")?)).collect() }
+    Catalog { streams: entries.iter().filter_map(|entry| stream_of(entry.get("stream")?)).collect() }
+}
+
+/// A stream in our words.
+fn stream_of(stream: &Value) -> Option<(StreamName, Stream)> {
+    let (name, mut facts) = stream_from_airbyte(stream)?;
+    facts.fields = fields_of(stream.get("jsonSchema").unwrap_or(&Value::Null));
+    Some((name, facts))
+}
+
+/// The fields of a JSON Schema. A value may be missing unless the schema requires it, and Airbyte lands a missing one as
+/// null: a type without null alone is no promise, and many connectors (all that read databases by JDBC) never write null.
+fn fields_of(schema: &Value) -> json_schema::Fields {
+    let required: BTreeSet<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut fields = json_schema::stream_from_json_schema(schema);
+    for (path, field) in &mut fields {
+        let promised = match path.segments() {
+            [root] => matches!(root, Segment::Name(name) if required.contains(name.as_str())),
+            [.., last] => *last == Segment::Items,
+            [] => true,
+        };
+        field.nullable |= !promised;
+    }
+    fields
 }
 
 /// The streams that a connection carries, by name; a stream in a mode that `aam` has no word for is an error.
@@ -28,7 +52,7 @@ pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
         if config.get("selected").and_then(Value::as_bool) == Some(false) {
             continue;
         }
-        let Some((name, mut schema)) = entry.get("stream").and_then(stream_from_airbyte) else { continue };
+        let Some((name, mut schema)) = entry.get("stream").and_then(stream_of) else { continue };
         if let Some(selected) = selected_fields(config) {
             schema.fields.retain(|path, _| selected.contains(path.root()));
         }
@@ -125,7 +149,7 @@ fn schema(wanted: &ConfiguredStream, known: &[&Value]) -> (Value, bool) {
         let below = fields.iter().filter(|(path, _)| path.root() == root);
         below.map(|(path, field)| (path.clone(), field.shape())).collect()
     };
-    let read: Vec<_> = known.iter().map(|schema| (*schema, json_schema::stream_from_json_schema(schema))).collect();
+    let read: Vec<_> = known.iter().map(|schema| (*schema, fields_of(schema))).collect();
     let written = json_schema::fields_to_json_schema(&wanted.schema.fields);
     let carried: BTreeSet<&str> = wanted.schema.fields.keys().map(FieldPath::root).collect();
     let mut out = known.first().and_then(|schema| schema.as_object().cloned()).unwrap_or_default();

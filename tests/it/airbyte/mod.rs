@@ -3,5 +3,6 @@
 mod client;
 mod doctor;
 mod landing;
+mod live;
 mod standin;
 mod tour;

@@ -103,6 +103,12 @@ impl Standin {
         self.edit(|state| state.conduct(source).discovers)
     }
 
+    /// Starts a sync as Airbyte's own schedule does.
+    pub fn start_job(&self, connection: Uuid) {
+        let started = jobs::start(&self.shared, connection, "sync", Default::default(), false);
+        started.unwrap_or_else(|_| panic!("the sync of {connection} is refused"));
+    }
+
     /// Whether Airbyte's documents are at hand.
     pub fn has_contract(&self) -> bool {
         contract::Contract::get().is_some()

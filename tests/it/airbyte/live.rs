@@ -1,0 +1,145 @@
+//! What other people do in Airbyte meanwhile: edits of what git owns, connections that the system disabled, jobs that its own
+//! schedule starts, deleted ones; and streams that are held because a breaking drift waits.
+
+use serde_json::json;
+
+use super::tour::Tour;
+use crate::standin::state::Connection;
+
+impl Tour {
+    /// Onboarded, with everything read.
+    async fn onboarded() -> Self {
+        let tour = Self::new("1.8").await;
+        tour.world.aam_is(0, &["apply"]);
+        tour
+    }
+
+    /// Changes the connection as a person does in the web page.
+    fn by_hand(&self, change: impl FnOnce(&mut Connection)) {
+        self.standin.edit(|state| change(&mut state.connections[0]));
+    }
+
+    fn look(&self) -> (String, String) {
+        self.standin.edit(|state| {
+            let connection = &state.connections[0];
+            (connection.status.clone(), connection.schedule_data.to_string())
+        })
+    }
+
+    fn write_spec(&self, from: &str, to: &str) {
+        let spec = self.world.read("connectors.d/crm.yaml");
+        assert!(spec.contains(from), "{spec}");
+        self.world.write("connectors.d/crm.yaml", &spec.replace(from, to));
+        self.world.commit("a spec edit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_edit_is_told_and_never_written_over_until_a_person_decides() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    let every = |hours: u32| json!({"basicSchedule": {"units": hours, "timeUnit": "hours"}});
+    tour.by_hand(|c| (c.schedule_type, c.schedule_data) = ("basic".into(), every(1)));
+    let writes = tour.standin.writes().len();
+    for args in [&["plan"][..], &["apply"], &["status"]] {
+        let ran = world.aam(args);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let said = format!("{}{}", ran.out, ran.talk);
+        assert!(said.contains("live edit: schedule changed in the engine"), "{said}");
+    }
+
+    // another property goes on: what a person did not touch is written, what she did is not
+    tour.write_spec("mapping: crm\n", "mapping: crm\nairbyte: {prefix: x_}\n");
+    assert_eq!(world.aam(&["apply"]).code, 3);
+    assert_eq!(tour.standin.edit(|s| s.connections[0].prefix.clone()), "x_");
+    assert_eq!(tour.look().1, every(1).to_string());
+
+    // git follows the edit
+    tour.write_spec("schedule: manual", "schedule: {every: 1h}");
+    world.aam_is(0, &["apply"]);
+    assert_eq!(tour.look().1, every(1).to_string());
+
+    // an edit that is taken back in Airbyte is over, too; what waited for it is written
+    tour.by_hand(|c| c.schedule_data = every(3));
+    tour.write_spec("{every: 1h}", "{every: 6h}");
+    assert_eq!(world.aam(&["apply"]).code, 3);
+    assert_eq!(tour.look().1, every(3).to_string());
+    tour.by_hand(|c| c.schedule_data = every(1));
+    world.aam_is(0, &["apply"]);
+    assert_eq!(tour.look().1, every(6).to_string());
+    assert_eq!(tour.standin.writes().len(), writes + 2, "{:?}", tour.standin.writes());
+    tour.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_the_system_disabled_is_never_silently_enabled() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    tour.by_hand(|c| {
+        c.status = "inactive".into();
+        c.breaking = true;
+    });
+    let ran = world.aam(&["status"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(
+        ran.out.contains("stopped in the engine: Airbyte disabled it for a breaking change of its source"),
+        "{ran:?}"
+    );
+    // not even by a spec edit
+    tour.write_spec("schedule: manual", "schedule: {every: 6h}");
+    assert_eq!(world.aam(&["apply"]).code, 3);
+    assert_eq!(tour.look().0, "inactive");
+    tour.by_hand(|c| c.status = "active".into());
+    world.aam_is(0, &["apply"]);
+    tour.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_somebody_deleted_is_told_and_not_made_anew() {
+    let tour = Tour::onboarded().await;
+    tour.by_hand(|c| c.status = "deprecated".into());
+    let writes = tour.standin.writes();
+    let ran = tour.world.aam(&["apply"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.talk.contains("somebody deleted it there"), "{ran:?}");
+    assert_eq!(tour.standin.writes(), writes);
+    tour.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_airbytes_schedule_starts_is_followed_and_its_rows_become_events() {
+    let tour = Tour::onboarded().await;
+    let connection = tour.standin.edit(|s| s.connections[0].id);
+    tour.standin.start_job(connection);
+    tour.world.aam_is(0, &["apply"]);
+    assert_eq!(tour.world.registry.one("SELECT count(*)::text FROM canonical_streams").await, "3");
+    assert_eq!(tour.world.registry.one("SELECT job_id || ' ' || state FROM job_history").await, "1 succeeded");
+    let writes = tour.standin.writes();
+    tour.world.aam_is(0, &["apply"]);
+    assert_eq!(tour.standin.writes(), writes, "it is followed once");
+    tour.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.source.run("CREATE TABLE notes (id int PRIMARY KEY, body text)").await;
+    world.aam_is(0, &["apply"]);
+    assert!(tour.holds().contains("accounts,notes"), "{}", tour.holds());
+
+    world.source.run("ALTER TABLE accounts DROP COLUMN name").await;
+    let ran = world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.out.contains("leave out public/accounts until their drift is decided; no data is cleared"), "{ran:?}");
+    assert!(tour.holds().contains("active notes"), "{}", tour.holds());
+    let clears =
+        |writes: &[String]| writes.iter().any(|w| w.contains("clear") || w.contains("reset") || w.contains("refresh"));
+    world.aam(&["sync", "crm"]);
+
+    world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
+    world.aam(&["apply"]);
+    assert!(tour.holds().contains("accounts,notes"), "{}", tour.holds());
+    assert!(!clears(&tour.standin.writes()), "{:?}", tour.standin.writes());
+    tour.finish();
+}
