@@ -77,26 +77,19 @@ connector() {
   printf '%s\n' "$PWD/$folder/bin/$3"
 }
 
-# Builds the development profile: half the time of a release build, and quick enough for samples.
+# Builds the development profile: half the time of a release build, and quick enough for samples. More targets may be named,
+# so that one build makes them all.
 build_aam() {
   say "building aam (development profile; the first time takes some minutes)"
-  cargo build --quiet --locked --bin aam
+  cargo build --quiet --locked --bin aam "$@"
   AAM="$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/aam"
   [ -x "$AAM" ] || die "the build left no $AAM"
 }
 
-# Builds the stand-in for an Airbyte server that the tests use.
-build_sim() {
-  say "building the simulator of Airbyte"
-  cargo build --quiet --locked --example airbyte_sim
-  SIM="${AAM%/*}/examples/airbyte_sim"
-  [ -x "$SIM" ] || die "the build left no $SIM"
-}
-
-# start_sim LOG: starts it on a free port; SIM_PID, SIM_URL and the credentials that a playground's settings refer to.
+# start_sim LOG: starts the stand-in for an Airbyte server that the tests use (an example, built beside aam) on a free port; SIM_PID, SIM_URL and the credentials that a playground's settings refer to.
 start_sim() {
   local log=$1 began=$SECONDS
-  "$SIM" --port 0 --sync-takes 1 >"$log" 2>&1 </dev/null &
+  "${AAM%/*}/examples/airbyte_sim" --port 0 --sync-takes 1 >"$log" 2>&1 </dev/null &
   SIM_PID=$!
   until grep -q '^workspace ' "$log"; do
     kill -0 "$SIM_PID" 2>/dev/null && [ $((SECONDS - began)) -lt 20 ] || die "the simulator did not start: $(cat "$log")"
