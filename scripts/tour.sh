@@ -227,7 +227,9 @@ tour_add() {
 }
 
 tour_rename() {
-  local removed added
+  local removed added type='decimal(14,2)'
+  # Airbyte's catalog knows no more
+  if [ "$ENGINE" = airbyte-sim ]; then type=number; fi
   step 'A column that the mapping uses is renamed: aam proposes the repair and waits for you'
   run 0 'aam playground mutate rename accounts.annual_rev annual_revenue'
   wait_for 60 "the branch $branch is there" branch_is_there "$branch"
@@ -238,8 +240,8 @@ tour_rename() {
   run 0 "git diff main...$branch -- connectors.d mappings" 40
   removed=$(changed_lines "main...$branch" "$lock" -)
   added=$(changed_lines "main...$branch" "$lock" '\+')
-  expect 'one field line leaves the lock' same "$removed" '-      annual_rev: decimal(14,2)'
-  expect 'one field line joins the lock' same "$added" '+      annual_revenue: decimal(14,2)'
+  expect 'one field line leaves the lock' same "$removed" "-      annual_rev: $type"
+  expect 'one field line joins the lock' same "$added" "+      annual_revenue: $type"
   removed=$(changed_lines "main...$branch" mappings/crm.yaml -)
   added=$(changed_lines "main...$branch" mappings/crm.yaml '\+')
   expect 'one mapping line changes' same "$removed" '-      annual_revenue: {from: annual_rev, as: decimal}'
