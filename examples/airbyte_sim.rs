@@ -16,7 +16,7 @@ use clap::Parser;
 /// Play an Airbyte of any version
 #[derive(Parser)]
 struct Arguments {
-    /// Port on 127.0.0.1
+    /// Port on 127.0.0.1; 0 takes a free one
     #[arg(long, default_value_t = 8000)]
     port: u16,
     /// The version to play, from 0.63 on
@@ -56,12 +56,15 @@ async fn main() -> anyhow::Result<()> {
     follow(&standin).await
 }
 
-/// Prints each call once it is answered, and what breaks the contract.
+/// Prints each call once it is answered, and what breaks the contract; at the end how often that was.
 async fn follow(standin: &Standin) -> anyhow::Result<()> {
-    let mut shown = 0;
-    loop {
+    let (mut shown, mut broken) = (0, 0);
+    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut ends = false;
+    while !ends {
         tokio::select! {
-            stop = tokio::signal::ctrl_c() => return Ok(stop?),
+            stop = tokio::signal::ctrl_c() => { stop?; ends = true; }
+            _ = terminated.recv() => ends = true,
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
         }
         for entry in standin.log().iter().skip(shown) {
@@ -71,6 +74,13 @@ async fn follow(standin: &Standin) -> anyhow::Result<()> {
         }
         for violation in standin.violations() {
             println!("!!! {violation}");
+            broken += 1;
         }
     }
+    if standin.has_contract() {
+        println!("Contract: {broken} violations in {shown} calls");
+    } else {
+        println!("SKIPPED: contract: Airbyte's documents are not at hand");
+    }
+    Ok(())
 }

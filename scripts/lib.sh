@@ -77,10 +77,61 @@ connector() {
   printf '%s\n' "$PWD/$folder/bin/$3"
 }
 
-# Builds the development profile: half the time of a release build, and quick enough for samples.
+# Builds the development profile: half the time of a release build, and quick enough for samples. More targets may be named,
+# so that one build makes them all.
 build_aam() {
   say "building aam (development profile; the first time takes some minutes)"
-  cargo build --quiet --locked --bin aam
+  cargo build --quiet --locked --bin aam "$@"
   AAM="$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/aam"
   [ -x "$AAM" ] || die "the build left no $AAM"
 }
+
+# start_sim LOG: starts the stand-in for an Airbyte server that the tests use (an example, built beside aam) on a free port; SIM_PID, SIM_URL and the credentials that a playground's settings refer to.
+start_sim() {
+  local log=$1 began=$SECONDS
+  "${AAM%/*}/examples/airbyte_sim" --port 0 --sync-takes 1 >"$log" 2>&1 </dev/null &
+  SIM_PID=$!
+  until grep -q '^workspace ' "$log"; do
+    kill -0 "$SIM_PID" 2>/dev/null && [ $((SECONDS - began)) -lt 20 ] || die "the simulator did not start: $(cat "$log")"
+    sleep 0.1
+  done
+  SIM_URL=$(sed -n 's/^Airbyte .* is played at //p' "$log")
+  export AIRBYTE_CLIENT_ID AIRBYTE_CLIENT_SECRET
+  AIRBYTE_CLIENT_ID=$(sed -n 's/^client id \(.*\), client secret .*/\1/p' "$log")
+  AIRBYTE_CLIENT_SECRET=$(sed -n 's/^client id .*, client secret //p' "$log")
+}
+
+# Ends it and waits for its last word.
+stop_sim() {
+  [ -n "${SIM_PID:-}" ] || return 0
+  kill -TERM "$SIM_PID" 2>/dev/null || true
+  wait "$SIM_PID" 2>/dev/null || true
+  SIM_PID=
+}
+
+# by_airbyte FOLDER: makes a playground one whose engine is the simulator. Its connectors want a port even beside the folder of a
+# unix socket; it has none for files, so the exports go.
+by_airbyte() (
+  cd "$1"
+  git rm --quiet connectors.d/exports.yaml mappings/exports.yaml
+  rm -rf exports
+  sed -i.bak 's/^\( *\)\(host: .*\)/\1\2\n\1port: 5432/' connectors.d/crm.yaml connectors.d/warehouse.yaml
+  rm connectors.d/*.bak
+  cat >>config/aam.toml <<TEXT
+
+[engine]
+kind = "airbyte"
+# with Airbyte it is "observe" where nobody says anything
+mode = "manage"
+
+[airbyte]
+url = "$SIM_URL"
+client_id = "\${env:AIRBYTE_CLIENT_ID}"
+client_secret = "\${env:AIRBYTE_CLIENT_SECRET}"
+# often, so that you see something soon
+survey = "1s"
+calls_per_second = 100
+TEXT
+  git add --all
+  git -c commit.gpgsign=false commit --quiet --message='playground: Airbyte moves the data'
+)

@@ -3,6 +3,7 @@
 //! Each check stands alone and says how to mend what it finds; one that cannot be made because of another says so
 //! (`skipped`). Nothing is changed, but that the private cluster is started for the time of the checks, as by every command.
 
+mod airbyte;
 mod checks;
 mod sources;
 

@@ -1,6 +1,8 @@
 //! What `aam doctor` asks the adapters, one question each: none needs the others to be well, and none changes anything
 //! but that it may start the private cluster, as every command does.
 
+mod airbyte;
+
 use std::path::{Path, PathBuf};
 
 use crate::connector::Programs;
@@ -13,6 +15,7 @@ use crate::settings::Settings;
 use crate::spec::Endpoint;
 
 pub use crate::repo::git::Below;
+pub use airbyte::{Facts as AirbyteFacts, Installation, Seen as SeenWorkspace, Trouble as AirbyteTrouble, airbyte};
 
 /// The version of the `git` program.
 pub async fn git_version(root: &Path) -> Result<String, RepoError> {

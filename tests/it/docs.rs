@@ -4,7 +4,8 @@
 //!   commands, `# exit 3` at the end of one is its exit code, else 0; the lines below it must occur in its output in that
 //!   order, `…` standing for anything.
 //! - `<!-- world: NAME -->` begins a new world: `empty` is an empty folder, `playground` what `aam playground init` makes,
-//!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`.
+//!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`; `airbyte` its
+//!   CRM beside a stand-in for Airbyte, which `$AIRBYTE_URL`, `$AIRBYTE_CLIENT_ID` and `$AIRBYTE_CLIENT_SECRET` lead to.
 //! - A ```` ```yaml ```` block whose first line is `# PATH.yaml` is that file: written into the world, or else checked
 //!   together with the page's other files beside the samples of this project.
 
@@ -15,6 +16,7 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 
+use crate::standin::Standin;
 use crate::support::write;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -121,8 +123,24 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
     std::fs::create_dir(&log).unwrap();
     let mut script =
         String::from("trap 'kill $(jobs -p) 2>/dev/null; wait; aam status >/dev/null 2>&1' EXIT; trap 'exit 1' TERM\n");
+    let mut airbyte = None;
     match world {
         "empty" => {}
+        "airbyte" => {
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let standin = runtime.block_on(Standin::start("1.8"));
+            let _ = writeln!(
+                script,
+                "export AIRBYTE_URL={} AIRBYTE_CLIENT_ID=client AIRBYTE_CLIENT_SECRET=secret",
+                standin.url
+            );
+            // as its connectors want the settings; for files it has none
+            script += "aam -q playground init . || exit 9\n\
+                       git rm -q connectors.d/exports.yaml mappings/exports.yaml\n\
+                       sed -i 's/^\\( *\\)\\(host: .*\\)/\\1\\2\\n\\1port: 5432/' connectors.d/*.yaml\n\
+                       git commit -qam 'Airbyte moves the data'\n";
+            airbyte = Some((standin, runtime));
+        }
         "playground" => script += "aam -q playground init . || exit 9\n",
         "server" => {
             let (folder, database) = server();
@@ -168,6 +186,9 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
         .output()
         .unwrap();
     let mut wrong = Vec::new();
+    if let Some((standin, _runtime)) = airbyte {
+        wrong.extend(standin.violations());
+    }
     if !ended.status.success() {
         wrong.push(format!(
             "{page}: the shell ended with {}: {}",
@@ -286,6 +307,7 @@ pages! {
     review_a_drift "docs/review-a-drift.md"
     sync_and_events "docs/sync-and-events.md"
     airbyte_connectors "docs/airbyte-connectors.md"
+    airbyte_engine "docs/airbyte-engine.md"
     when_something_fails "docs/when-something-fails.md"
     run_as_a_service "docs/run-as-a-service.md"
     spec_reference "docs/spec-reference.md"

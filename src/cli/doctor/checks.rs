@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 
-use super::{Check, sources};
+use super::{Check, airbyte, sources};
 use crate::diag::Severity;
 use crate::http::{Control, Request};
 use crate::model::TenantId;
 use crate::ports::{Registry, Repo, Snapshot};
 use crate::settings::Settings;
-use crate::spec::{Input, Resolution, resolve};
+use crate::spec::{EngineKind, Input, Resolution, resolve};
 use crate::wiring;
 use crate::wiring::probe::{self, Answering, Below};
 
@@ -41,8 +41,16 @@ pub(super) async fn all(base: &Path, settings: &Settings) -> Vec<Check> {
     let answering = registry(settings, &root, &state, &mut checks).await;
     checks.push(daemon(&state).await);
     checks.push(watches(&root).await);
-    match resolution {
-        Some(resolution) => checks.extend(sources::check_all(&resolution.desired, settings, &root).await),
+    let desired = resolution.as_ref().map(|resolution| &resolution.desired);
+    let engine = match settings.engine.kind {
+        EngineKind::Embedded => sources::Engine::Embedded,
+        EngineKind::Airbyte => match airbyte::check(settings, &root, desired, &mut checks).await {
+            Some(installation) => sources::Engine::Airbyte(Box::new(installation)),
+            None => sources::Engine::Unseen,
+        },
+    };
+    match desired {
+        Some(desired) => checks.extend(sources::check_all(desired, &engine, settings, &root).await),
         None => checks.push(Check::skipped("sources and destinations", "the repository cannot be read")),
     }
     if let Some(answering) = answering

@@ -9,10 +9,20 @@ use super::Check;
 use super::checks::PATIENCE;
 use crate::settings::Settings;
 use crate::spec::{Desired, Endpoint};
-use crate::wiring::probe;
+use crate::wiring::probe::{self, Installation};
+
+/// What tries them.
+pub(super) enum Engine {
+    /// `aam` itself.
+    Embedded,
+    /// Airbyte runs the connectors' checks; nothing is made or changed there.
+    Airbyte(Box<Installation>),
+    /// Airbyte, which cannot be asked.
+    Unseen,
+}
 
 /// One check for each, all at the same time; several connections that share one have it checked once.
-pub(super) async fn check_all(desired: &Desired, settings: &Settings, root: &Path) -> Vec<Check> {
+pub(super) async fn check_all(desired: &Desired, engine: &Engine, settings: &Settings, root: &Path) -> Vec<Check> {
     let mut endpoints: BTreeMap<String, (&Endpoint, bool)> = BTreeMap::new();
     for connection in desired.connections.values() {
         endpoints.insert(format!("source {}", connection.source.name), (&connection.source, true));
@@ -21,11 +31,19 @@ pub(super) async fn check_all(desired: &Desired, settings: &Settings, root: &Pat
     if endpoints.is_empty() {
         return vec![Check::skipped("sources and destinations", "no connection is declared")];
     }
-    join_all(endpoints.iter().map(|(name, (endpoint, is_source))| check(name, endpoint, *is_source, settings, root)))
-        .await
+    let checks =
+        endpoints.iter().map(|(name, (endpoint, is_source))| check(name, endpoint, *is_source, engine, settings, root));
+    join_all(checks).await
 }
 
-async fn check(name: &str, endpoint: &Endpoint, is_source: bool, settings: &Settings, root: &Path) -> Check {
+async fn check(
+    name: &str,
+    endpoint: &Endpoint,
+    is_source: bool,
+    engine: &Engine,
+    settings: &Settings,
+    root: &Path,
+) -> Check {
     let handle = match probe::resolve(endpoint, root) {
         Ok(handle) => handle,
         Err(error) => {
@@ -37,19 +55,46 @@ async fn check(name: &str, endpoint: &Endpoint, is_source: bool, settings: &Sett
         }
     };
     let tried = async {
-        if is_source {
-            probe::check_source(&handle, settings, root).await
-        } else {
-            probe::check_destination(&handle).await
+        match (engine, is_source) {
+            (Engine::Embedded, true) => probe::check_source(&handle, settings, root).await,
+            (Engine::Embedded, false) => probe::check_destination(&handle).await,
+            (Engine::Airbyte(airbyte), true) => airbyte.check_source(&handle).await,
+            (Engine::Airbyte(airbyte), false) => airbyte.check_destination(&handle).await,
+            (Engine::Unseen, _) => Ok(()),
         }
     };
-    match tokio::time::timeout(PATIENCE, tried).await {
-        Ok(Ok(())) => Check::pass(name, format!("{} answers", endpoint.connector)),
-        Ok(Err(error)) => {
+    match engine {
+        Engine::Unseen => {
+            return Check::skipped(name, "its secrets are at hand; Airbyte, which would try it, cannot be asked");
+        }
+        Engine::Airbyte(airbyte) if airbyte.workspace(&handle.tenant).await.is_err() => {
+            return Check::skipped(name, "its secrets are at hand; its tenant has no workspace, see above");
+        }
+        _ => {}
+    }
+    match (tokio::time::timeout(PATIENCE, tried).await, engine) {
+        (Ok(Ok(())), Engine::Airbyte(_)) => {
+            Check::pass(name, format!("{} answers Airbyte's check of its settings", endpoint.connector))
+        }
+        (Ok(Ok(())), _) => Check::pass(name, format!("{} answers", endpoint.connector)),
+        (Ok(Err(error)), Engine::Airbyte(_)) if error.why.contains(": 403 ") => {
+            let found = handle.config.mask(&error.to_string());
+            Check::fail(
+                name,
+                found,
+                "give the application the role of an editor: Airbyte lets no reader run a connector",
+            )
+        }
+        (Ok(Err(error)), _) => {
             let found = handle.config.mask(&error.to_string());
             Check::fail(name, found, "correct its settings or secrets, or start what it names")
         }
-        Err(_) => {
+        // Airbyte starts a pod for each
+        (Err(_), Engine::Airbyte(_)) => {
+            let found = format!("its check still runs in Airbyte after {} s", PATIENCE.as_secs());
+            Check::warn(name, found, "ask again later; it is done when it answers at once")
+        }
+        (Err(_), _) => {
             let found = format!("no answer within {} s", PATIENCE.as_secs());
             Check::fail(name, found, "see whether it runs and whether a firewall lies between")
         }

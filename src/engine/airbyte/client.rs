@@ -96,6 +96,8 @@ pub struct Instance {
     pub base: Url,
     /// `1.8.0`; `unknown` if it does not tell.
     pub version: String,
+    /// `community`; empty if it does not tell.
+    pub edition: String,
     /// `none`, `simple`, `oidc`; empty if it does not tell.
     pub auth: String,
     /// Whether the public API answers too.
@@ -406,6 +408,7 @@ impl Client {
         Ok(Instance {
             base,
             version: word(&said["version"]).unwrap_or_else(|| "unknown".into()),
+            edition: word(&said["edition"]).unwrap_or_default(),
             auth: word(&said["auth"]["mode"]).unwrap_or_default(),
             public,
         })

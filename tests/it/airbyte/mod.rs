@@ -1,6 +1,7 @@
 //! Airbyte as the engine.
 
 mod client;
+mod doctor;
 mod landing;
 mod live;
 mod standin;
