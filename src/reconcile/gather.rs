@@ -406,8 +406,13 @@ impl Reconciler {
         let known = row.last_ended_job.unwrap_or(0);
         facts.started = seen.job.as_ref().map(|job| job.id).filter(|job| *job > known && !facts.syncing);
         let changed = row.applied_digest.as_ref() != Some(&connection.digest) || seen.live == Live::Free;
-        if changed && let Some(Ok(wanted)) = self.wanted(connection, row) {
+        // What was adopted without its secrets gets them with the first write.
+        if (changed || row.secrets.is_none())
+            && let Some(Ok(wanted)) = self.wanted(connection, row)
+        {
             facts.writes = super::live::differences(&seen.properties, &wanted);
+            let (source, destination) = (&connection.source.name, &connection.destination.name);
+            facts.writes.push(format!("source {source} and destination {destination} with their settings and secrets"));
         }
     }
 

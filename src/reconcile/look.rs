@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
 use crate::model::ConnectionRef;
 use crate::plan::Step;
-use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, recorded, sent};
+use crate::ports::{
+    ConnectionRow, Discovered, EndpointHandle, Lease, Look, ObjectKind, ResolvedConfig, recorded, sent,
+};
 use crate::spec::Connection;
 
 impl Reconciler {
@@ -66,8 +68,19 @@ impl Reconciler {
 
     async fn discover(&self, gathered: &Arc<Gathered>, connection: &Connection) -> Result<Discovered, String> {
         let discover = async {
-            let mut source = self.handle(&connection.source)?;
-            source.id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
+            let id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
+            let mut source = match self.handle(&connection.source) {
+                Err(_) if id.is_some() && self.doors.engine.manner().keeps_settings => EndpointHandle {
+                    id: None,
+                    name: connection.source.name.to_string(),
+                    tenant: connection.source.name.tenant.clone(),
+                    connector: connection.source.connector.clone(),
+                    config: ResolvedConfig::new(serde_json::json!({}), Vec::new(), String::new()),
+                    airbyte: connection.source.airbyte.clone(),
+                },
+                handle => handle?,
+            };
+            source.id = id;
             Ok::<_, StepError>(self.doors.engine.discover(&source).await?)
         };
         discover.await.map_err(|error| error.to_string())
