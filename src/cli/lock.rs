@@ -103,7 +103,7 @@ fn seal_all(args: &Lock, context: &Context) -> anyhow::Result<Exit> {
 }
 
 /// Old content or new content, never half of it: a file beside it, flushed, then renamed over. The mode is kept.
-fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn replace(file: &Path, text: &str) -> anyhow::Result<()> {
     let folder = file.parent().ok_or_else(|| anyhow!("the file has no folder"))?;
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     new.write_all(text.as_bytes())?;

@@ -9,6 +9,7 @@ mod drift;
 mod events;
 mod explain;
 mod history;
+mod import;
 mod init;
 mod lock;
 mod output;
@@ -111,6 +112,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),
+    Import(import::Import),
     Check(check::Check),
     Lock(lock::Lock),
     Plan(plan::Plan),
@@ -168,6 +170,7 @@ pub async fn main() -> ExitCode {
 async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
     match command {
         Command::Init(args) => init::run(&args, context),
+        Command::Import(args) => import::run(&args, context).await,
         Command::Check(args) => check::run(&args, context),
         Command::Lock(args) => lock::run(&args, context).await,
         Command::Plan(args) => plan::run(&args, context).await,

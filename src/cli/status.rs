@@ -7,7 +7,7 @@ use super::{Context, Exit, act};
 use crate::diag::escape;
 use crate::model::ConnectionRef;
 use crate::plan::{Job, Standing, Trouble, needs_person};
-use crate::status::{ConnectionReport, Report};
+use crate::status::{ConnectionReport, Report, Unowned};
 use crate::wiring;
 
 /// Show where every connection stands, or one
@@ -29,6 +29,7 @@ pub async fn run(args: &Status, context: &Context) -> anyhow::Result<Exit> {
     let mut report = report.await?;
     if let Some(name) = &args.connection {
         report.connections.retain(|connection| connection.name == *name);
+        report.unowned.clear();
         if report.connections.is_empty() {
             bail!("no connection {name}: `aam status` shows all");
         }
@@ -52,6 +53,24 @@ fn text(report: &Report) -> String {
     }
     for problem in &report.problems {
         out.push_str(&format!("! {}\n", escape(problem)));
+    }
+    out + &unowned(&report.unowned)
+}
+
+/// What of the engine nobody declared.
+fn unowned(all: &[Unowned]) -> String {
+    /// More of them nobody reads; `--format json` has all.
+    const SHOWN: usize = 20;
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("{} in the engine that nobody declared; aam does not touch them:\n", all.len());
+    for one in all.iter().take(SHOWN) {
+        let kind = format!("{:?}", one.kind).to_lowercase();
+        out.push_str(&format!("  {kind:11}  {}  {}\n", escape(&one.name), one.id));
+    }
+    if all.len() > SHOWN {
+        out.push_str(&format!("  and {} more\n", all.len() - SHOWN));
     }
     out
 }

@@ -61,7 +61,8 @@ impl Agreed {
         agreed
     }
 
-    /// The properties that a person changed: live is neither as applied last nor as wanted.
+    /// The properties that a person changed: live is neither as applied last nor as wanted. What git newly owns was never
+    /// applied, so its value is nobody's edit; but for streams, which git owned all along.
     pub fn edited(&self, wanted: &Properties, live: &Properties) -> BTreeSet<String> {
         let live = &of_git(live, wanted);
         let differs = |name: &&String| {
@@ -117,6 +118,15 @@ mod tests {
         let followed = properties(&[("schedule", "1h"), ("prefix", "x_")]);
         assert!(partly.edited(&followed, &live).is_empty(), "git follows the edit");
         assert_eq!(Agreed::after(Some(&partly), &followed, &BTreeSet::new()).compare(&live), Live::Same);
+    }
+
+    #[test]
+    fn what_git_newly_owns_is_no_edit() {
+        let agreed = Agreed::after(None, &properties(&[("schedule", "6h")]), &BTreeSet::new());
+        let live = properties(&[("schedule", "6h"), ("preference", "propagate")]);
+        let wanted = properties(&[("schedule", "6h"), ("preference", "ignore")]);
+        assert_eq!(agreed.compare(&live), Live::Same);
+        assert!(agreed.edited(&wanted, &live).is_empty());
     }
 
     #[test]

@@ -418,7 +418,7 @@ fn plan_lifecycle(
         && world.drives_itself
         && steps.is_empty()
         && connection.lock.is_some()
-        && (changed || !facts.writes.is_empty())
+        && changed
     {
         let what = Step::ApplySettings { digest: String::new(), secrets: String::new(), writes: facts.writes.clone() };
         plan.standing = Standing::NeedsManage { what: what.describe() };

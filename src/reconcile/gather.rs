@@ -419,10 +419,15 @@ impl Reconciler {
         facts.runs_on = facts.syncing && runs && self.surveys_apart.load(Ordering::Relaxed);
         let changed = row.applied_digest.as_ref() != Some(&connection.digest) || seen.live == Live::Free;
         let edited = matches!(seen.live, Live::Edited(_));
-        if (changed || edited)
+        // What was adopted without its secrets gets them with the first write.
+        if (changed || edited || row.secrets.is_none())
             && let Some(Ok(wanted)) = self.wanted(connection, row)
         {
             facts.writes = super::live::differences(&seen.properties, &wanted);
+            if row.secrets.is_none() {
+                let (source, destination) = (&connection.source.name, &connection.destination.name);
+                facts.writes.push(format!("source {source} and destination {destination} with their settings and secrets"));
+            }
             // git may have followed the edit by now
             if let Some(agreed) = seen.agreed.as_ref().filter(|_| edited) {
                 let edited = agreed.edited(&wanted, &seen.properties);

@@ -6,17 +6,18 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::onboard::draft_of;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
 use crate::plan::{Agreed, Properties, of_git};
 use crate::ports::{
-    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, JobState, Lease,
-    ObjectKind, recorded, sent,
+    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, EngineRead,
+    JobState, Lease, ObjectKind, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
 const NAME: &str = "name";
-const STATUS: &str = "status";
+pub(super) const STATUS: &str = "status";
 
 /// What git owns of a connection.
 pub(super) fn properties(draft: &ConnectionDraft) -> Properties {
@@ -73,6 +74,24 @@ pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String>
     let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
     let differing = names.into_iter().filter(|name| live.get(*name) != wanted.get(*name));
     differing.map(|name| format!("{name}: {} → {}", short(live.get(name)), short(wanted.get(name)))).collect()
+}
+
+/// What would be written to an adopted connection to bring it to its spec and lock: empty if it is as they say. The same
+/// comparison as adoption and planning make.
+pub fn unlike<E: EngineRead + ?Sized>(
+    engine: &E,
+    connection: &Connection,
+    live: &ConnectionDraft,
+) -> Result<Vec<String>, StepError> {
+    for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
+        if endpoint.airbyte.id.is_none_or(|declared| declared.to_string() != is.0) {
+            return Err(StepError::Spec(format!("in the engine it uses {}, not {} as declared", is.0, endpoint.name)));
+        }
+    }
+    let Some(lock) = &connection.lock else { return Err(StepError::Spec("it has no lock".into())) };
+    let ends = (&live.source, &live.destination);
+    let wanted = properties(&draft_of(engine, connection, ends, &lock.catalog, &BTreeSet::new())?);
+    Ok(differences(&properties(live), &wanted))
 }
 
 impl Reconciler {

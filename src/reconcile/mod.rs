@@ -37,6 +37,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use error::{StepError, TurnError};
 pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gather::Gathered;
+pub use live::unlike;
 pub use relock::Relock;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};

@@ -15,7 +15,7 @@ use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, CommitDraft, ConnectionId, FileEdit, StreamName};
 use crate::ports::{
     Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
-    Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
+    EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
 
@@ -319,19 +319,7 @@ impl Reconciler {
         catalog: &Catalog,
         held: &BTreeSet<StreamName>,
     ) -> Result<ConnectionDraft, StepError> {
-        let streams = spec::configure(connection, catalog)
-            .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
-        let mut streams: Vec<_> = streams.into_iter().map(super::configured).collect();
-        streams.retain(|stream| !held.contains(&stream.name));
-        Ok(ConnectionDraft {
-            name: connection.airbyte.name.clone().unwrap_or_else(|| connection.name.to_string()),
-            source: source.clone(),
-            destination: destination.clone(),
-            // a connection without streams is refused by engines: it rests
-            enabled: !streams.is_empty() || held.is_empty(),
-            streams,
-            settings: self.doors.engine.settings(connection)?,
-        })
+        draft_of(&*self.doors.engine, connection, (source, destination), catalog, held)
     }
 
     /// Adopts the one that was found, or creates it under an intent; then records it.
@@ -449,6 +437,29 @@ fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candida
         _ if asked || fitting[0].marked => Err(StepError::Ambiguous { what: what.to_owned(), ids: ids(&fitting) }),
         _ => Err(StepError::Taken { what: what.to_owned(), ids: ids(&fitting) }),
     }
+}
+
+/// The engine's connection as git wants it, between these two ends.
+pub(super) fn draft_of<E: EngineRead + ?Sized>(
+    engine: &E,
+    connection: &Connection,
+    (source, destination): (&EngineId, &EngineId),
+    catalog: &Catalog,
+    held: &BTreeSet<StreamName>,
+) -> Result<ConnectionDraft, StepError> {
+    let streams =
+        spec::configure(connection, catalog).map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
+    let mut streams: Vec<_> = streams.into_iter().map(super::configured).collect();
+    streams.retain(|stream| !held.contains(&stream.name));
+    Ok(ConnectionDraft {
+        name: connection.airbyte.name.clone().unwrap_or_else(|| connection.name.to_string()),
+        source: source.clone(),
+        destination: destination.clone(),
+        // a connection without streams is refused by engines: it rests
+        enabled: !connection.airbyte.inactive && (!streams.is_empty() || held.is_empty()),
+        streams,
+        settings: engine.settings(connection)?,
+    })
 }
 
 /// One keyed fingerprint over both endpoints.

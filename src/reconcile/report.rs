@@ -1,9 +1,11 @@
 //! What people are shown: the report, and what uncommitted edits would do.
 
+use std::collections::BTreeSet;
+
 use super::{Gathered, Reconciler, TurnError, gather};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, ConnectionPlan, Limits, Step};
-use crate::status::{ConnectionReport, Report, Sources};
+use crate::status::{ConnectionReport, Report, Sources, Unowned};
 
 impl Reconciler {
     /// The limits in force.
@@ -56,6 +58,7 @@ impl Reconciler {
         let dead_letters = self.doors.events.dead_letter_counts().await?;
         report.branch = gathered.info.branch.clone();
         report.blocked = gathered.info.blocked.clone();
+        report.unowned = self.undeclared(gathered);
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {
                 connection.held = gathered.held(declared).into_iter().collect();
@@ -67,6 +70,20 @@ impl Reconciler {
             }
         }
         Ok(report)
+    }
+
+    /// What of the engine neither the registry nor a spec knows.
+    fn undeclared(&self, gathered: &Gathered) -> Vec<Unowned> {
+        let declared: BTreeSet<String> = gathered
+            .desired()
+            .connections
+            .values()
+            .flat_map(|c| [c.airbyte.id, c.source.airbyte.id, c.destination.airbyte.id])
+            .flatten()
+            .map(|id| id.to_string())
+            .collect();
+        let all = self.unowned().into_iter().filter(|(_, id, _)| !declared.contains(&id.0));
+        all.map(|(kind, id, name)| Unowned { kind, name, id: id.0 }).collect()
     }
 
     /// Where a connection with a refused commit stands is shown as it was while that commit is tried again.

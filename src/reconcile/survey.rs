@@ -176,8 +176,9 @@ impl Reconciler {
             }
         };
         let properties = properties(&connection.is);
+        let rests = agreed.is_some_and(|agreed| agreed.applied.get(super::live::STATUS) == Some(&json!("inactive")));
         let live = match (agreed.map(|agreed| agreed.compare(&properties)), connection.stopped) {
-            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled => Live::Stopped(why),
+            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => Live::Stopped(why),
             (Some(live), _) => live,
             (None, _) => Live::Unknown,
         };

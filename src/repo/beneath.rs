@@ -4,11 +4,11 @@
 //! on every kernel: a link swapped in between check and open is refused by the open itself.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::model::RepoPath;
@@ -54,6 +54,31 @@ pub(super) fn read_file(parent: impl AsFd, name: &[u8]) -> Result<Option<Vec<u8>
         return Err(Unreadable::TooLarge(content.len() as u64));
     }
     Ok(Some(content))
+}
+
+/// Writes a file that is not there yet, whole or not at all; `false` if something stands there already.
+pub fn put_new(root: &Path, path: &RepoPath, text: &str) -> io::Result<bool> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let dir = open_parent(root, path, true)?.ok_or_else(gone)?;
+    // Hidden, so that no reader takes it for a spec; one of a crash is written over.
+    let temporary = ".aam-write.tmp";
+    let forget = || match rustix::fs::unlinkat(&dir, temporary, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(io::Error::from(e)),
+    };
+    forget()?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(&dir, temporary, flags, Mode::from_raw_mode(0o666))?);
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+    // A link to a name that is taken fails, where a rename would replace what stands there.
+    let linked =
+        written.and_then(|()| match rustix::fs::linkat(&dir, temporary, &dir, path.file_name(), AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(e) => Err(e.into()),
+        });
+    forget()?;
+    linked
 }
 
 /// Opens the folder that holds `path`; with `create`, makes the folders that are missing. `None` if there is none.

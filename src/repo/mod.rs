@@ -9,6 +9,7 @@ pub mod git;
 mod names;
 pub mod tree;
 
+pub use beneath::put_new;
 pub use names::FOLDERS;
 
 use std::path::Path;

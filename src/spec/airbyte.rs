@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use crate::diag::{Diagnostic, quoted};
 
-use super::raw::{RawActor, RawAirbyte};
+use super::raw::{AirbyteStatus, RawActor, RawAirbyte};
 use super::read::{Free, Text, nearest};
 use super::source::Problems;
-use super::value::read_config;
+use super::value::{literal, read_config};
 use super::yaml::{Node, Value};
 use super::{ActorOptions, AirbyteOptions, Config, ConfigValue, EngineKind, Namespace};
 
@@ -34,7 +34,7 @@ const MODELLED: &[(&str, &str)] = &[
     ("scheduleType", "write `schedule:`"),
     ("skipReset", "aam always sends it, so that no data is cleared"),
     ("sourceId", "`source:` names it; a source that is there already is adopted with its own `airbyte: {id: …}`"),
-    ("status", "`mode:` and `on_delete:` say whether it runs"),
+    ("status", "write `airbyte: {status: inactive}` if it shall rest"),
     ("syncCatalog", "write `streams:`; the lock holds the fields"),
     ("tags", "`[airbyte] tag` in config/aam.toml names the one that aam sets; others are left as they are"),
 ];
@@ -55,6 +55,7 @@ pub(super) fn check_options(raw: Option<&RawAirbyte>, engine: EngineKind, to: &m
     AirbyteOptions {
         id: check_id(raw.id.as_ref(), "connection", engine, to),
         name: check_name(raw.name.as_ref(), to),
+        inactive: raw.status == Some(AirbyteStatus::Inactive),
         namespace: raw.namespace.as_ref().map(|text| check_namespace(text, to)).unwrap_or_default(),
         prefix: raw.prefix.as_ref().map(|text| plain(text, "prefix", to)).unwrap_or_default(),
         passthrough: raw.passthrough.as_ref().map(|free| check_passthrough(free, to)).unwrap_or_default(),
@@ -97,9 +98,10 @@ fn check_name(text: Option<&Text>, to: &mut Problems<'_>) -> Option<String> {
     Some(name)
 }
 
-/// A text that Airbyte shows to everyone: no place for a secret.
+/// A text that Airbyte shows to everyone: no place for a secret. `$${` is a literal `${`.
 fn plain(text: &Text, key: &str, to: &mut Problems<'_>) -> String {
-    if text.value.contains("${") {
+    let literal = literal(&text.value);
+    if literal.is_none() {
         let d =
             Diagnostic::error("AAM-S020", format!("`{key}` takes no references")).label("would be shown to everyone");
         let help = match key {
@@ -108,7 +110,7 @@ fn plain(text: &Text, key: &str, to: &mut Problems<'_>) -> String {
         };
         to.add(&text.place(), d.help(help));
     }
-    text.value.clone()
+    literal.unwrap_or_else(|| text.value.clone())
 }
 
 fn check_namespace(text: &Text, to: &mut Problems<'_>) -> Namespace {
@@ -117,7 +119,8 @@ fn check_namespace(text: &Text, to: &mut Problems<'_>) -> Namespace {
         "destination" => return Namespace::Destination,
         _ => {}
     }
-    if text.value.replace(SOURCE_NAMESPACE, "").contains("${") {
+    let format = literal(&text.value.replace(SOURCE_NAMESPACE, "$${SOURCE_NAMESPACE}"));
+    if format.is_none() {
         let d = Diagnostic::error("AAM-S020", "a namespace knows only Airbyte's own placeholder");
         to.add(&text.place(), d.label(format!("only `{SOURCE_NAMESPACE}`")).help("secrets are no part of a namespace"));
     } else if text.value.trim().is_empty() {
@@ -128,7 +131,7 @@ fn check_namespace(text: &Text, to: &mut Problems<'_>) -> Namespace {
             Diagnostic::warning("AAM-S011", format!("every table lands in a schema called {}", quoted(&text.value)));
         to.add(&text.place(), d.help(format!("did you mean `{near}`?")));
     }
-    Namespace::Custom(text.value.clone())
+    Namespace::Custom(format.unwrap_or_else(|| text.value.clone()))
 }
 
 fn check_passthrough(free: &Free, to: &mut Problems<'_>) -> Config {

@@ -139,6 +139,17 @@ pub fn removal_of(path: &RepoPath, text: &str) -> Option<(OnDelete, Mode)> {
     }
 }
 
+/// The object of Airbyte that a spec adopts, whatever else is wrong with the file.
+pub fn airbyte_id_of(path: &RepoPath, text: &str) -> Option<uuid::Uuid> {
+    let source = Source { file: path.as_str().into(), text: text.into() };
+    let (role, mut problems) = (super::names::role(path.as_str()).ok()?, Problems::of(&source));
+    match check_file(path, &role, &source, EngineKind::Airbyte, &mut problems)? {
+        Checked::Connection(connection) => connection.airbyte.id,
+        Checked::Endpoint(_, endpoint) => endpoint.airbyte.id,
+        _ => None,
+    }
+}
+
 /// Reads and checks one file. Only if the problems say that it is usable may the result be used; a broken connection comes
 /// back for its references.
 pub(super) fn check_file(

@@ -85,6 +85,8 @@ pub struct AirbyteOptions {
     pub id: Option<Uuid>,
     /// Its display name, if not the spec's name.
     pub name: Option<String>,
+    /// Whether it rests: Airbyte does not run it by its schedule.
+    pub inactive: bool,
     /// Where its tables land.
     pub namespace: Namespace,
     /// What its tables' names begin with.

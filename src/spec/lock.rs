@@ -53,7 +53,7 @@ pub fn render(lock: &Lock, connection: &str) -> String {
 
 /// Writes one YAML scalar that every reader takes for exactly this text. What a terminal or a reviewer must not get raw
 /// (control, bidi, zero-width characters) is written as an escape.
-fn scalar(text: &str, in_flow: bool) -> String {
+pub fn scalar(text: &str, in_flow: bool) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_-./ ()<>|!".contains(c) || (!in_flow && "[]{},".contains(c));
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.chars().all(inner)
@@ -64,6 +64,7 @@ fn scalar(text: &str, in_flow: bool) -> String {
     } else if text.contains(is_hostile) {
         let escaped = text.chars().map(|c| match c {
             '"' | '\\' => format!("\\{c}"),
+            '\n' => "\\n".to_owned(),
             c if is_hostile(c) => format!("\\U{:08x}", u32::from(c)),
             c => c.to_string(),
         });

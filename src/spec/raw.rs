@@ -12,6 +12,7 @@ use super::{Mode, OnDelete, RepairPolicy, StreamMode, WhenBreaking};
 words! { Mode { "observe" => Mode::Observe, "propose" => Mode::Propose, "manage" => Mode::Manage, } }
 words! { RepairPolicy { "auto" => RepairPolicy::Auto, "propose" => RepairPolicy::Propose, } }
 words! { WhenBreaking { "hold_stream" => WhenBreaking::HoldStream, "continue" => WhenBreaking::Continue, } }
+words! { AirbyteStatus { "active" => AirbyteStatus::Active, "inactive" => AirbyteStatus::Inactive, } }
 words! { OnDelete { "pause" => OnDelete::Pause, "delete" => OnDelete::Delete, } }
 words! { StreamMode {
     "full_refresh_overwrite" => StreamMode::FullRefreshOverwrite,
@@ -54,6 +55,15 @@ raw! {
     }
 }
 
+/// Whether Airbyte runs a connection by its schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AirbyteStatus {
+    /// It does.
+    Active,
+    /// It rests.
+    Inactive,
+}
+
 raw! {
     /// What the Airbyte engine is told about a connection besides.
     RawAirbyte = "`airbyte`" {
@@ -61,6 +71,8 @@ raw! {
         id: Option<Text>,
         /// Its display name in Airbyte; absent: the connection's name.
         name: Option<Text>,
+        /// Whether Airbyte runs it by its schedule: active (the default) or inactive.
+        status: Option<AirbyteStatus>,
         /// Where tables land: `source` (schemas as at the source), `destination` (the destination's own; the default), or a
         /// format such as `${SOURCE_NAMESPACE}_raw`.
         namespace: Option<Text>,

@@ -106,6 +106,25 @@ fn read_text(text: &str, plain: bool, span: &Span, to: &mut Problems<'_>) -> Con
     }
 }
 
+/// A text without references, its `$${` as `${`; `None` if it holds a reference.
+pub fn literal(text: &str) -> Option<String> {
+    match parse_template(text).ok()?.as_slice() {
+        [] => Some(String::new()),
+        [TemplatePart::Text(text)] => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// A text as it is written where references are read: the inverse of [`literal`].
+pub fn escaped(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
+/// Whether settings take a text below this key only as a reference.
+pub fn needs_reference(key: &str, text: &str) -> bool {
+    is_refused_by_name(key, text) || mask_url(text).is_some()
+}
+
 /// Splits a text at its references.
 fn parse_template(text: &str) -> Result<Vec<TemplatePart>, Diagnostic> {
     let mut parts = Vec::new();

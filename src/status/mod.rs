@@ -2,4 +2,4 @@
 
 mod report;
 
-pub use report::{ConnectionReport, Report, Sources};
+pub use report::{ConnectionReport, Report, Sources, Unowned};

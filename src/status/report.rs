@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::diag::{Diagnostic, Severity};
 use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
 use crate::plan::{
-    ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, Plan, Standing, Step, Trouble, describe,
-    needs_person,
+    ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, ObjectKind, Plan, Standing, Step,
+    Trouble, describe, needs_person,
 };
 
 /// Where everything stands.
@@ -29,6 +29,20 @@ pub struct Report {
     pub invalid: bool,
     /// Why removals are withheld, if they are.
     pub refused: Option<String>,
+    /// Objects of the engine that nobody declared: never touched.
+    #[serde(default)]
+    pub unowned: Vec<Unowned>,
+}
+
+/// An object of the engine that nobody declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unowned {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// What it is called there.
+    pub name: String,
+    /// Its id there.
+    pub id: String,
 }
 
 /// Where one connection stands.
@@ -115,6 +129,7 @@ impl Report {
             problems: sources.diagnostics.iter().map(one_line).collect(),
             invalid: sources.diagnostics.iter().any(|d| d.severity == Severity::Error),
             refused: plan.refused.clone(),
+            unowned: Vec::new(),
         }
     }
 

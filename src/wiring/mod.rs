@@ -1,6 +1,7 @@
 //! Joins the edges with concrete adapters: the only module that names them.
 
 mod app;
+pub mod import;
 pub mod probe;
 pub mod sample;
 

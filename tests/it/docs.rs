@@ -308,6 +308,7 @@ pages! {
     sync_and_events "docs/sync-and-events.md"
     airbyte_connectors "docs/airbyte-connectors.md"
     airbyte_engine "docs/airbyte-engine.md"
+    import_airbyte "docs/import-airbyte.md"
     when_something_fails "docs/when-something-fails.md"
     run_as_a_service "docs/run-as-a-service.md"
     spec_reference "docs/spec-reference.md"

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use crate::model::json_schema::{self, path_from_airbyte, stream_from_airbyte};
-use crate::model::{Catalog, Cursor, FieldPath, Segment, Stream, StreamName};
+use crate::model::{Catalog, Cursor, FieldPath, Segment, Stream, StreamName, SyncMode};
 use crate::ports::ConfiguredStream;
 use crate::spec::StreamMode;
 
@@ -61,13 +61,25 @@ pub fn configured(entries: &[Value]) -> Result<Vec<ConfiguredStream>, String> {
         streams.push(ConfiguredStream {
             name,
             mode,
-            cursor: config.get("cursorField").and_then(path_from_airbyte),
+            cursor: cursor(mode, &schema.cursor, config),
             key: config.get("primaryKey").map(paths).unwrap_or_default(),
             schema,
         });
     }
     streams.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(streams)
+}
+
+/// The cursor in use: a full refresh has none, and a source that keeps its own is not told another.
+fn cursor(mode: StreamMode, facts: &Cursor, config: &Value) -> Option<FieldPath> {
+    match (mode.reads(), facts) {
+        (SyncMode::FullRefresh, _) => None,
+        (SyncMode::Incremental, Cursor::SourceDefined(own)) => own.clone(),
+        (SyncMode::Incremental, Cursor::Any(suggested)) => {
+            config.get("cursorField").and_then(path_from_airbyte).or_else(|| suggested.clone())
+        }
+        (SyncMode::Incremental, Cursor::None) => config.get("cursorField").and_then(path_from_airbyte),
+    }
 }
 
 /// Whether two connections carry the same; places and descriptions of fields say nothing.
@@ -113,7 +125,12 @@ fn entry(wanted: &ConfiguredStream, discovered: Option<&Value>, live: Option<&Va
     config.insert("selected".into(), json!(true));
     config.insert("syncMode".into(), json!(sync));
     config.insert("destinationSyncMode".into(), json!(destination));
-    config.insert("cursorField".into(), wanted.cursor.as_ref().map_or_else(|| json!([]), words));
+    // where none is in use, what stands there says nothing, and stays
+    if cursor(wanted.mode, &wanted.schema.cursor, &Value::Object(config.clone())) != wanted.cursor
+        || !config.contains_key("cursorField")
+    {
+        config.insert("cursorField".into(), wanted.cursor.as_ref().map_or_else(|| json!([]), words));
+    }
     config.insert("primaryKey".into(), wanted.key.iter().map(words).collect());
     let fields = if whole { BTreeSet::new() } else { wanted.schema.fields.keys().map(FieldPath::root).collect() };
     let selected: Vec<Value> = fields.iter().map(|field| json!({"fieldPath": [field]})).collect();
@@ -167,13 +184,13 @@ fn schema(wanted: &ConfiguredStream, known: &[&Value]) -> (Value, bool) {
     (Value::Object(out), whole)
 }
 
-fn name(stream: &Value) -> Option<StreamName> {
+pub(super) fn name(stream: &Value) -> Option<StreamName> {
     let namespace = stream.get("namespace").and_then(Value::as_str).map(str::to_owned);
     Some(StreamName { namespace, name: stream.get("name")?.as_str()?.to_owned() })
 }
 
 /// The top-level fields that are selected; `None` if all are.
-fn selected_fields(config: &Value) -> Option<BTreeSet<String>> {
+pub(super) fn selected_fields(config: &Value) -> Option<BTreeSet<String>> {
     config.get("fieldSelectionEnabled").and_then(Value::as_bool).filter(|enabled| *enabled)?;
     let fields = config.get("selectedFields")?.as_array()?;
     let first = |field: &Value| Some(field.get("fieldPath")?.get(0)?.as_str()?.to_owned());

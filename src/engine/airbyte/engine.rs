@@ -21,7 +21,7 @@ use crate::ports::{
     Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
     EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
 };
-use crate::spec::{Connection, Namespace};
+use crate::spec::{Connection, Mode, Namespace};
 
 /// Until when an object may appear whose creation was not answered: Airbyte's own proxies give up after ten minutes.
 const LATE: Duration = Duration::from_secs(600);
@@ -59,7 +59,7 @@ struct SeenJobs {
     newest: BTreeMap<EngineId, Job>,
 }
 
-fn word(kind: ObjectKind) -> &'static str {
+pub(super) fn word(kind: ObjectKind) -> &'static str {
     match kind {
         ObjectKind::Source => "source",
         ObjectKind::Destination => "destination",
@@ -72,7 +72,7 @@ fn person(what: &str, why: impl Into<String>) -> EngineError {
 }
 
 /// A failed call that only reads.
-fn unread(what: &str, error: &ApiError) -> EngineError {
+pub(super) fn unread(what: &str, error: &ApiError) -> EngineError {
     EngineError { what: what.to_owned(), why: error.to_string(), remedy: error.remedy() }
 }
 
@@ -147,6 +147,14 @@ impl AirbyteEngine {
                 );
                 Err(person(what, why))
             }
+        }
+    }
+
+    /// The workspaces that are ours to look at, with whose they are.
+    pub(super) async fn tenants(&self) -> Result<Vec<(TenantId, Uuid)>, EngineError> {
+        match self.place.workspaces.is_empty() {
+            true => Ok(vec![(TenantId::default(), self.workspace(&TenantId::default()).await?)]),
+            false => Ok(self.place.workspaces.iter().map(|(tenant, id)| (tenant.clone(), *id)).collect()),
         }
     }
 
@@ -235,7 +243,7 @@ impl AirbyteEngine {
         !self.place.tag.is_empty() && live.tags.iter().any(|tag| tag["name"] == json!(self.place.tag))
     }
 
-    async fn list_connections(&self, what: &str, workspace: Uuid) -> Result<Vec<Kept<Live>>, EngineError> {
+    pub(super) async fn list_connections(&self, what: &str, workspace: Uuid) -> Result<Vec<Kept<Live>>, EngineError> {
         let mut all = self.api.connections(workspace).await.map_err(|e| unread(what, &e))?;
         all.retain(|c| c.known.status != "deprecated");
         Ok(all)
@@ -266,7 +274,7 @@ impl AirbyteEngine {
     }
 
     /// What a connection is, in our words.
-    fn told(&self, live: &Kept<Live>) -> Result<EngineConnection, String> {
+    pub(super) fn told(&self, live: &Kept<Live>) -> Result<EngineConnection, String> {
         let known = &live.known;
         let streams = catalog::configured(&known.sync_catalog.streams)?;
         let enabled = known.status == "active";
@@ -326,7 +334,7 @@ impl AirbyteEngine {
 }
 
 /// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.
-fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> Result<Definition, String> {
+pub(super) fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> Result<Definition, String> {
     let by = |fits: &dyn Fn(&Definition) -> bool| all.iter().filter(|d| fits(d)).cloned().collect::<Vec<_>>();
     let short = format!("airbyte/{}-{connector}", word(kind));
     let ways: [&dyn Fn(&Definition) -> bool; 4] = [
@@ -354,7 +362,7 @@ fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> R
 }
 
 /// What git owns of a connection beside name, status and streams, as it is live.
-fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
+pub(super) fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
     let mut settings = BTreeMap::new();
     let keys = raw
         .as_object()
@@ -487,8 +495,10 @@ impl EngineRead for AirbyteEngine {
         settings.insert("schedule".into(), schedule);
         settings.insert("namespace".into(), namespace);
         settings.insert("prefix".into(), json!(options.prefix));
-        // git alone decides what a change of the source does
-        settings.insert("nonBreakingChangesPreference".into(), json!("ignore"));
+        // once git decides what a change of the source does, it decides alone
+        if connection.mode == Mode::Manage {
+            settings.insert("nonBreakingChangesPreference".into(), json!("ignore"));
+        }
         Ok(settings)
     }
 

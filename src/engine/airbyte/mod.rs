@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod client;
 mod engine;
 pub mod error;
+pub mod import;
 pub mod landing;
 pub mod schedule;
 mod specification;

@@ -2,6 +2,7 @@
 
 mod client;
 mod doctor;
+mod import;
 mod landing;
 mod live;
 mod standin;
