@@ -225,7 +225,7 @@ impl AirbyteEngine {
             Ok(tag) => Ok(Some(tag)),
             // somebody made it meanwhile, or it was made without an answer
             Err(e) if e.fate == Fate::Answered(409) || e.may_have_happened() => {
-                Ok(ours(self.api.tags(workspace).await?.unwrap_or_default()))
+                ours(self.api.tags(workspace).await?.unwrap_or_default()).map(Some).ok_or(e)
             }
             Err(e) => Err(e),
         }
