@@ -157,8 +157,17 @@ fn plan(desired: &Desired, rows: &[ConnectionRow]) {
         rows.iter().map(|row| (row.id, Facts { secrets: row.secrets.clone().map(Ok), ..Facts::default() })).collect();
     let limits = Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: aam::plan::Confirmed::Nothing };
     let commit = CommitId("0".repeat(40));
-    let world =
-        World { commit: Some(&commit), desired, rows, drifts: &[], facts: &facts, limits: &limits, now: Utc::now() };
+    let world = World {
+        commit: Some(&commit),
+        desired,
+        rows,
+        drifts: &[],
+        facts: &facts,
+        drives_itself: false,
+        engine_down: None,
+        limits: &limits,
+        now: Utc::now(),
+    };
     let plan = aam::plan::plan(&world);
     assert!(plan.is_empty(), "{}", aam::plan::render(&plan));
     black_box(plan.digest());
@@ -203,6 +212,7 @@ fn row(connection: &aam::spec::Connection) -> ConnectionRow {
         paused: false,
         troubles: BTreeMap::new(),
         tried: None,
+        held: Default::default(),
     }
 }
 

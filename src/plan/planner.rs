@@ -414,12 +414,7 @@ fn plan_lifecycle(
     if manage && steps.is_empty() && facts.lock.is_none() && facts.held != row.held {
         steps.push(Step::Hold { streams: facts.held.clone() });
     }
-    if !manage
-        && world.drives_itself
-        && steps.is_empty()
-        && connection.lock.is_some()
-        && changed
-    {
+    if !manage && world.drives_itself && steps.is_empty() && connection.lock.is_some() && changed {
         let what = Step::ApplySettings { digest: String::new(), secrets: String::new(), writes: facts.writes.clone() };
         plan.standing = Standing::NeedsManage { what: what.describe() };
         return;

@@ -192,7 +192,7 @@ impl Reconciler {
             outcomes
         };
         let leases: Vec<Lease> = std::iter::once(lease.clone()).chain(naming).collect();
-        let outcomes = self.with_renewal(&leases, work).await;
+        let outcomes = Box::pin(self.with_renewal(&leases, work)).await;
         for lease in &leases {
             if let Err(error) = self.doors.registry.release(lease).await {
                 tracing::warn!(connection.name = %plan.name, "connection {}: giving its lease back: {error}", plan.name);

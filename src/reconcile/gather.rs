@@ -426,7 +426,9 @@ impl Reconciler {
             facts.writes = super::live::differences(&seen.properties, &wanted);
             if row.secrets.is_none() {
                 let (source, destination) = (&connection.source.name, &connection.destination.name);
-                facts.writes.push(format!("source {source} and destination {destination} with their settings and secrets"));
+                facts
+                    .writes
+                    .push(format!("source {source} and destination {destination} with their settings and secrets"));
             }
             // git may have followed the edit by now
             if let Some(agreed) = seen.agreed.as_ref().filter(|_| edited) {

@@ -4,6 +4,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::landed::is_expected;
+use super::live::UPDATE;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{CommitDraft, CommitId, RepoPath};
 use crate::ports::{Cause, ConnectionRow, Intent, Lease};
@@ -14,7 +15,8 @@ const COMMIT: &str = "commit";
 
 impl Reconciler {
     /// Looks up every interrupted effect but a sync, which is followed, and the rows of one, which are normalized. Engine
-    /// objects are found by their owner mark and compared by the steps that make them, so their intents tell nothing more.
+    /// objects are found by their owner mark and compared by the steps that make them, so their intents tell nothing more;
+    /// that of an update tells it from a person's edit.
     pub(super) async fn settle_left_over(
         &self,
         connection: &Connection,
@@ -32,6 +34,9 @@ impl Reconciler {
             }
             if intent.effect == COMMIT {
                 self.look_up_commit(&intent, lease).await?;
+            }
+            if intent.effect == UPDATE {
+                self.look_up_update(&intent, row, lease).await?;
             }
             self.doors.registry.settle(lease, intent.id).await?;
         }

@@ -11,11 +11,13 @@ use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
 use crate::plan::{Agreed, Properties, of_git};
 use crate::ports::{
-    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, EngineRead,
+    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, EngineRead, Intent,
     JobState, Lease, ObjectKind, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
+/// The effect of an intent to change the engine's connection.
+pub(super) const UPDATE: &str = "update_connection";
 const NAME: &str = "name";
 pub(super) const STATUS: &str = "status";
 
@@ -215,8 +217,8 @@ impl Reconciler {
         };
         if !same(&live.is) {
             self.refuse_while_moving(id, shared).await?;
-            let intent =
-                self.begin(lease, "update_connection", &id.0, json!({"streams": target.streams.len()})).await?;
+            let detail = json!({"target": properties(&target), "wanted": properties(draft), "edited": edited});
+            let intent = self.begin(lease, UPDATE, &id.0, detail).await?;
             sent("update_connection", self.doors.engine.update_connection(id, &target)).await?;
             if !same(&self.live(id, &draft.name).await?.is) {
                 return Err(StepError::ReadBack(draft.name.clone()));
@@ -235,6 +237,32 @@ impl Reconciler {
             }
         }
         Ok(edited)
+    }
+
+    /// An update of which no answer came: if the engine is as it was to be, that is what was agreed, and not somebody's edit.
+    pub(super) async fn look_up_update(
+        &self,
+        intent: &Intent,
+        row: &ConnectionRow,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let told = |key: &str| intent.detail.get(key).cloned().unwrap_or_default();
+        let (Ok(target), Ok(wanted), Ok(edited)) = (
+            serde_json::from_value::<Properties>(told("target")),
+            serde_json::from_value::<Properties>(told("wanted")),
+            serde_json::from_value::<BTreeSet<String>>(told("edited")),
+        ) else {
+            return Ok(());
+        };
+        let id = EngineId(intent.key.clone());
+        let Some(live) = self.doors.engine.connection(&id).await? else { return Ok(()) };
+        if self.doors.engine.manner().drives_itself && of_git(&properties(&live.is), &target) == target {
+            let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
+            let agreed = Agreed::after(before.as_ref(), &wanted, &edited);
+            self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
+        }
+        self.forget_live(row.id);
+        Ok(())
     }
 
     async fn live(&self, id: &EngineId, name: &str) -> Result<EngineConnection, StepError> {

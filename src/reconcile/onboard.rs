@@ -20,7 +20,7 @@ use crate::ports::{
 use crate::spec::{self, Connection, Endpoint, Lock};
 
 /// In an intent's detail: the ask was sent, and no answer came.
-const UNANSWERED: &str = "unanswered";
+pub(super) const UNANSWERED: &str = "unanswered";
 /// After a crash an object may still appear for so long: a server that lost its client either has the request in hand or
 /// never got it.
 const AFTER_CRASH: Duration = Duration::from_secs(5);
@@ -250,7 +250,7 @@ impl Reconciler {
         let Some(making) = self.take_lease(&endpoint.name, of_owner).await? else {
             return Err(StepError::Busy(format!("{word} {}", endpoint.name)));
         };
-        let made = self.with_renewal(std::slice::from_ref(&making), make).await;
+        let made = Box::pin(self.with_renewal(std::slice::from_ref(&making), make)).await;
         self.doors.registry.release(&making).await?;
         made
     }
@@ -363,15 +363,22 @@ impl Reconciler {
     /// While an earlier ask may still have its effect, no second one is sent.
     fn refuse_too_early(&self, what: &str, asked: Option<&Intent>) -> Result<(), StepError> {
         let Some(asked) = asked else { return Ok(()) };
+        match self.may_come_until(asked) {
+            Some(until) => {
+                let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+                Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Until when an earlier ask may still have its effect; `None` if that is over.
+    pub(super) fn may_come_until(&self, asked: &Intent) -> Option<DateTime<Utc>> {
         let late = self.doors.engine.manner().late;
         // Of an ask that a crash cut off nothing is known; the server has long dropped it, or is just about to answer.
         let late = if asked.detail[UNANSWERED] == json!(true) { late } else { late.min(AFTER_CRASH) };
         let until = asked.at + late;
-        if self.doors.clock.now() >= until {
-            return Ok(());
-        }
-        let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
+        (self.doors.clock.now() < until).then_some(until)
     }
 
     /// Asks for a new object under an intent. An ask without an answer leaves the intent behind, marked.

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::landed::{self, LANDED, Mapped};
+use super::onboard::UNANSWERED;
 use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
 use crate::ports::{
-    ConnectionRow, EngineId, Intent, Job, JobState, LandingPlace, Lease, ObjectKind, SyncOrder, recorded, sent,
+    ConnectionRow, EngineId, Intent, Job, JobState, LandingPlace, Lease, ObjectKind, Remedy, SyncOrder, recorded, sent,
 };
 use crate::spec::{Connection, WhenBreaking};
 
@@ -39,7 +41,20 @@ impl Reconciler {
         let request = self.begin_sync(gathered, connection, after, lease).await?;
         let order = self.order(gathered, connection, row, request, after)?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
-        let job = sent("start_sync", self.doors.engine.start_sync(&order)).await?;
+        let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
+            Err(error) if error.remedy == Remedy::Look => {
+                // its job may still appear, and is looked for under the same request
+                let marked = json!({"after": after, UNANSWERED: true});
+                let marked = self.begin(lease, "sync", &request.to_string(), marked).await?;
+                for intent in self.doors.registry.intents(Some(row.id)).await? {
+                    if intent.effect == "sync" && intent.id != marked {
+                        self.doors.registry.settle(lease, intent.id).await?;
+                    }
+                }
+                return Err(error.into());
+            }
+            other => other?,
+        };
         self.doors.registry.record_job(lease, &job).await?;
         recorded("start_sync");
         tracing::info!(connection.name = %connection.name, job.id = job.id, "connection {}: sync {} started", connection.name, job.id);
@@ -91,6 +106,15 @@ impl Reconciler {
         let request =
             intent.key.parse().map_err(|_| StepError::Spec(format!("intent {} has no request id", intent.id)))?;
         let after = intent.detail["after"].as_i64().unwrap_or(0);
+        if intent.detail[UNANSWERED] == json!(true)
+            && let Some(until) = self.may_come_until(&intent)
+            && let Some(id) = row.objects.get(&ObjectKind::Connection)
+            && self.doors.engine.jobs(id, 1).await?.first().is_none_or(|job| job.id <= after)
+        {
+            let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let what = format!("sync of {}", connection.name);
+            return Err(StepError::Unanswered { what, asked: text(intent.at), until: text(until) });
+        }
         let order = self.order(gathered, connection, row, request, after)?;
         let job = self.doors.engine.start_sync(&order).await?;
         if job.state == JobState::Running {

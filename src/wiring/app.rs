@@ -63,7 +63,7 @@ impl App {
                     EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
                 (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
             }
-            EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding::default()), None),
+            EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding), None),
         };
         let doors = Doors {
             engine,

@@ -217,9 +217,7 @@ impl Airbyte {
                 self.client.config(Kind::Read, "/v1/workspaces/list_by_organization_id", &body).await;
             let found = match found {
                 // up to 1.6 there is a list without pages: the second page brings nothing new
-                Err(e) if e.fate == Fate::Answered(404) => {
-                    self.client.config(Kind::Read, "/v1/workspaces/list", &json!({})).await?
-                }
+                Err(e) if e.is_lacking() => self.client.config(Kind::Read, "/v1/workspaces/list", &json!({})).await?,
                 other => other?,
             };
             list("workspaces", found, "POST /v1/workspaces")
@@ -267,9 +265,16 @@ impl Airbyte {
         let body = json!({ format!("{one}Id"): id });
         let found: Result<Kept<Actor>, _> = self.client.config(Kind::Read, &format!("/v1/{many}/get"), &body).await;
         match found {
-            Ok(actor) if actor.known.status.as_deref() == Some("deprecated") => Ok(None),
-            Ok(actor) if actor.known.id != id => Err(ApiError::new(many, Fate::Garbled, "another object was answered")),
-            Ok(actor) => Ok(Some(actor)),
+            Ok(actor) if actor.known.id != id => Err(another(&format!("/v1/{many}/get"))),
+            Ok(actor) => match actor.known.status.as_deref() {
+                Some("deprecated") => Ok(None),
+                None | Some("active") => Ok(Some(actor)),
+                // some versions write of a deleted one that it is inactive: then it is in no list
+                Some(_) => {
+                    let listed = self.actors(kind, actor.known.workspace_id).await?;
+                    Ok(listed.iter().any(|one| one.known.id == id).then_some(actor))
+                }
+            },
             Err(e) if e.is_absent() => Ok(None),
             Err(e) => Err(e),
         }
@@ -289,7 +294,11 @@ impl Airbyte {
             "workspaceId": workspace, format!("{one}DefinitionId"): definition, "name": name,
             "connectionConfiguration": settings,
         });
-        self.client.config(Kind::Write, &format!("/v1/{many}/create"), &body).await
+        let path = format!("/v1/{many}/create");
+        let made: Kept<Actor> = self.client.config(Kind::Write, &path, &body).await?;
+        let is = &made.known;
+        let asked = is.name == name && is.definition == definition && is.workspace_id == workspace;
+        if asked { Ok(made) } else { Err(another(&path)) }
     }
 
     /// Replaces name and settings of a source or destination.
@@ -343,7 +352,7 @@ impl Airbyte {
     pub async fn discover(&self, source: Uuid) -> Result<Discovery, RunError> {
         match self.discover_by_command(source).await {
             // before 1.7 there are no commands
-            Err(RunError::Api(e)) if e.fate == Fate::Answered(404) => {}
+            Err(RunError::Api(e)) if e.is_lacking() => {}
             other => return other,
         }
         let body = json!({"sourceId": source, "disable_cache": true});
@@ -396,7 +405,7 @@ impl Airbyte {
     pub async fn tags(&self, workspace: Uuid) -> Result<Option<Vec<Value>>, ApiError> {
         match self.client.config(Kind::Read, "/v1/tags/list", &json!({"workspaceId": workspace})).await {
             Ok(tags) => Ok(Some(tags)),
-            Err(e) if e.fate == Fate::Answered(404) => Ok(None),
+            Err(e) if e.is_lacking() => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -404,7 +413,9 @@ impl Airbyte {
     /// Makes a tag.
     pub async fn create_tag(&self, workspace: Uuid, name: &str, color: &str) -> Result<Value, ApiError> {
         let body = json!({"workspaceId": workspace, "name": name, "color": color});
-        self.client.config(Kind::Write, "/v1/tags/create", &body).await
+        let path = "/v1/tags/create";
+        let tag: Value = self.client.config(Kind::Write, path, &body).await?;
+        if tag["tagId"].is_string() && tag["name"] == json!(name) { Ok(tag) } else { Err(another(path)) }
     }
 
     /// Every connection of a workspace.
@@ -424,10 +435,8 @@ impl Airbyte {
         let found: Result<Kept<Connection>, _> =
             self.client.config(Kind::Read, path, &json!({"connectionId": id})).await;
         match found {
+            Ok(found) if found.known.connection_id != id => Err(another(path)),
             Ok(found) if found.known.status == "deprecated" => Ok(None),
-            Ok(found) if found.known.connection_id != id => {
-                Err(ApiError::new(path, Fate::Garbled, "another object was answered"))
-            }
             Ok(found) => Ok(Some(found)),
             Err(e) if e.is_absent() => Ok(None),
             Err(e) => Err(e),
@@ -436,7 +445,13 @@ impl Airbyte {
 
     /// Makes a connection from a whole `ConnectionCreate`.
     pub async fn create_connection(&self, body: &Value) -> Result<Kept<Connection>, ApiError> {
-        self.client.config(Kind::Write, "/v1/connections/create", body).await
+        let path = "/v1/connections/create";
+        let made: Kept<Connection> = self.client.config(Kind::Write, path, body).await?;
+        let is = json!({
+            "name": made.known.name, "sourceId": made.known.source_id, "destinationId": made.known.destination_id,
+        });
+        let asked = ["name", "sourceId", "destinationId"].iter().all(|key| is[*key] == body[*key]);
+        if asked { Ok(made) } else { Err(another(path)) }
     }
 
     /// Changes a connection: what is absent stays, a `syncCatalog` replaces the whole. Never clears data, and starts no job.
@@ -450,7 +465,8 @@ impl Airbyte {
     pub async fn sync(&self, connection: Uuid) -> Result<ApiJob, ApiError> {
         let path = "/v1/connections/sync";
         let answer: Value = self.client.config(Kind::Write, path, &json!({"connectionId": connection})).await?;
-        job(&answer).ok_or_else(|| ApiError::new(path, Fate::Garbled, "the answer names no job"))
+        let job = job(&answer).ok_or_else(|| ApiError::new(path, Fate::Garbled, "the answer names no job"))?;
+        if job.connection.is_some_and(|of| of != connection) { Err(another(path)) } else { Ok(job) }
     }
 
     /// The newest jobs of a connection, newest first.
@@ -487,12 +503,19 @@ impl Airbyte {
 
     /// Cancels a job, if it is still the one that runs: cancelling acts on whatever the connection runs now.
     pub async fn cancel(&self, connection: Uuid, id: i64) -> Result<(), ApiError> {
-        let running = self.jobs(connection, 1).await?.into_iter().find(|job| job.id == id && !job.has_ended());
-        if running.is_none() {
+        // one that waits behind it may be newer
+        let jobs = self.jobs(connection, 20).await?;
+        let running = jobs.iter().filter(|job| !job.has_ended()).min_by_key(|job| job.id);
+        if running.is_none_or(|job| job.id != id) {
             return Ok(());
         }
         self.client.config::<Value>(Kind::Write, "/v1/jobs/cancel", &json!({ "id": id })).await.map(drop)
     }
+}
+
+/// The answer is about something else than what was asked for.
+fn another(call: &str) -> ApiError {
+    ApiError::new(call, Fate::Garbled, "the answer is about another object than the one that was asked for")
 }
 
 /// The list below a key; an answer without it is broken, never empty.

@@ -26,6 +26,9 @@ const TOKEN_SHARE: f64 = 0.8;
 /// Assumed life of a token that does not tell its own: the shortest that any version gives.
 const TOKEN_LIFE: Duration = Duration::from_secs(180);
 
+/// How long a token is waited for: it is a row of a database for the server.
+const TOKEN_DEADLINE: Duration = Duration::from_secs(20);
+
 /// What the settings say about an instance.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -109,12 +112,36 @@ pub struct Client {
     http: reqwest::Client,
     access: Access,
     instance: OnceCell<Instance>,
+    /// The last probe that failed.
+    probed: Failure,
     token: tokio::sync::Mutex<Option<Token>>,
+    /// The last fetch of a token that failed.
+    fetched: Failure,
     quick: Semaphore,
     slow: Semaphore,
     /// When the budget allows the next call.
     due: Mutex<Option<Instant>>,
     breaker: Breaker,
+}
+
+/// How something that one caller does for all failed last: those who waited meanwhile share it instead of each waiting for
+/// the same silence again.
+#[derive(Debug, Default)]
+struct Failure(Mutex<Option<(Instant, ApiError)>>);
+
+impl Failure {
+    /// The failure, if it came after this moment.
+    fn since(&self, asked: Instant) -> Option<ApiError> {
+        let last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| *at > asked).map(|(_, error)| error.clone())
+    }
+
+    fn note<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+        if let Err(error) = &outcome {
+            *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), error.clone()));
+        }
+        outcome
+    }
 }
 
 /// A bearer token.
@@ -164,7 +191,9 @@ impl Client {
             http,
             access,
             instance: OnceCell::new(),
+            probed: Failure::default(),
             token: tokio::sync::Mutex::default(),
+            fetched: Failure::default(),
             quick,
             slow,
             due: Mutex::default(),
@@ -204,12 +233,17 @@ impl Client {
 
     /// What the instance said of itself; asked once, with the first call.
     pub async fn instance(&self) -> Result<&Instance, ApiError> {
-        self.instance.get_or_try_init(|| self.probe()).await
+        let asked = Instant::now();
+        let probe = async || match self.probed.since(asked) {
+            Some(error) => Err(error),
+            None => self.probed.note(self.probe().await),
+        };
+        self.instance.get_or_try_init(probe).await
     }
 
     /// Sends it by the manners of its kind; the body of a 2xx answer.
     async fn send(&self, request: &Request<'_>) -> Result<Vec<u8>, ApiError> {
-        self.instance().await?;
+        self.instance().await.map_err(|e| unsent(request.kind, e))?;
         let once = || self.send_once(request);
         // Four tries at most: a read that fails longer is the loop's to try again.
         let pauses = ExponentialBuilder::default()
@@ -226,10 +260,10 @@ impl Client {
     /// Sends it once; with a refused token a second time with a new one.
     async fn send_once(&self, request: &Request<'_>) -> Result<Vec<u8>, ApiError> {
         self.admit(&request.name())?;
-        let token = self.token(None).await?;
+        let token = self.token(None).await.map_err(|e| unsent(request.kind, e))?;
         match self.exchange(request, token.as_ref()).await {
             Err(e) if e.fate == Fate::Answered(401) && token.is_some() => {
-                let token = self.token(token.as_ref()).await?;
+                let token = self.token(token.as_ref()).await.map_err(|e| unsent(request.kind, e))?;
                 self.exchange(request, token.as_ref()).await.map_err(|e| match e.fate {
                     Fate::Answered(401) => ApiError { fate: Fate::Refused, ..e },
                     _ => e,
@@ -325,6 +359,7 @@ impl Client {
     /// A token that is good for now; another one than `refused`. One fetch at a time. `None` without credentials.
     async fn token(&self, refused: Option<&Token>) -> Result<Option<Token>, ApiError> {
         let Some((id, secret)) = &self.access.credentials else { return Ok(None) };
+        let asked = Instant::now();
         let mut kept = self.token.lock().await;
         let same = |a: &Token, b: &Token| a.value.expose_secret() == b.value.expose_secret();
         if let Some(token) = kept.as_ref()
@@ -333,7 +368,16 @@ impl Client {
         {
             return Ok(Some(token.clone()));
         }
+        if let Some(error) = self.fetched.since(asked) {
+            return Err(error);
+        }
         *kept = None;
+        let token = self.fetched.note(self.fetch_token(id, secret).await)?;
+        *kept = Some(token.clone());
+        Ok(Some(token))
+    }
+
+    async fn fetch_token(&self, id: &str, secret: &SecretString) -> Result<Token, ApiError> {
         let instance = self.instance.get().expect("probed before");
         // Both spellings of the grant: the document requires the one and declares the other.
         let mut body = json!({"client_id": id, "client_secret": secret.expose_secret()});
@@ -345,14 +389,13 @@ impl Client {
         }
         let request = Request { api, method: Method::POST, path, query: &[], body: Some(&body), kind: Kind::Read };
         let asked = Instant::now();
-        let answer = self.raw(&instance.base, prefix, &request, None, Duration::from_secs(20)).await;
+        let deadline = self.access.manners.quick.min(TOKEN_DEADLINE);
+        let answer = self.raw(&instance.base, prefix, &request, None, deadline).await;
         self.hear(answer.as_ref().err());
         let answer = answer.map_err(|e| refusal(e, secret))?;
         let granted: Granted = decode(&request, &answer)?;
         let life = granted.life();
-        let token = Token { value: granted.access_token.into(), stale: asked + life.mul_f64(TOKEN_SHARE) };
-        *kept = Some(token.clone());
-        Ok(Some(token))
+        Ok(Token { value: granted.access_token.into(), stale: asked + life.mul_f64(TOKEN_SHARE) })
     }
 
     /// Finds the base path: below the URL as given, with or without `/api`.
@@ -373,6 +416,8 @@ impl Client {
             let Ok(base) = Url::parse(&candidate) else { continue };
             match self.health(&base).await {
                 Ok(()) => return self.describe(base).await,
+                // nobody there: another path is no other server
+                Err(e) if matches!(e.fate, Fate::NotSent | Fate::Unknown) => return Err(first.unwrap_or(e)),
                 Err(e) => first = first.or(Some(e)),
             }
         }
@@ -421,6 +466,14 @@ fn worth_another(kind: Kind, error: &ApiError) -> bool {
         Kind::Read => error.is_transient() && error.fate != Fate::HeldBack,
         Kind::Check | Kind::Discover => matches!(error.fate, Fate::NotSent | Fate::Answered(429 | 503)),
         Kind::Write => false,
+    }
+}
+
+/// What failed before a write was sent: whatever became of that, the write has not happened.
+fn unsent(kind: Kind, error: ApiError) -> ApiError {
+    match kind {
+        Kind::Write if error.may_have_happened() => ApiError { fate: Fate::NotSent, ..error },
+        _ => error,
     }
 }
 

@@ -48,9 +48,12 @@ pub struct AirbyteEngine {
     api: Airbyte,
     place: Place,
     only: OnceCell<Uuid>,
-    definitions: Mutex<BTreeMap<(ObjectKind, Uuid), (tokio::time::Instant, Vec<Definition>)>>,
+    definitions: Mutex<Definitions>,
     jobs: Mutex<SeenJobs>,
 }
+
+/// The connectors of each workspace, and when they were listed.
+type Definitions = BTreeMap<(ObjectKind, Uuid), (tokio::time::Instant, Vec<Definition>)>;
 
 /// The newest jobs by connection, as surveys saw them.
 #[derive(Debug, Default)]
@@ -233,7 +236,7 @@ impl AirbyteEngine {
             Ok(tag) => Ok(Some(tag)),
             // somebody made it meanwhile, or it was made without an answer
             Err(e) if e.fate == Fate::Answered(409) || e.may_have_happened() => {
-                Ok(ours(self.api.tags(workspace).await?.unwrap_or_default()))
+                ours(self.api.tags(workspace).await?.unwrap_or_default()).map(Some).ok_or(e)
             }
             Err(e) => Err(e),
         }

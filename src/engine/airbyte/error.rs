@@ -11,6 +11,9 @@ use crate::ports::Remedy;
 /// Characters of a body that is no JSON which are shown.
 const SHOWN: usize = 500;
 
+/// Said of an HTML answer: it comes from a proxy or the front end, never from the API.
+const WEB_PAGE: &str = "a web page came instead of an answer of the API: a proxy in between?";
+
 /// What the web framework calls a path that it does not know.
 const NO_SUCH_CALL: &str = "Not Found";
 
@@ -72,6 +75,11 @@ impl ApiError {
     /// framework's, which means that this version lacks the call.
     pub fn is_absent(&self) -> bool {
         self.fate == Fate::Answered(404) && !self.code.is_empty() && self.code != NO_SUCH_CALL
+    }
+
+    /// Whether this version of Airbyte lacks the call; a proxy's page says nothing about that.
+    pub fn is_lacking(&self) -> bool {
+        self.fate == Fate::Answered(404) && self.sentence != WEB_PAGE
     }
 
     /// Whether the server as a whole seems to be in trouble, rather than this request.
@@ -149,10 +157,7 @@ impl Said {
                     .or_else(|| hidden(&body))
                     .unwrap_or_else(|| Self { sentence: text(&body.to_string()), ..Self::default() })
             }
-            _ if content_type.contains("html") => Self {
-                sentence: Some("a web page came instead of an answer of the API: a proxy in between?".into()),
-                ..Self::default()
-            },
+            _ if content_type.contains("html") => Self { sentence: Some(WEB_PAGE.into()), ..Self::default() },
             _ => Self { sentence: text(&String::from_utf8_lossy(body)), ..Self::default() },
         }
     }

@@ -95,10 +95,10 @@ fn accounts() -> Value {
         "updated_at": {"type": ["string", "null"], "format": "date-time"}, "ssn": {"type": ["null", "string"]}});
     let mut stream = Standin::stream("accounts", &properties);
     stream["namespace"] = json!("public");
-    entry(stream, "incremental", "append_dedup", json!(["updated_at"]), json!([["id"]]))
+    entry(&stream, "incremental", "append_dedup", &json!(["updated_at"]), &json!([["id"]]))
 }
 
-fn entry(stream: Value, sync: &str, destination: &str, cursor: Value, key: Value) -> Value {
+fn entry(stream: &Value, sync: &str, destination: &str, cursor: &Value, key: &Value) -> Value {
     json!({"config": {"selected": true, "aliasName": stream["name"], "syncMode": sync,
         "destinationSyncMode": destination, "cursorField": cursor, "primaryKey": key, "fieldSelectionEnabled": false,
         "selectedFields": [], "mappers": []}, "stream": stream})
@@ -107,7 +107,7 @@ fn entry(stream: Value, sync: &str, destination: &str, cursor: Value, key: Value
 /// One stream of two fields.
 fn small(name: &str) -> Value {
     let stream = Standin::stream(name, &json!({"id": {"type": "integer"}, "note": {"type": ["null", "string"]}}));
-    entry(stream, "full_refresh", "overwrite", json!(["note"]), json!([]))
+    entry(&stream, "full_refresh", "overwrite", &json!(["note"]), &json!([]))
 }
 
 /// Three connections of two sources, with all that people do.
@@ -143,7 +143,7 @@ async fn mixed() -> Bench {
     bench.connect(
         "'quoted\"\n- [x]: ../${HOME} # \u{202e}",
         (crm, warehouse),
-        &[entry(small("orders")["stream"].clone(), "full_refresh", "overwrite_dedup", json!([]), json!([["id"]]))],
+        &[entry(&small("orders")["stream"], "full_refresh", "overwrite_dedup", &json!([]), &json!([["id"]]))],
         &json!({"scheduleType": "basic", "scheduleData": {"basicSchedule": {"timeUnit": "months", "units": 1}},
             "namespaceDefinition": "source", "status": "inactive"}),
     );

@@ -1,7 +1,10 @@
 //! Airbyte as the engine.
 
 mod client;
+#[cfg(feature = "failpoints")]
+mod crash;
 mod doctor;
+mod faults;
 mod import;
 mod landing;
 mod live;

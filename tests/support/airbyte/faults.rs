@@ -63,6 +63,12 @@ pub enum Fault {
     Drip(Duration),
     /// Applied twice; the answer is that of the second time.
     Twice,
+    /// Applied twice; the connection ends without an answer.
+    TwiceCut,
+    /// Applied; the answer is that of another object of the kind.
+    Other,
+    /// Refused with this status; its text repeats what was sent.
+    Echo(u16),
     /// A list gives its first page again, whichever is asked for.
     FirstPage,
     /// The list lacks objects younger than this.
@@ -118,6 +124,24 @@ pub fn with_items(mut answer: Answer, fault: &Fault) -> Answer {
         (Fault::RepeatItem, Some(list)) => list.extend(list.first().cloned()),
         (Fault::MissingItem(at), Some(list)) if *at < list.len() => drop(list.remove(*at)),
         _ => {}
+    }
+    answer
+}
+
+/// The answer as if it were about another object: its id, and the name that goes with it.
+pub fn of_another(mut answer: Answer) -> Answer {
+    let Payload::Json(serde_json::Value::Object(body)) = &mut answer.body else { return answer };
+    let other = serde_json::json!("0195b6f0-7c1e-7d44-9a53-1f0d6c2b8e11");
+    for id in ["sourceId", "destinationId", "connectionId", "tagId"] {
+        if let Some(is) = body.get_mut(id) {
+            *is = other.clone();
+        }
+    }
+    if let Some(name) = body.get_mut("name") {
+        *name = serde_json::json!("another");
+    }
+    if let Some(job) = body.get_mut("job").and_then(serde_json::Value::as_object_mut) {
+        job.insert("configId".into(), other);
     }
     answer
 }

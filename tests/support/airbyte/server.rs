@@ -153,12 +153,16 @@ impl Exchange {
             Some(Fault::Latency(time)) => tokio::time::sleep(*time).await,
             Some(Fault::Lag(time)) => call.lag = *time,
             Some(Fault::FirstPage) => call.forget_the_page(),
-            Some(Fault::Twice) => drop(self.applied(call.clone()).await),
+            Some(Fault::Twice | Fault::TwiceCut) => drop(self.applied(call.clone()).await),
             Some(Fault::Refuse(status, shape)) => return self.send(&faults::refusal(*status, *shape)),
             Some(Fault::RetryAfter(status, after)) => {
                 let mut answer = faults::refusal(*status, super::answer::Shape::Framework);
                 answer.headers.push(("retry-after".into(), after.clone()));
                 return self.send(&answer);
+            }
+            Some(Fault::Echo(status)) => {
+                let said = format!("refused: {}", call.body);
+                return self.send(&super::answer::Shape::Known.answer(*status, "BadRequestException", &said));
             }
             Some(Fault::RefuseToken) => return self.send(&tokens::unauthorized()),
             Some(Fault::Hang) => std::future::pending().await,
@@ -172,7 +176,8 @@ impl Exchange {
         let answer = self.applied(call).await;
         match fault {
             Some(Fault::Deny(status, shape)) => self.send(&faults::refusal(status, shape)),
-            Some(Fault::CutAfter) => self.cut(),
+            Some(Fault::CutAfter | Fault::TwiceCut) => self.cut(),
+            Some(Fault::Other) => self.send(&faults::of_another(answer)),
             Some(Fault::Drip(pause)) => {
                 let (kind, body) = text(&answer.body);
                 let response = Response::builder().status(answer.status).header("content-type", kind);

@@ -1,0 +1,112 @@
+//! Unknown outcomes, told one by one: what may be there is looked for before anything is sent again.
+
+use std::time::Duration;
+
+use super::bed::{Bed, Phase};
+use crate::standin::faults::{Fault, When};
+use crate::standin::state::State;
+
+/// The ids of what was made twice.
+fn ids(bed: &Bed, kind: &str) -> Vec<String> {
+    let of = |state: &mut State| -> Vec<String> {
+        match kind {
+            "connection" => {
+                state.connections.iter().filter(|c| c.status == "active").map(|c| c.id.to_string()).collect()
+            }
+            "source" => {
+                state.actors.iter().filter(|a| !a.deleted && a.name == "crm").map(|a| a.id.to_string()).collect()
+            }
+            _ => state.actors.iter().filter(|a| !a.deleted && a.name != "crm").map(|a| a.id.to_string()).collect(),
+        }
+    };
+    bed.standin.edit(of)
+}
+
+/// What a person deletes in the web page.
+fn delete(bed: &Bed, kind: &str, id: &str) {
+    bed.standin.edit(|state| {
+        for actor in state.actors.iter_mut().filter(|a| a.id.to_string() == id) {
+            actor.deleted = true;
+        }
+        for connection in state.connections.iter_mut().filter(|c| c.id.to_string() == id) {
+            connection.status = "deprecated".into();
+        }
+    });
+    assert_eq!(ids(bed, kind).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_twice_stops_the_connection_with_both_named() {
+    for kind in ["source", "destination", "connection"] {
+        let bed = Bed::new().await;
+        bed.standin.script(&format!("POST /v1/{kind}s/create"), When::Nth(1), Fault::TwiceCut);
+        bed.aam(&["apply"]);
+        let writes = bed.standin.writes();
+        let both = ids(&bed, kind);
+        assert_eq!(both.len(), 2, "{kind}");
+        for _ in 0..2 {
+            bed.ten_minutes_pass().await;
+            let ran = bed.aam(&["apply"]);
+            assert_eq!(ran.code, 1, "{kind}: {ran:#?}");
+            let status = bed.aam(&["status"]);
+            for id in &both {
+                assert!(status.out.contains(id.as_str()), "{kind} {id}: {status:#?}");
+            }
+        }
+        assert_eq!(bed.standin.writes(), writes, "{kind}: nothing else is written");
+        delete(&bed, kind, &both[0]);
+        bed.recover(Phase::Onboard).await;
+        assert_eq!(ids(&bed, kind), both[1..], "{kind}: the other is adopted");
+        bed.end_state().await;
+        bed.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_an_ask_may_still_be_answered_no_second_one_is_sent() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/connections/create", When::Nth(1), Fault::Hang);
+    let ran = bed.aam(&["apply"]);
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    let asked = |bed: &Bed| bed.standin.calls("POST /v1/connections/create");
+    let ran = bed.aam(&["apply"]);
+    assert!(ran.code == 1 && ran.out.contains("another one is made after"), "{ran:#?}");
+    assert_eq!(asked(&bed), 1);
+    bed.ten_minutes_pass().await;
+    assert_eq!((bed.aam(&["apply"]).code, asked(&bed)), (0, 2));
+    bed.end_state().await;
+    bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_was_asked_for_without_an_answer_runs_once() {
+    for fault in [Fault::CutAfter, Fault::ApplyLate(Duration::from_millis(1500)), Fault::Hang] {
+        let bed = Bed::new().await;
+        bed.recover(Phase::Onboard).await;
+        bed.standin.script("POST /v1/connections/sync", When::Nth(1), fault.clone());
+        bed.aam(&["sync", "crm"]);
+        bed.recover(Phase::Sync).await;
+        assert_eq!(bed.standin.edit(|state| state.jobs.len()), 1, "{fault:?}");
+        bed.end_state().await;
+        bed.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_were_sent_without_an_answer_are_sent_again() {
+    for fault in [Fault::CutAfter, Fault::Hang] {
+        let bed = Bed::new().await;
+        bed.recover(Phase::Onboard).await;
+        let spec =
+            bed.world.read("connectors.d/crm.yaml").replace("schemas: [public]", "schemas: [public], ssl: false");
+        bed.world.write("connectors.d/crm.yaml", &spec);
+        bed.world.commit("another setting");
+        bed.standin.script("POST /v1/sources/update", When::Nth(1), fault.clone());
+        let ran = bed.aam(&["apply"]);
+        assert_eq!(ran.code, 1, "{ran:#?}");
+        bed.status_tells_the_truth(&ran);
+        bed.recover(Phase::Onboard).await;
+        assert_eq!((ids(&bed, "source").len(), ids(&bed, "connection").len()), (1, 1), "{fault:?}");
+        bed.finish().await;
+    }
+}

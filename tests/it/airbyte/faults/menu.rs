@@ -1,0 +1,98 @@
+//! The faults of a call (fault plan, section 3.1), each with the calls that it makes sense at.
+
+use std::time::Duration;
+
+use crate::standin::answer::Shape;
+use crate::standin::faults::Fault;
+
+/// One fault.
+pub struct Dish {
+    pub name: &'static str,
+    pub fault: Fault,
+    at: At,
+}
+
+/// Where a fault can be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Any,
+    /// An answer of lists.
+    Lists,
+    /// A call that makes something new.
+    Creates,
+    /// Any, but where that answer is a truth of older versions.
+    NotOfOld,
+}
+
+impl Dish {
+    /// Whether it makes sense at this call.
+    pub fn fits(&self, call: &str) -> bool {
+        match self.at {
+            At::Any => true,
+            At::Lists => call.contains("/list") && !call.contains("/jobs") || call.ends_with("/workspaces"),
+            At::Creates => call.ends_with("/create"),
+            At::NotOfOld => !call.ends_with("/tags/list"),
+        }
+    }
+}
+
+impl Dish {
+    /// Whether the call may have had its effect without an answer that says so.
+    pub fn loses_answers(&self) -> bool {
+        matches!(
+            self.fault,
+            Fault::CutAfter
+                | Fault::HangInBody(_)
+                | Fault::CutInBody(_)
+                | Fault::Deny(..)
+                | Fault::ApplyLate(_)
+                | Fault::Hang
+        )
+    }
+}
+
+/// All of them.
+pub fn menu() -> Vec<Dish> {
+    let dish = |at: At| move |name: &'static str, fault: Fault| Dish { name, fault, at };
+    let (any, lists, creates) = (dish(At::Any), dish(At::Lists), dish(At::Creates));
+    let body = |text: &str| Fault::Body(text.to_owned());
+    let after = |status: u16, after: &str| Fault::RetryAfter(status, after.to_owned());
+    vec![
+        any("500 with a known error", Fault::Refuse(500, Shape::Known)),
+        any("no answer", Fault::Hang),
+        creates("applied, and then 504 with a page", Fault::Deny(504, Shape::Page)),
+        any("503 with an empty body", Fault::Refuse(503, Shape::Empty)),
+        any("applied, and the connection cut", Fault::CutAfter),
+        any("null", body("null")),
+        creates("applied 1.5 s after the client gave up", Fault::ApplyLate(Duration::from_millis(1500))),
+        any("the connection cut before it", Fault::CutBefore),
+        any("another object's answer", Fault::Other),
+        any("the token refused", Fault::RefuseToken),
+        any("half a body, then nothing", Fault::HangInBody(9)),
+        any("400 that repeats what was sent", Fault::Echo(400)),
+        any("an array", body("[]")),
+        any("502 with a page", Fault::Refuse(502, Shape::Page)),
+        any("half a body, then cut", Fault::CutInBody(9)),
+        any("404 with a page", Fault::Refuse(404, Shape::Page)),
+        any("an empty object", body("{}")),
+        any("429 with seconds", after(429, "1")),
+        creates("applied, and then 500 with an error id", Fault::Deny(500, Shape::Hidden)),
+        any("504 with a page", Fault::Refuse(504, Shape::Page)),
+        any("the header, then nothing", Fault::HangInBody(0)),
+        dish(At::NotOfOld)("404 of the framework", Fault::Refuse(404, Shape::Framework)),
+        any("500 with an error id", Fault::Refuse(500, Shape::Hidden)),
+        any("no JSON", body("{\"half\": ")),
+        any("429 with a date of the past", after(429, "Wed, 21 Oct 2015 07:28:00 GMT")),
+        any("500 that repeats what was sent", Fault::Echo(500)),
+        lists("an item twice", Fault::RepeatItem),
+        any("a body byte by byte", Fault::Drip(Duration::from_millis(300))),
+        any("429 with a negative", after(429, "-5")),
+        any("408", Fault::Refuse(408, Shape::Framework)),
+        lists("an item missing", Fault::MissingItem(0)),
+        any("503 with Retry-After", after(503, "0")),
+        any("429 without a word", Fault::Refuse(429, Shape::Framework)),
+        lists("a list that lags", Fault::Lag(Duration::from_secs(5))),
+        any("403", Fault::Refuse(403, Shape::Framework)),
+        any("429 with nonsense", after(429, "soon")),
+    ]
+}
