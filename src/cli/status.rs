@@ -135,7 +135,8 @@ fn job_words(job: &Job) -> String {
 
 /// Says on stderr what waits for a person, after a command that did something else.
 pub(super) fn say_attention(report: &Report, context: &Context) {
-    for connection in report.connections.iter().filter(|c| needs_person(&c.standing)) {
+    let told = |c: &&ConnectionReport| needs_person(&c.standing) || matches!(c.standing, Standing::Unseen { .. });
+    for connection in report.connections.iter().filter(told) {
         context.out.say(&format!("! {}: {}", connection.name, escape(&connection.summary)));
     }
 }

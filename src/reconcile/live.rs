@@ -215,12 +215,14 @@ impl Reconciler {
             true => of_git(&properties(is), &properties(&target)) == properties(&target),
             false => *is == target,
         };
-        if !same(&live.is) {
+        let mut is = live.is;
+        if !same(&is) {
             self.refuse_while_moving(id, shared).await?;
             let detail = json!({"target": properties(&target), "wanted": properties(draft), "edited": edited});
             let intent = self.begin(lease, UPDATE, &id.0, detail).await?;
             sent("update_connection", self.doors.engine.update_connection(id, &target)).await?;
-            if !same(&self.live(id, &draft.name).await?.is) {
+            is = self.live(id, &draft.name).await?.is;
+            if !same(&is) {
                 return Err(StepError::ReadBack(draft.name.clone()));
             }
             self.doors.registry.settle(lease, intent).await?;
@@ -229,7 +231,7 @@ impl Reconciler {
         if shared {
             let agreed = Agreed::after(agreed.as_ref(), &properties(draft), &edited);
             self.doors.registry.set_agreed(lease, &agreed, held).await?;
-            self.forget_live(row.id);
+            self.note_live(row.id, agreed, properties(&is));
         }
         for intent in self.doors.registry.intents(Some(row.id)).await? {
             if intent.effect == "update_connection" || intent.effect.starts_with("create_") {

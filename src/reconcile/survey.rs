@@ -99,7 +99,10 @@ impl Reconciler {
         let mut cache = self.cache.lock().expect("no panic while held");
         let mut after = after;
         // what was written meanwhile was seen as it had been before
-        after.connections.retain(|id, _| !cache.written.contains(id));
+        for id in &cache.written {
+            after.connections.remove(id);
+            after.connections.extend(cache.surveyed.of(*id).map(|seen| (*id, seen.clone())));
+        }
         cache.surveyed = Arc::new(after);
         Ok(true)
     }
@@ -121,7 +124,16 @@ impl Reconciler {
         self.surveyed().unowned.clone()
     }
 
-    /// What was seen of a connection is out of date: it was just written.
+    /// What was just written was read back.
+    pub(super) fn note_live(&self, id: ConnectionId, agreed: Agreed, properties: Properties) {
+        let mut cache = self.cache.lock().expect("no panic while held");
+        cache.written.insert(id);
+        let job = cache.surveyed.of(id).and_then(|seen| seen.job.clone());
+        let seen = Seen { live: agreed.compare(&properties), properties, agreed: Some(agreed), job };
+        Arc::make_mut(&mut cache.surveyed).connections.insert(id, seen);
+    }
+
+    /// What was seen of a connection is out of date.
     pub(super) fn forget_live(&self, id: ConnectionId) {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.written.insert(id);

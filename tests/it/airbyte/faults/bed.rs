@@ -139,7 +139,7 @@ impl Bed {
     pub fn status_tells_the_truth(&self, failed: &Ran) {
         let status = self.aam(&["status"]);
         // one that could not look at the engine leaves nothing behind: a status that can, tells what it sees
-        let only_unseen = failed.code == 4 && failed.out.contains("not seen since");
+        let only_unseen = failed.code == 4 && failed.talk.contains("not seen since");
         if !only_unseen {
             assert!(status.code != 0, "status is too good: {status:#?} after {failed:#?}");
         }

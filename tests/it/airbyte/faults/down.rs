@@ -75,7 +75,12 @@ async fn after_an_hour_of_silence_there_is_one_notice_and_nothing_is_lost() {
     let mut doors = app.reconciler.doors().clone();
     doors.clock = Arc::new(clock.clone());
     let reconciler = Reconciler::new(doors, aam::wiring::policy(&app.settings), "test".into());
-    let turn = async || reconciler.settle(None, |_| {}).await.unwrap().0;
+    // as in a daemon
+    reconciler.survey_apart();
+    let turn = async || {
+        reconciler.survey().await.unwrap();
+        reconciler.settle(None, |_| {}).await.unwrap().0
+    };
     let standings = async || {
         let report = reconciler.report(&*turn().await).await.unwrap();
         report.connections.iter().map(|c| c.summary.clone()).collect::<Vec<_>>()
