@@ -91,6 +91,18 @@ pub fn same(one: &[ConfiguredStream], other: &[ConfiguredStream]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| told(one) == told(other))
 }
 
+/// A live stream with mappers or hashed fields that is not wanted any more: taken in again it would come without them, and
+/// what was hashed would land as it is.
+pub fn loses_mappers(wanted: &[ConfiguredStream], live: &[Value]) -> Option<StreamName> {
+    let has = |entry: &Value, key: &str| {
+        let list = entry.get("config").and_then(|config| config.get(key)).and_then(Value::as_array);
+        list.is_some_and(|list| !list.is_empty())
+    };
+    let mapped = live.iter().filter(|entry| has(entry, "mappers") || has(entry, "hashedFields"));
+    let mut names = mapped.filter_map(|entry| name(entry.get("stream")?));
+    names.find(|name| !wanted.iter().any(|stream| stream.name == *name))
+}
+
 /// The entries that carry exactly these streams. `discovered` are entries of the newest discover: their schemas are sent
 /// as they came. `live` is what the connection has now: what `aam` does not model (mappers, hashed fields, alias, …) stays.
 pub fn entries(wanted: &[ConfiguredStream], discovered: &[Value], live: &[Value]) -> Vec<Value> {

@@ -334,6 +334,34 @@ impl AirbyteEngine {
         })?;
         Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live), stored.catalog_id))
     }
+
+    /// The job that answers an ask for a sync: the one that came after it, or a new one.
+    async fn start_or_follow(&self, order: &SyncOrder) -> Result<Job, EngineError> {
+        let what = format!("starting a sync of {}", order.source.name);
+        let id = uuid(&what, &order.engine_id)?;
+        // Airbyte knows no ids of asks: the first job after the ask answers it
+        let jobs = self.api.jobs(id, 20).await.map_err(|e| unread(&what, &e))?;
+        let answer = jobs.iter().filter(|job| job.id > order.after && moves_rows(job)).min_by_key(|job| job.id);
+        if let Some(job) = answer {
+            return Ok(told_job(job));
+        }
+        match applied("start_sync", self.api.sync(id)).await {
+            Ok(job) => Ok(told_job(&job)),
+            Err(e) if e.fate == Fate::Answered(409) => {
+                let running =
+                    self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
+                match running {
+                    Some(job) if moves_rows(&job) => Ok(told_job(&job)),
+                    Some(job) => {
+                        let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
+                        Err(EngineError { what, why, remedy: Remedy::Retry })
+                    }
+                    None => Err(unread(&what, &e)),
+                }
+            }
+            Err(e) => Err(unwritten(&what, &e)),
+        }
+    }
 }
 
 /// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.
@@ -646,6 +674,13 @@ impl EngineWrite for AirbyteEngine {
             body.insert("status".into(), json!(status(draft.enabled)));
         }
         if !catalog::same(&is.streams, &draft.streams) {
+            if let Some(stream) = catalog::loses_mappers(&draft.streams, &live.known.sync_catalog.streams) {
+                let why = format!(
+                    "stream {stream} has mappers in Airbyte (hashing, filtering, …), which Airbyte forgets with a stream that \
+                     is left out: take them out there first, or leave the stream out there yourself"
+                );
+                return Err(person(&what, why));
+            }
             let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
             body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
@@ -661,30 +696,10 @@ impl EngineWrite for AirbyteEngine {
     }
 
     async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError> {
-        let what = format!("starting a sync of {}", order.source.name);
-        let id = uuid(&what, &order.engine_id)?;
-        // Airbyte knows no ids of asks: the first job after the ask answers it
-        let jobs = self.api.jobs(id, 20).await.map_err(|e| unread(&what, &e))?;
-        let answer = jobs.iter().filter(|job| job.id > order.after && moves_rows(job)).min_by_key(|job| job.id);
-        if let Some(job) = answer {
-            return Ok(told_job(job));
-        }
-        match applied("start_sync", self.api.sync(id)).await {
-            Ok(job) => Ok(told_job(&job)),
-            Err(e) if e.fate == Fate::Answered(409) => {
-                let running =
-                    self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
-                match running {
-                    Some(job) if moves_rows(&job) => Ok(told_job(&job)),
-                    Some(job) => {
-                        let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
-                        Err(EngineError { what, why, remedy: Remedy::Retry })
-                    }
-                    None => Err(unread(&what, &e)),
-                }
-            }
-            Err(e) => Err(unwritten(&what, &e)),
-        }
+        let job = self.start_or_follow(order).await?;
+        // what a connector says of its failure may repeat settings
+        let mask = |text: String| order.source.config.mask(&order.destination.config.mask(&text));
+        Ok(Job { error: job.error.map(mask), ..job })
     }
 
     async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {

@@ -143,3 +143,17 @@ async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided(
     assert!(!clears(&tour.standin.writes()), "{:?}", tour.standin.writes());
     tour.finish();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_mappers_is_never_left_out_silently() {
+    let tour = Tour::onboarded().await;
+    let hashing = json!([{"type": "hashing", "mapperConfiguration": {"targetField": "name", "method": "SHA-256",
+        "fieldNameSuffix": "_hashed"}}]);
+    tour.by_hand(|c| c.entries[0]["config"]["mappers"] = hashing.clone());
+    tour.world.source.run("ALTER TABLE accounts DROP COLUMN name").await;
+    let ran = tour.world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("stream public/accounts has mappers in Airbyte"), "{ran:?}");
+    assert_eq!(tour.standin.edit(|s| s.connections[0].entries[0]["config"]["mappers"].clone()), hashing);
+    tour.finish();
+}

@@ -108,6 +108,7 @@ async fn a_connection_from_plan_to_events() {
     .report.invalid
     .report.problems
     .report.refused
+    .report.unowned
     "#);
     insta::assert_snapshot!(text(0, &["plan"]), @r#"
     = crm  in sync
@@ -192,6 +193,7 @@ async fn a_connection_from_plan_to_events() {
     .invalid
     .problems
     .refused
+    .unowned
     "#);
     insta::assert_snapshot!(text(0, &["history", "crm"]), @r#"
     Versions of crm
