@@ -65,8 +65,11 @@ impl Loop {
 
     pub(super) fn finished(&mut self, done: &Finished) {
         let now = Instant::now();
+        // each look at a sync that runs elsewhere is a call
+        let far = self.reconciler.doors().engine.manner().drives_itself;
+        let pace = if far { Duration::from_secs(3) } else { Duration::from_millis(300) };
         for name in &done.connections {
-            let rests = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind));
+            let rests = done.outcomes.iter().filter(|o| o.connection == *name).map(|o| rest_after(&o.kind, pace));
             let worst = rests.chain(done.panicked.then_some((PANIC_REST, true))).max();
             match worst {
                 Some((rest, stuck)) if rest > Duration::ZERO => {
@@ -265,11 +268,11 @@ impl Loop {
     }
 }
 
-/// How long a connection is left alone after an outcome, and whether it is stuck rather than just paced.
-fn rest_after(kind: &OutcomeKind) -> (Duration, bool) {
+/// How long a connection is left alone after an outcome, and whether it is stuck rather than just paced: `pace` apart.
+fn rest_after(kind: &OutcomeKind, pace: Duration) -> (Duration, bool) {
     match kind {
         OutcomeKind::Applied => (Duration::ZERO, false),
-        OutcomeKind::Unchanged => (Duration::from_millis(300), false),
+        OutcomeKind::Unchanged => (pace, false),
         OutcomeKind::Busy | OutcomeKind::Skipped(_) => (Duration::from_secs(2), true),
         OutcomeKind::Failed(_) => (Duration::from_secs(5), true),
     }

@@ -109,8 +109,6 @@ pub struct Facts {
     pub held: BTreeSet<StreamName>,
     /// A job that the engine started by itself and that is not followed yet.
     pub started: Option<i64>,
-    /// The engine showed not long ago that the sync that is followed still runs.
-    pub runs_on: bool,
 }
 
 impl Facts {
@@ -616,7 +614,7 @@ fn plan_sync(
     if facts.syncing {
         // Once begun it is followed to its end, whatever the mode is by now; without its secrets it cannot be asked for.
         let may = !world.drives_itself || connection.mode == Mode::Manage;
-        if may && !facts.runs_on && matches!(facts.secrets, Some(Ok(_))) {
+        if may && matches!(facts.secrets, Some(Ok(_))) {
             plan.steps.push(Step::FollowSync);
         }
         return;

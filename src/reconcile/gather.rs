@@ -15,9 +15,7 @@ use crate::diag::Diagnostic;
 use crate::drift::Change;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Facts, Limits, Live, Plan, RepairFacts, World};
-use crate::ports::{
-    ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, JobState, RepairBranch, RepoInfo, Snapshot,
-};
+use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
 use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
 
 /// Contents by path.
@@ -415,8 +413,6 @@ impl Reconciler {
         facts.live = seen.live.clone();
         let known = row.last_ended_job.unwrap_or(0);
         facts.started = seen.job.as_ref().map(|job| job.id).filter(|job| *job > known && !facts.syncing);
-        let runs = seen.job.as_ref().is_some_and(|job| job.state == JobState::Running);
-        facts.runs_on = facts.syncing && runs && self.surveys_apart.load(Ordering::Relaxed);
         let changed = row.applied_digest.as_ref() != Some(&connection.digest) || seen.live == Live::Free;
         let edited = matches!(seen.live, Live::Edited(_));
         // What was adopted without its secrets gets them with the first write.
