@@ -31,6 +31,8 @@ pub enum Live {
     Free,
     /// A person changed these properties: they are not written.
     Edited(Vec<String>),
+    /// It could not be looked at; why.
+    Unseen(String),
     /// The engine stopped it by itself; why.
     Stopped(String),
     /// The engine has it no more.

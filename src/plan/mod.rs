@@ -10,12 +10,14 @@ mod render;
 mod row;
 pub mod schedule;
 mod step;
+mod world;
 
 #[cfg(test)]
 mod tests;
 
 pub use live::{Agreed, Live, Properties, of_git};
-pub use planner::{Confirmed, Facts, Limits, RepairFacts, World, attempt, plan};
+pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;
 pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};
+pub use world::{Confirmed, Facts, Limits, RepairFacts, World};

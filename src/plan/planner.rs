@@ -6,141 +6,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::schedule::next_after;
 use super::{
-    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Live, Noting, ObjectKind, Plan,
-    Standing, Step,
+    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Facts, Live, Noting, ObjectKind,
+    Plan, RepairFacts, Standing, Step, World,
 };
 use crate::drift::{Change, line_of};
-use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
+use crate::model::{ConnectionId, ConnectionRef, Fingerprint};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
-
-/// Everything a plan is made from.
-#[derive(Debug, Clone, Copy)]
-pub struct World<'a> {
-    /// The committed state.
-    pub commit: Option<&'a CommitId>,
-    /// Checked and resolved.
-    pub desired: &'a Desired,
-    /// What the registry remembers.
-    pub rows: &'a [ConnectionRow],
-    /// Open drifts.
-    pub drifts: &'a [DriftRow],
-    /// What was worked out for each connection that has a row.
-    pub facts: &'a BTreeMap<ConnectionId, Facts>,
-    /// Whether the engine starts syncs by its own schedule, and other people use it.
-    pub drives_itself: bool,
-    /// Why nothing can be said of the engine now, if it does not answer.
-    pub engine_down: Option<&'a str>,
-    /// What is allowed.
-    pub limits: &'a Limits,
-    /// Now.
-    pub now: DateTime<Utc>,
-}
-
-/// What the settings allow.
-#[derive(Debug, Clone, Default)]
-pub struct Limits {
-    /// At most so many repairs are open at once.
-    pub max_open: usize,
-    /// So many connections may always go at once …
-    pub budget_min: usize,
-    /// … or this share of all, whichever is more. In percent.
-    pub budget_percent: usize,
-    /// Removals that may go however many they are.
-    pub confirmed: Confirmed,
-}
-
-/// Removals that a person confirmed.
-#[derive(Debug, Clone, Default)]
-pub enum Confirmed {
-    /// None.
-    #[default]
-    Nothing,
-    /// All that are planned.
-    All,
-    /// These and no others.
-    Only(BTreeSet<ConnectionId>),
-}
-
-impl Confirmed {
-    fn covers(&self, gone: &[&ConnectionRow]) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::All => true,
-            Self::Only(ids) => gone.iter().all(|row| ids.contains(&row.id)),
-        }
-    }
-}
-
-/// What was worked out for one connection beyond its row.
-#[derive(Debug, Clone, Default)]
-pub struct Facts {
-    /// Keyed fingerprint of source and destination settings, or why a secret is missing.
-    pub secrets: Option<Result<String, String>>,
-    /// The lock to be committed and why: it is missing, lags behind, or a spec edit extends it.
-    pub lock: Option<(String, CommitDraft)>,
-    /// A choice of the spec that the lock cannot serve.
-    pub blocked: Option<String>,
-    /// What answers the difference between lock and source, if there is one.
-    pub repair: Option<RepairFacts>,
-    /// The repair branch that exists, if any, and whether a person added commits.
-    pub branch: Option<(String, bool)>,
-    /// Whether that branch is checked out, so that it cannot be removed.
-    pub branch_in_use: bool,
-    /// A person asked for a look.
-    pub look_asked: bool,
-    /// A person asked for a sync.
-    pub sync_asked: bool,
-    /// A person asks to try again what failed.
-    pub again: bool,
-    /// A sync is under way.
-    pub syncing: bool,
-    /// A crash left intents of other effects, whose outcome is to be looked up.
-    pub unsettled: bool,
-    /// The last finished job, if its rows are not normalized yet.
-    pub unnormalized: Option<i64>,
-    /// What its last good spec said about removal, and its mode; for connections without a spec.
-    pub removal: Option<(OnDelete, Mode)>,
-    /// How the engine's connection stands to what was agreed.
-    pub live: Live,
-    /// What of the engine's connection would be written to bring it to its spec and lock, where it was looked at.
-    pub writes: Vec<String>,
-    /// Streams that the engine's connection should leave out because a breaking drift waits.
-    pub held: BTreeSet<StreamName>,
-    /// A job that the engine started by itself and that is not followed yet.
-    pub started: Option<i64>,
-}
-
-impl Facts {
-    /// Whether rows are being moved, followed or not.
-    fn is_moving(&self) -> bool {
-        self.syncing || self.started.is_some()
-    }
-}
-
-/// The answer to a difference between lock and source.
-#[derive(Debug, Clone)]
-pub struct RepairFacts {
-    /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
-    pub automatic: Option<(Fingerprint, String, CommitDraft)>,
-    /// What a person took back of what would be automatic, as a rejection, and the commit that notes it; or why that cannot
-    /// be noted now.
-    pub taken_back: Result<Option<(Rejection, CommitDraft)>, String>,
-    /// What a person decides: the lock's fingerprint after it, and the commit.
-    pub proposed: Option<(Fingerprint, CommitDraft)>,
-    /// What a person rejected, where nothing else is to be decided: the lock's fingerprint if it were taken, who and why.
-    pub rejected: Option<(Fingerprint, Rejection)>,
-    /// Whether the registry holds a drift that was rejected for the same changes.
-    pub rejection_noted: bool,
-    /// The repair branch's name.
-    pub branch: String,
-    /// Whether the branch carries exactly the proposal already.
-    pub branch_current: bool,
-    /// Whether syncs break without it.
-    pub breaking: bool,
-    /// Whether what is automatic is itself breaking: rows that landed before read differently after it.
-    pub automatic_breaking: bool,
-}
 
 /// Plans everything. The result of carrying a plan out plans to nothing.
 pub fn plan(world: &World<'_>) -> Plan {
@@ -458,6 +330,7 @@ fn live_edit(live: &Live) -> Option<Standing> {
     match live {
         Live::Unknown | Live::Same | Live::Free => None,
         Live::Edited(properties) => Some(Standing::LiveEdit { properties: properties.clone() }),
+        Live::Unseen(why) => Some(Standing::Unseen { reason: why.clone() }),
         Live::Stopped(why) => Some(Standing::Stopped { reason: why.clone() }),
         Live::Gone => Some(Standing::Stopped { reason: "somebody deleted it there".into() }),
     }

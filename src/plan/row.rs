@@ -26,6 +26,17 @@ pub enum ObjectKind {
     Connection,
 }
 
+impl ObjectKind {
+    /// `source`, `destination`, `connection`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Connection => "connection",
+        }
+    }
+}
+
 /// A run of a sync.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {

@@ -18,6 +18,13 @@ use crate::spec::Namespace;
 #[serde(transparent)]
 pub struct LandingCursor(pub Value);
 
+impl LandingCursor {
+    /// What an adapter stored in it; or why that cannot be read.
+    pub fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, String> {
+        serde_json::from_value(self.0.clone()).map_err(|e| format!("the stored cursor cannot be read: {e}"))
+    }
+}
+
 /// A page of landed rows, oldest first.
 #[derive(Debug)]
 pub struct LandingPage {

@@ -122,11 +122,10 @@ pub struct Survey {
 /// How an engine behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manner {
-    /// It starts syncs by its own schedule, and what a sync leaves out is a setting of the connection. Else `aam` starts
+    /// It is a system of its own, which other people use too: it starts syncs by its own schedule, keeps the settings of sources
+    /// and destinations with their secrets, and what a sync leaves out is a setting of the connection. Else `aam` starts
     /// each sync and says with it what is left out.
     pub drives_itself: bool,
-    /// It keeps the settings of sources and destinations, secrets included: what is there already needs none of them.
-    pub keeps_settings: bool,
     /// Until when an object may still appear that was asked for without an answer.
     pub late: Duration,
 }
@@ -180,8 +179,8 @@ pub trait EngineRead: Send + Sync {
         draft: &ConnectionDraft,
         adopted: Option<&EngineId>,
     ) -> Result<Vec<Candidate>, EngineError>;
-    /// Everything at once, in as few calls as pages; `None` from an engine that nobody else uses.
-    async fn survey(&self) -> Result<Option<Survey>, EngineError>;
+    /// Everything at once, in as few calls as pages; asked only of an engine that drives itself.
+    async fn survey(&self) -> Result<Survey, EngineError>;
     /// The connection as it is; `None` only if the engine says that it does not exist.
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError>;
     /// The newest jobs first.

@@ -87,8 +87,13 @@ pub enum StepError {
     #[error("job {0} runs: it is waited for")]
     Moving(i64),
     /// The engine took an update but shows something else.
-    #[error("{0}: read back after the update, the engine shows something else")]
-    ReadBack(String),
+    #[error("{what}: read back after the update, the engine shows something else: {differs}")]
+    ReadBack {
+        /// What was updated.
+        what: String,
+        /// The properties with what is shown and what was sent; empty where more than these counts.
+        differs: String,
+    },
 }
 
 impl StepError {
@@ -102,7 +107,7 @@ impl StepError {
             Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } | Self::Taken { .. } | Self::Gone { .. } => {
                 Remedy::Person
             }
-            Self::ReadBack(_) | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
+            Self::ReadBack { .. } | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
         }
     }
 

@@ -128,11 +128,11 @@ impl Reconciler {
         let Some(lock) = &connection.lock else {
             return Ok(OutcomeKind::Skipped("its lock is not committed yet".into()));
         };
+        let keeps = self.doors.engine.manner().drives_itself;
         if let Some(id) = row.objects.get(&ObjectKind::Connection) {
-            self.refuse_while_moving(id, self.doors.engine.manner().drives_itself).await?;
+            self.refuse_while_moving(id, keeps).await?;
         }
         // An engine that keeps the settings is told of those that changed: a check may start a machine.
-        let keeps = self.doors.engine.manner().keeps_settings;
         let known = row.secrets.as_deref().and_then(|known| known.split_once(':')).filter(|_| keeps);
         let is_new = |handle: &EndpointHandle, known: Option<&str>| known != Some(handle.config.fingerprint());
         let (new_source, new_destination) =
@@ -147,7 +147,7 @@ impl Reconciler {
             [(ObjectKind::Source, &source, new_source), (ObjectKind::Destination, &destination, new_destination)];
         for (kind, handle, is_new) in endpoints {
             if let Some(id) = handle.id.as_ref().filter(|_| is_new) {
-                let effect = format!("update_{}", format!("{kind:?}").to_lowercase());
+                let effect = format!("update_{}", kind.word());
                 sent(&effect, self.doors.engine.update_endpoint(kind, id, handle)).await?;
                 recorded(&effect);
             }

@@ -140,7 +140,7 @@ impl Reconciler {
             (ObjectKind::Connection, &id),
         ];
         for (kind, id) in objects {
-            let word = format!("{kind:?}").to_lowercase();
+            let word = kind.word();
             let cause = by_aam(format!("{word} of {} adopted", connection.name), json!({"id": id}));
             registry.set_object(lease, kind, Some(id), &cause).await?;
         }
@@ -220,13 +220,14 @@ impl Reconciler {
             self.refuse_while_moving(id, shared).await?;
             let detail = json!({"target": properties(&target), "wanted": properties(draft), "edited": edited});
             let intent = self.begin(lease, UPDATE, &id.0, detail).await?;
-            sent("update_connection", self.doors.engine.update_connection(id, &target)).await?;
+            sent(UPDATE, self.doors.engine.update_connection(id, &target)).await?;
             is = self.live(id, &draft.name).await?.is;
             if !same(&is) {
-                return Err(StepError::ReadBack(draft.name.clone()));
+                let differs = differences(&properties(&is), &properties(&target)).join("; ");
+                return Err(StepError::ReadBack { what: format!("connection {}", draft.name), differs });
             }
             self.doors.registry.settle(lease, intent).await?;
-            recorded("update_connection");
+            recorded(UPDATE);
         }
         if shared {
             let agreed = Agreed::after(agreed.as_ref(), &properties(draft), &edited);
@@ -234,7 +235,7 @@ impl Reconciler {
             self.note_live(row.id, agreed, properties(&is));
         }
         for intent in self.doors.registry.intents(Some(row.id)).await? {
-            if intent.effect == "update_connection" || intent.effect.starts_with("create_") {
+            if intent.effect == UPDATE || intent.effect.starts_with("create_") {
                 self.doors.registry.settle(lease, intent.id).await?;
             }
         }
@@ -301,19 +302,21 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let (source, destination) = self.handles(connection, row)?;
         let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
-        self.update_and_read_back(row, &draft, held, lease).await?;
+        let edited = self.update_and_read_back(row, &draft, held, lease).await?;
         let names = |streams: &BTreeSet<StreamName>| streams.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let summary = match held.is_empty() {
+        // one that a person changed in the engine stays as it is there
+        let out = held.iter().filter(|stream| !edited.contains(&stream_property(stream))).cloned().collect();
+        let summary = match BTreeSet::is_empty(&out) {
             true => format!("connection {}: every stream syncs again", connection.name),
             false => {
                 format!(
                     "connection {}: {} left out until their drift is decided",
                     connection.name,
-                    names(held).join(", ")
+                    names(&out).join(", ")
                 )
             }
         };
-        let cause = by_aam(summary, json!({"held": names(held), "before": names(&row.held)}));
+        let cause = by_aam(summary, json!({"held": names(&out), "before": names(&row.held)}));
         self.doors.registry.audit(&lease.tenant, "connection.held", Some(row.id), &cause).await?;
         Ok(OutcomeKind::Applied)
     }

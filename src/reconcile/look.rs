@@ -69,7 +69,7 @@ impl Reconciler {
             let id = gathered.row_of(connection).and_then(|row| row.objects.get(&ObjectKind::Source).cloned());
             let mut source = match self.handle(&connection.source) {
                 // an engine that keeps the settings needs no secret to look
-                Err(_) if id.is_some() && self.doors.engine.manner().keeps_settings => {
+                Err(_) if id.is_some() && self.doors.engine.manner().drives_itself => {
                     self.handle_with(&connection.source, ResolvedConfig::nothing())
                 }
                 handle => handle?,

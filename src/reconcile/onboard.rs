@@ -232,7 +232,7 @@ impl Reconciler {
             return Ok(id.clone());
         }
         let endpoint = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
-        let word = if kind == ObjectKind::Source { "source" } else { "destination" };
+        let word = kind.word();
         let owner = OwnerKey(format!("{word}:{}:{}", endpoint.name.tenant, endpoint.name.name));
         let make = async {
             let found = match self.shared(gathered, kind, endpoint).await? {
@@ -335,7 +335,7 @@ impl Reconciler {
     where
         F: Future<Output = Result<EngineId, EngineError>>,
     {
-        let word = format!("{kind:?}").to_lowercase();
+        let word = kind.word();
         let effect = format!("create_{word}");
         let what = format!("{word} {name}");
         let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
@@ -345,7 +345,7 @@ impl Reconciler {
             Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted"),
             Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted"),
             None => {
-                self.refuse_too_early(&what, asked.last())?;
+                asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
                 (self.create(&effect, owner, name, lease, create).await?, "created")
             }
         };
@@ -361,24 +361,29 @@ impl Reconciler {
     }
 
     /// While an earlier ask may still have its effect, no second one is sent.
-    fn refuse_too_early(&self, what: &str, asked: Option<&Intent>) -> Result<(), StepError> {
-        let Some(asked) = asked else { return Ok(()) };
-        match self.may_come_until(asked) {
-            Some(until) => {
-                let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Until when an earlier ask may still have its effect; `None` if that is over.
-    pub(super) fn may_come_until(&self, asked: &Intent) -> Option<DateTime<Utc>> {
+    pub(super) fn refuse_too_early(&self, what: &str, asked: &Intent) -> Result<(), StepError> {
         let late = self.doors.engine.manner().late;
         // Of an ask that a crash cut off nothing is known; the server has long dropped it, or is just about to answer.
         let late = if asked.detail[UNANSWERED] == json!(true) { late } else { late.min(AFTER_CRASH) };
         let until = asked.at + late;
-        (self.doors.clock.now() < until).then_some(until)
+        if self.doors.clock.now() >= until {
+            return Ok(());
+        }
+        let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
+    }
+
+    /// No answer came to an ask that was sent: its intent stays, marked.
+    pub(super) async fn mark_unanswered(
+        &self,
+        lease: &Lease,
+        intent: uuid::Uuid,
+        (effect, key): (&str, &str),
+        mut detail: serde_json::Value,
+    ) -> Result<(), StepError> {
+        detail[UNANSWERED] = json!(true);
+        self.begin(lease, effect, key, detail).await?;
+        Ok(self.doors.registry.settle(lease, intent).await?)
     }
 
     /// Asks for a new object under an intent. An ask without an answer leaves the intent behind, marked.
@@ -400,8 +405,7 @@ impl Reconciler {
         };
         match error.remedy {
             Remedy::Look => {
-                self.begin(lease, effect, &owner.0, json!({"name": name, UNANSWERED: true})).await?;
-                self.doors.registry.settle(lease, intent).await?;
+                self.mark_unanswered(lease, intent, (effect, &owner.0), json!({"name": name})).await?;
             }
             // An engine that may answer late has said that nothing happened; one that never does need not.
             Remedy::Retry | Remedy::Person if !self.doors.engine.manner().late.is_zero() => {

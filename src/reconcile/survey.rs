@@ -78,8 +78,8 @@ impl Reconciler {
             cache.written.clear();
             cache.surveyed.clone()
         };
-        let after = match self.doors.engine.survey().await {
-            Ok(Some(survey)) => {
+        let mut after = match self.doors.engine.survey().await {
+            Ok(survey) => {
                 let surveyed = self.work_out_survey(now, survey).await?;
                 if let Some((since, _)) = &before.down {
                     let text = format!("the engine answers again after {} s", (now - *since).num_seconds());
@@ -87,7 +87,6 @@ impl Reconciler {
                 }
                 surveyed
             }
-            Ok(None) => Surveyed { tried: Some(now), seen: Some(now), ..Surveyed::default() },
             Err(error) => {
                 if before.down.is_none() {
                     self.notice("engine.unreachable", &format!("the engine cannot be looked at: {error}")).await?;
@@ -97,7 +96,6 @@ impl Reconciler {
             }
         };
         let mut cache = self.cache.lock().expect("no panic while held");
-        let mut after = after;
         // what was written meanwhile was seen as it had been before
         for id in &cache.written {
             after.connections.remove(id);
@@ -182,7 +180,8 @@ impl Reconciler {
             None => {
                 let live = match self.doors.engine.connection(id).await {
                     Ok(None) => Live::Gone,
-                    Ok(Some(_)) | Err(_) => Live::Unknown,
+                    Ok(Some(_)) => Live::Unknown,
+                    Err(error) => Live::Unseen(error.to_string()),
                 };
                 return Seen { live, job, ..Seen::default() };
             }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::landed::{self, LANDED, Mapped};
@@ -38,19 +37,14 @@ impl Reconciler {
             },
             false => 0,
         };
-        let request = self.begin_sync(gathered, connection, after, lease).await?;
+        let (request, intent) = self.begin_sync(gathered, connection, after, lease).await?;
         let order = self.order(gathered, connection, row, request, after)?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
         let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
             Err(error) if error.remedy == Remedy::Look => {
                 // its job may still appear, and is looked for under the same request
-                let marked = json!({"after": after, UNANSWERED: true});
-                let marked = self.begin(lease, "sync", &request.to_string(), marked).await?;
-                for intent in self.doors.registry.intents(Some(row.id)).await? {
-                    if intent.effect == "sync" && intent.id != marked {
-                        self.doors.registry.settle(lease, intent.id).await?;
-                    }
-                }
+                let detail = json!({"after": after});
+                self.mark_unanswered(lease, intent, ("sync", &request.to_string()), detail).await?;
                 return Err(error.into());
             }
             other => other?,
@@ -73,21 +67,21 @@ impl Reconciler {
         Ok(Ok(newest.map_or(0, |job| if job.state == JobState::Running { job.id - 1 } else { job.id })))
     }
 
-    /// Notes that a sync begins: what its rows land under, and the newest job before it.
+    /// Notes that a sync begins: what its rows land under, and the newest job before it. Its request and its intent.
     pub(super) async fn begin_sync(
         &self,
         gathered: &Gathered,
         connection: &Connection,
         after: i64,
         lease: &Lease,
-    ) -> Result<uuid::Uuid, StepError> {
+    ) -> Result<(uuid::Uuid, uuid::Uuid), StepError> {
         let request = uuid::Uuid::now_v7();
         if let Some(landed) = landed::in_force(gathered, connection)? {
             let detail = serde_json::to_value(landed).expect("files and modes are plain data");
             self.begin(lease, LANDED, &request.to_string(), detail).await?;
         }
-        self.begin(lease, "sync", &request.to_string(), json!({"after": after})).await?;
-        Ok(request)
+        let intent = self.begin(lease, "sync", &request.to_string(), json!({"after": after})).await?;
+        Ok((request, intent))
     }
 
     /// The open sync of a connection, if one is under way.
@@ -107,13 +101,11 @@ impl Reconciler {
             intent.key.parse().map_err(|_| StepError::Spec(format!("intent {} has no request id", intent.id)))?;
         let after = intent.detail["after"].as_i64().unwrap_or(0);
         if intent.detail[UNANSWERED] == json!(true)
-            && let Some(until) = self.may_come_until(&intent)
+            && let Err(early) = self.refuse_too_early(&format!("sync of {}", connection.name), &intent)
             && let Some(id) = row.objects.get(&ObjectKind::Connection)
             && self.doors.engine.jobs(id, 1).await?.first().is_none_or(|job| job.id <= after)
         {
-            let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-            let what = format!("sync of {}", connection.name);
-            return Err(StepError::Unanswered { what, asked: text(intent.at), until: text(until) });
+            return Err(early);
         }
         let order = self.order(gathered, connection, row, request, after)?;
         let job = self.doors.engine.start_sync(&order).await?;

@@ -11,15 +11,16 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError};
+use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError};
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
-use super::schedule::{from_airbyte, to_airbyte};
+use super::schedule::to_airbyte;
+use super::told::{choose_definition, flat, moves_rows, told, told_job};
 use super::{catalog, specification};
 use crate::model::TenantId;
 use crate::ports::{
     Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
-    EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
+    EngineWrite, Job, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -62,14 +63,6 @@ struct SeenJobs {
     newest: BTreeMap<EngineId, Job>,
 }
 
-pub(super) fn word(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Source => "source",
-        ObjectKind::Destination => "destination",
-        ObjectKind::Connection => "connection",
-    }
-}
-
 fn person(what: &str, why: impl Into<String>) -> EngineError {
     EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person }
 }
@@ -98,7 +91,7 @@ fn uuid(what: &str, id: &EngineId) -> Result<Uuid, EngineError> {
     id.0.parse().map_err(|_| person(what, format!("{} is no id of Airbyte's", id.0)))
 }
 
-fn engine_id(id: Uuid) -> EngineId {
+pub(super) fn engine_id(id: Uuid) -> EngineId {
     EngineId(id.to_string())
 }
 
@@ -176,7 +169,7 @@ impl AirbyteEngine {
         workspace: Uuid,
         connector: &str,
     ) -> Result<Definition, EngineError> {
-        let what = format!("finding the {} connector {}", word(kind), crate::diag::escape(connector));
+        let what = format!("finding the {} connector {}", kind.word(), crate::diag::escape(connector));
         let known = {
             let known = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
             known.get(&(kind, workspace)).filter(|(at, _)| at.elapsed() < DEFINITIONS_COUNT).map(|(_, all)| all.clone())
@@ -208,7 +201,7 @@ impl AirbyteEngine {
 
     /// Names everything that the connector's specification wants and the settings lack, before anything is sent; then tries them.
     async fn try_settings(&self, kind: ObjectKind, handle: &EndpointHandle) -> Result<(), EngineError> {
-        let what = format!("checking {} {}", word(kind), handle.name);
+        let what = format!("checking {} {}", kind.word(), handle.name);
         let (workspace, definition) = self.parts(kind, handle).await?;
         let asked = self.api.specification(kind, workspace, definition).await.map_err(|e| unread(&what, &e))?;
         let problems = specification::problems(&asked, &handle.config);
@@ -276,32 +269,6 @@ impl AirbyteEngine {
         Ok(all.iter().map(|a| Candidate { id: engine_id(a.known.id), marked: used_by_us(a.known.id) }).collect())
     }
 
-    /// What a connection is, in our words.
-    pub(super) fn told(&self, live: &Kept<Live>) -> Result<EngineConnection, String> {
-        let known = &live.known;
-        let streams = catalog::configured(&known.sync_catalog.streams)?;
-        let enabled = known.status == "active";
-        let stopped = match (known.status.as_str(), &known.status_reason) {
-            ("active", _) => None,
-            ("inactive", reason) if known.breaking_change => {
-                let said = reason.as_deref().map(|r| format!(" ({})", crate::diag::escape(r))).unwrap_or_default();
-                Some(format!("Airbyte disabled it for a breaking change of its source{said}"))
-            }
-            ("inactive", Some(reason)) => Some(format!("Airbyte disabled it: {}", crate::diag::escape(reason))),
-            ("inactive", None) => None,
-            (other, _) => Some(format!("its status in Airbyte is {}", crate::diag::escape(other))),
-        };
-        let is = ConnectionDraft {
-            name: known.name.clone(),
-            source: engine_id(known.source_id),
-            destination: engine_id(known.destination_id),
-            streams,
-            enabled,
-            settings: live_settings(&live.raw),
-        };
-        Ok(EngineConnection { id: engine_id(known.connection_id), is, stopped })
-    }
-
     /// Reads the jobs that changed since the last survey; the newest that moves rows of each connection.
     async fn newest_jobs(&self, workspaces: &[Uuid]) -> Result<BTreeMap<EngineId, Job>, ApiError> {
         let now = Utc::now();
@@ -364,132 +331,6 @@ impl AirbyteEngine {
     }
 }
 
-/// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.
-pub(super) fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> Result<Definition, String> {
-    let by = |fits: &dyn Fn(&Definition) -> bool| all.iter().filter(|d| fits(d)).cloned().collect::<Vec<_>>();
-    let short = format!("airbyte/{}-{connector}", word(kind));
-    let ways: [&dyn Fn(&Definition) -> bool; 4] = [
-        &|d| d.id.to_string() == connector,
-        &|d| d.docker_repository == connector,
-        &|d| d.docker_repository == short,
-        &|d| d.name.to_lowercase() == connector.to_lowercase(),
-    ];
-    for way in ways {
-        match by(way).as_slice() {
-            [] => {}
-            [one] => return Ok(one.clone()),
-            many => {
-                let ids: Vec<_> = many.iter().map(|d| format!("{} ({})", d.id, d.docker_repository)).collect();
-                return Err(format!("Airbyte has {} of them: name one by its id: {}", many.len(), ids.join(", ")));
-            }
-        }
-    }
-    Err(format!(
-        "it is none of the {} {} connectors of the workspace; write its docker repository (`{short}`), its name in Airbyte \
-         or its id as `type:`",
-        all.len(),
-        word(kind)
-    ))
-}
-
-/// What git owns of a connection beside name, status and streams, as it is live.
-pub(super) fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
-    let mut settings = BTreeMap::new();
-    let keys = raw
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, value)| !value.is_null() && !MODELLED.contains(&key.as_str()));
-    settings.extend(keys.map(|(key, value)| (key.clone(), value.clone())));
-    settings.insert("schedule".into(), schedule_of(raw));
-    settings.insert("namespace".into(), namespace_of(raw));
-    settings.insert("prefix".into(), json!(raw["prefix"].as_str().unwrap_or_default()));
-    settings
-}
-
-/// Keys of a connection that are told elsewhere, or that only the server sets.
-const MODELLED: [&str; 22] = [
-    "connectionId",
-    "name",
-    "sourceId",
-    "destinationId",
-    "status",
-    "statusReason",
-    "syncCatalog",
-    "schedule",
-    "scheduleType",
-    "scheduleData",
-    "namespaceDefinition",
-    "namespaceFormat",
-    "prefix",
-    "breakingChange",
-    "sourceCatalogId",
-    "tags",
-    "created_at",
-    "createdAt",
-    "workspaceId",
-    "source",
-    "destination",
-    "latestSyncJobStatus",
-];
-
-/// In the form that we would send, so that one schedule in two units is no change; what we have no word for as it is.
-fn schedule_of(raw: &Value) -> Value {
-    let (kind, data) = (&raw["scheduleType"], &raw["scheduleData"]);
-    let ours = from_airbyte(kind.as_str(), data).ok().and_then(|schedule| to_airbyte(&schedule).ok());
-    ours.unwrap_or_else(|| json!({"scheduleType": kind, "scheduleData": data}))
-}
-
-fn namespace_of(raw: &Value) -> Value {
-    let definition = raw["namespaceDefinition"].as_str().unwrap_or("source");
-    match (definition, raw["namespaceFormat"].as_str()) {
-        ("customformat", format) => {
-            json!({"namespaceDefinition": definition, "namespaceFormat": format.unwrap_or_default()})
-        }
-        _ => json!({ "namespaceDefinition": definition }),
-    }
-}
-
-/// The keys of a request: schedule and namespace are several.
-fn flat(settings: &BTreeMap<String, Value>, which: impl Fn(&str, &Value) -> bool) -> Map<String, Value> {
-    let mut body = Map::new();
-    for (key, value) in settings.iter().filter(|(key, value)| which(key, value)) {
-        match (key.as_str(), value) {
-            ("schedule" | "namespace", Value::Object(parts)) => body.extend(parts.clone()),
-            _ => drop(body.insert(key.clone(), value.clone())),
-        }
-    }
-    body
-}
-
-fn moves_rows(job: &ApiJob) -> bool {
-    matches!(job.kind.as_str(), "sync" | "refresh")
-}
-
-fn told_job(job: &ApiJob) -> Job {
-    let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    Job {
-        id: job.id,
-        state: match job.status.as_str() {
-            "succeeded" => JobState::Succeeded,
-            "failed" => JobState::Failed,
-            "cancelled" => JobState::Cancelled,
-            // `incomplete` too: a retry follows
-            _ => JobState::Running,
-        },
-        started_at: time(job.created_at),
-        ended_at: job.has_ended().then(|| time(job.updated_at)),
-        attempts: job.attempts,
-        rows: job.rows,
-        bytes: job.bytes,
-        streams: Vec::new(),
-        error: match job.status.as_str() {
-            "failed" => Some(job.failure.clone().unwrap_or_else(|| "Airbyte gave no reason".into())),
-            _ => None,
-        },
-    }
-}
-
 #[async_trait]
 impl EngineRead for AirbyteEngine {
     async fn check(&self, source: &EndpointHandle) -> Result<(), EngineError> {
@@ -510,7 +351,7 @@ impl EngineRead for AirbyteEngine {
     }
 
     fn manner(&self) -> Manner {
-        Manner { drives_itself: true, keeps_settings: true, late: LATE }
+        Manner { drives_itself: true, late: LATE }
     }
 
     fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {
@@ -539,11 +380,11 @@ impl EngineRead for AirbyteEngine {
         _: &OwnerKey,
         handle: &EndpointHandle,
     ) -> Result<Vec<Candidate>, EngineError> {
-        let what = format!("looking for {} {}", word(kind), handle.name);
+        let what = format!("looking for {} {}", kind.word(), handle.name);
         let Some(id) = handle.airbyte.id else { return self.alike(kind, handle, &what).await };
         match self.api.actor(kind, id).await.map_err(|e| unread(&what, &e))? {
             Some(_) => Ok(vec![Candidate { id: engine_id(id), marked: true }]),
-            None => Err(person(&what, format!("Airbyte has no {} {id}, which its spec names", word(kind)))),
+            None => Err(person(&what, format!("Airbyte has no {} {id}, which its spec names", kind.word()))),
         }
     }
 
@@ -576,7 +417,7 @@ impl EngineRead for AirbyteEngine {
             .collect())
     }
 
-    async fn survey(&self) -> Result<Option<Survey>, EngineError> {
+    async fn survey(&self) -> Result<Survey, EngineError> {
         let what = "looking at everything in Airbyte";
         let wrong = |e: ApiError| unread(what, &e);
         let workspaces = self.workspaces().await?;
@@ -589,18 +430,18 @@ impl EngineRead for AirbyteEngine {
             }
             for live in self.list_connections(what, *workspace).await? {
                 let id = engine_id(live.known.connection_id);
-                survey.connections.insert(id.clone(), self.told(&live));
+                survey.connections.insert(id.clone(), told(&live));
                 survey.names.insert((ObjectKind::Connection, id), live.known.name);
             }
         }
         survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
-        Ok(Some(survey))
+        Ok(survey)
     }
 
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {
         let what = format!("reading connection {}", id.0);
         let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
-        live.map(|live| self.told(&live)).transpose().map_err(|why| person(&what, why))
+        live.map(|live| told(&live)).transpose().map_err(|why| person(&what, why))
     }
 
     async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError> {
@@ -618,10 +459,10 @@ impl EngineWrite for AirbyteEngine {
         _: &OwnerKey,
         handle: &EndpointHandle,
     ) -> Result<EngineId, EngineError> {
-        let what = format!("creating {} {}", word(kind), handle.name);
+        let what = format!("creating {} {}", kind.word(), handle.name);
         let (workspace, definition) = self.parts(kind, handle).await?;
         let made = self.api.create_actor(kind, workspace, definition, self.name_of(handle), handle.config.expose());
-        let made = applied(&format!("create_{}", word(kind)), made).await;
+        let made = applied(&format!("create_{}", kind.word()), made).await;
         let made = made.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
         Ok(engine_id(made.known.id))
     }
@@ -632,10 +473,10 @@ impl EngineWrite for AirbyteEngine {
         id: &EngineId,
         handle: &EndpointHandle,
     ) -> Result<(), EngineError> {
-        let what = format!("updating {} {}", word(kind), handle.name);
+        let what = format!("updating {} {}", kind.word(), handle.name);
         let id = uuid(&what, id)?;
         let sent = self.api.update_actor(kind, id, self.name_of(handle), handle.config.expose());
-        let sent = applied(&format!("update_{}", word(kind)), sent).await;
+        let sent = applied(&format!("update_{}", kind.word()), sent).await;
         sent.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
         // before, the settings were tried by themselves; now as Airbyte keeps them
         self.api.check(kind, id).await.map_err(|e| failed_run(&what, &e, &handle.config))
@@ -663,7 +504,7 @@ impl EngineWrite for AirbyteEngine {
         let what = format!("updating connection {}", draft.name);
         let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
         let live = live.ok_or_else(|| person(&what, "Airbyte has no such connection"))?;
-        let is = self.told(&live).map_err(|why| person(&what, why))?.is;
+        let is = told(&live).map_err(|why| person(&what, why))?.is;
         // a patch: only what differs is sent, so that nobody's edit of the rest is lost
         let mut body = flat(&draft.settings, |key, value| is.settings.get(key) != Some(value));
         body.insert("connectionId".into(), json!(id));
@@ -690,8 +531,8 @@ impl EngineWrite for AirbyteEngine {
     }
 
     async fn delete(&self, kind: ObjectKind, id: &EngineId) -> Result<(), EngineError> {
-        let what = format!("deleting {} {}", word(kind), id.0);
-        let gone = applied(&format!("delete_{}", word(kind)), self.api.delete(kind, uuid(&what, id)?)).await;
+        let what = format!("deleting {} {}", kind.word(), id.0);
+        let gone = applied(&format!("delete_{}", kind.word()), self.api.delete(kind, uuid(&what, id)?)).await;
         gone.map_err(|e| unwritten(&what, &e))
     }
 

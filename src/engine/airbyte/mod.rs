@@ -10,5 +10,6 @@ pub mod import;
 pub mod landing;
 pub mod schedule;
 mod specification;
+mod told;
 
 pub use engine::{AirbyteEngine, Place};

@@ -171,7 +171,7 @@ impl EngineRead for EmbeddedEngine {
     }
 
     fn manner(&self) -> Manner {
-        Manner { drives_itself: false, keeps_settings: false, late: Duration::ZERO }
+        Manner { drives_itself: false, late: Duration::ZERO }
     }
 
     fn settings(&self, _: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {
@@ -196,8 +196,8 @@ impl EngineRead for EmbeddedEngine {
         self.find(ObjectKind::Connection, owner).await
     }
 
-    async fn survey(&self) -> Result<Option<Survey>, EngineError> {
-        Ok(None)
+    async fn survey(&self) -> Result<Survey, EngineError> {
+        Ok(Survey::default())
     }
 
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {

@@ -48,10 +48,9 @@ impl Landing for EmbeddedEngine {
     ) -> Result<LandingPage, EngineError> {
         let (destination, stream) = (&place.destination, stream.name);
         let mark = match after {
-            Some(cursor) => serde_json::from_value(cursor.0.clone()).map_err(|e| {
-                let why = format!("the stored cursor cannot be read: {e}");
-                failure(destination, format!("reading landing of {stream}"), &why, Remedy::Person)
-            })?,
+            Some(cursor) => cursor
+                .read()
+                .map_err(|why| failure(destination, format!("reading landing of {stream}"), &why, Remedy::Person))?,
             None => Mark { sync_id: 0, raw_id: NOTHING.to_owned() },
         };
         let wrong = |e: sqlx::Error| database_error(destination, format!("reading landing of {stream}"), &e);

@@ -80,14 +80,6 @@ impl StoredDraft {
     }
 }
 
-fn kind_word(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Source => "source",
-        ObjectKind::Destination => "destination",
-        ObjectKind::Connection => "connection",
-    }
-}
-
 /// The tenant in a name like `acme/crm`.
 fn tenant(name: &str) -> String {
     let folder = name.split_once('/').and_then(|(tenant, _)| TenantId::new(tenant).ok());
@@ -112,10 +104,10 @@ pub async fn create(
     // Updating nothing, unlike doing nothing, returns the row that is there.
     let sql = "INSERT INTO aam_engine.objects (tenant_id, id, kind, owner, name, draft) VALUES ($1, $2, $3, $4, $5, $6)
                ON CONFLICT (kind, owner) DO UPDATE SET owner = excluded.owner RETURNING id";
-    let query = sqlx::query_scalar(sql).bind(tenant(name)).bind(id).bind(kind_word(kind)).bind(&owner.0);
+    let query = sqlx::query_scalar(sql).bind(tenant(name)).bind(id).bind(kind.word()).bind(&owner.0);
     let mut tx = pool.begin().await?;
     let id: Uuid = query.bind(name).bind(draft.map(Json)).fetch_one(&mut *tx).await?;
-    applied(&format!("create_{}", kind_word(kind)), tx.commit()).await?;
+    applied(&format!("create_{}", kind.word()), tx.commit()).await?;
     Ok(EngineId(id.to_string()))
 }
 
@@ -129,10 +121,10 @@ pub async fn update(
 ) -> Result<bool, sqlx::Error> {
     let sql = "UPDATE aam_engine.objects SET name = $3, draft = $4, tenant_id = $5, updated_at = now()
                WHERE id = $1 AND kind = $2";
-    let query = sqlx::query(sql).bind(uuid(id)).bind(kind_word(kind)).bind(name).bind(draft.map(Json));
+    let query = sqlx::query(sql).bind(uuid(id)).bind(kind.word()).bind(name).bind(draft.map(Json));
     let mut tx = pool.begin().await?;
     let updated = query.bind(tenant(name)).execute(&mut *tx).await?.rows_affected() > 0;
-    applied(&format!("update_{}", kind_word(kind)), tx.commit()).await?;
+    applied(&format!("update_{}", kind.word()), tx.commit()).await?;
     Ok(updated)
 }
 
@@ -140,14 +132,14 @@ pub async fn update(
 pub async fn delete(pool: &PgPool, kind: ObjectKind, id: &EngineId) -> Result<(), sqlx::Error> {
     let sql = "DELETE FROM aam_engine.objects WHERE id = $1 AND kind = $2";
     let mut tx = pool.begin().await?;
-    sqlx::query(sql).bind(uuid(id)).bind(kind_word(kind)).execute(&mut *tx).await?;
-    applied(&format!("delete_{}", kind_word(kind)), tx.commit()).await
+    sqlx::query(sql).bind(uuid(id)).bind(kind.word()).execute(&mut *tx).await?;
+    applied(&format!("delete_{}", kind.word()), tx.commit()).await
 }
 
 /// Objects of the kind with that owner.
 pub async fn find(pool: &PgPool, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<EngineId>, sqlx::Error> {
     let sql = "SELECT id::text FROM aam_engine.objects WHERE kind = $1 AND owner = $2";
-    let ids: Vec<String> = sqlx::query_scalar(sql).bind(kind_word(kind)).bind(&owner.0).fetch_all(pool).await?;
+    let ids: Vec<String> = sqlx::query_scalar(sql).bind(kind.word()).bind(&owner.0).fetch_all(pool).await?;
     Ok(ids.into_iter().map(EngineId).collect())
 }
 

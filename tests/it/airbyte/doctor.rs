@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::Response;
 
+use super::ground;
 use crate::standin::Standin;
 use crate::standin::answer::Shape;
 use crate::standin::faults::{Fault, When};
@@ -15,16 +16,8 @@ use crate::support::world::World;
 /// A repository with a source and a destination as Airbyte's connectors want them.
 async fn world(url: &str) -> World {
     let mut world = World::with_crm("").await;
-    world.env = [
-        ("AAM_ENGINE__KIND", "airbyte"),
-        ("AAM_AIRBYTE__URL", url),
-        ("AAM_AIRBYTE__CLIENT_ID", "client"),
-        ("AAM_AIRBYTE__CLIENT_SECRET", "${env:AIRBYTE_SECRET}"),
-        ("AIRBYTE_SECRET", "secret"),
-        ("CRM_PASSWORD", "c4nary"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into();
+    world.env = ground::environment(url);
+    ground::set(&mut world, &[("CRM_PASSWORD", "c4nary")]);
     source(&world, "password: \"${env:CRM_PASSWORD}\"");
     let warehouse = settings(&world.warehouse.name, "password: \"${env:CRM_PASSWORD}\", schema: public");
     world.write("connectors.d/warehouse.yaml", &format!("kind: destination\ntype: postgres\nconfig: {warehouse}\n"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::ground;
 use crate::standin::Standin;
 use crate::standin::connections;
 use crate::support::world::World;
@@ -33,17 +34,7 @@ impl Bench {
                 state.definitions.push(own);
             }
         });
-        world.env = [
-            ("AAM_ENGINE__KIND", "airbyte"),
-            ("AAM_AIRBYTE__URL", standin.url.as_str()),
-            ("AAM_AIRBYTE__CLIENT_ID", "client"),
-            ("AAM_AIRBYTE__CLIENT_SECRET", "${env:AIRBYTE_SECRET}"),
-            ("AAM_AIRBYTE__CALLS_PER_SECOND", "500"),
-            ("AAM_AIRBYTE__SURVEY", "100ms"),
-            ("AIRBYTE_SECRET", "secret"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+        world.env = ground::environment(&standin.url);
         Self { world, standin }
     }
 

@@ -68,7 +68,7 @@ async fn a_live_edit_is_told_and_never_written_over_until_a_person_decides() {
     world.aam_is(0, &["apply"]);
     assert_eq!(tour.look().1, every(6).to_string());
     assert_eq!(tour.standin.writes().len(), writes + 2, "{:?}", tour.standin.writes());
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_connection_that_the_system_disabled_is_never_silently_enabled() {
     assert_eq!(tour.look().0, "inactive");
     tour.by_hand(|c| c.status = "active".into());
     world.aam_is(0, &["apply"]);
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn a_connection_that_somebody_deleted_is_told_and_not_made_anew() {
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.talk.contains("somebody deleted it there"), "{ran:?}");
     assert_eq!(tour.standin.writes(), writes);
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn a_job_that_airbytes_schedule_starts_is_followed_and_its_rows_become_eve
     let writes = tour.standin.writes();
     tour.world.aam_is(0, &["apply"]);
     assert_eq!(tour.standin.writes(), writes, "it is followed once");
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,7 +141,7 @@ async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided(
     world.aam(&["apply"]);
     assert!(tour.holds().contains("accounts,notes"), "{}", tour.holds());
     assert!(!clears(&tour.standin.writes()), "{:?}", tour.standin.writes());
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,5 +155,5 @@ async fn a_stream_with_mappers_is_never_left_out_silently() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("stream public/accounts has mappers in Airbyte"), "{ran:?}");
     assert_eq!(tour.standin.edit(|s| s.connections[0].entries[0]["config"]["mappers"].clone()), hashing);
-    tour.finish();
+    tour.finish().await;
 }

@@ -5,6 +5,7 @@ mod client;
 mod crash;
 mod doctor;
 mod faults;
+mod ground;
 mod import;
 mod landing;
 mod live;

@@ -1,6 +1,7 @@
 //! The whole loop with Airbyte as the engine: the real binary against the stand-in, which reads and writes real databases
 //! and holds every request and every answer against Airbyte's own documents.
 
+use super::ground;
 use crate::standin::Standin;
 use crate::support::world::World;
 
@@ -17,39 +18,9 @@ impl Tour {
     pub(super) async fn new(version: &str) -> Self {
         let mut world = World::with_crm("").await;
         let standin = Standin::start(version).await;
-        world.env = [
-            ("AAM_ENGINE__KIND", "airbyte"),
-            ("AAM_ENGINE__MODE", "manage"),
-            ("AAM_AIRBYTE__URL", standin.url.as_str()),
-            ("AAM_AIRBYTE__CLIENT_ID", "client"),
-            ("AAM_AIRBYTE__CLIENT_SECRET", "${env:AIRBYTE_SECRET}"),
-            ("AAM_AIRBYTE__CALLS_PER_SECOND", "500"),
-            ("AAM_AIRBYTE__SURVEY", "100ms"),
-            ("AIRBYTE_SECRET", "secret"),
-            ("AAM_SECRET_CRM", CANARY),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        let settings = |name: &str, more: &str| {
-            format!(
-                "{{host: {}, port: 5432, database: {name}, username: postgres, password: \"${{env:AAM_SECRET_CRM}}\"{more}}}",
-                crate::support::cluster().display()
-            )
-        };
-        world.write(
-            "connectors.d/warehouse.yaml",
-            &format!(
-                "kind: destination\ntype: postgres\nconfig: {}\n",
-                settings(&world.warehouse.name, ", schema: public")
-            ),
-        );
-        let crm = format!(
-            "kind: connection\nsource:\n  type: postgres\n  config: {}\ndestination: warehouse\nschedule: manual\n\
-             drift:\n  check: manual\nmapping: crm\n",
-            settings(&world.source.name, ", schemas: [public]")
-        );
-        world.write("connectors.d/crm.yaml", &crm);
-        world.commit("by Airbyte");
+        world.env = ground::environment(&standin.url);
+        ground::set(&mut world, &[("AAM_ENGINE__MODE", "manage"), ("AAM_SECRET_CRM", CANARY)]);
+        ground::declare(&world, "manual");
         Self { world, standin }
     }
 
@@ -67,9 +38,8 @@ impl Tour {
         })
     }
 
-    pub(super) fn finish(self) {
-        let log = format!("{:?}", self.standin.log().iter().map(|e| e.name()).collect::<Vec<_>>());
-        assert!(!log.contains(CANARY));
+    pub(super) async fn finish(self) {
+        ground::holds_no_secret(&self.world, "", &[CANARY]).await;
         self.standin.finish();
     }
 }
@@ -133,7 +103,7 @@ async fn tour(version: &str) {
     world.commit("gone");
     world.aam_is(0, &["apply", "--confirm-removals"]);
     assert!(!tour.holds().contains("Connection"), "{}", tour.holds());
-    tour.finish();
+    tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::AirbyteEngine;
 use super::api::{Actor, Connection as Live, Definition, Kept};
-use super::engine::{choose_definition, unread};
+use super::engine::unread;
+use super::told::{choose_definition, told};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, RepoPath, TenantId};
 use crate::ports::{ConfiguredStream, EngineConnection, EngineError, ObjectKind};
 use crate::spec::names::{lock_path, spec_path};
@@ -140,8 +141,7 @@ impl AirbyteEngine {
             let mut connections = self.list_connections(what, workspace).await?;
             // by age, so that a name keeps its owner when others take it, too
             connections.sort_by_key(|c| (c.known.created_at, c.known.connection_id));
-            let connections =
-                connections.into_iter().map(|live| Held { told: self.told(&live), live }).collect::<Vec<_>>();
+            let connections = connections.into_iter().map(|live| Held { told: told(&live), live }).collect::<Vec<_>>();
             found.workspaces.push(Workspace { tenant, sources, destinations, connections });
         }
         Ok(found)
@@ -151,7 +151,7 @@ impl AirbyteEngine {
 /// The repository names the connector, unless several have it or the spec's words do not take it: then its id does.
 fn end(kind: ObjectKind, actor: Actor, definitions: &[Definition]) -> End {
     let repository = definitions.iter().find(|d| d.id == actor.definition).map(|d| d.docker_repository.clone());
-    let prefix = format!("{}-", super::engine::word(kind));
+    let prefix = format!("{}-", kind.word());
     let names_it = |repository: &String| {
         let image = repository.rsplit('/').next().unwrap_or_default();
         image.starts_with(&prefix)
@@ -220,7 +220,7 @@ fn draft_workspace(workspace: &Workspace, names: &mut Names, import: &mut Import
                 continue;
             }
             let end = &ends[&id];
-            let name = names.take(tenant, &end.name, super::engine::word(kind), id);
+            let name = names.take(tenant, &end.name, kind.word(), id);
             let path = spec_path(&name);
             paths.insert(id, path.clone());
             let (text, secrets) = text::endpoint(kind, end, |place| names.variable(&name, place));

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::super::api::{Connection as Live, Kept};
 use super::super::catalog;
-use super::super::engine::{live_settings, word};
 use super::super::schedule::from_airbyte;
+use super::super::told::live_settings;
 use super::{End, Secret};
 use crate::model::{FieldPath, StreamName};
 use crate::ports::{ConfiguredStream, ConnectionDraft, ObjectKind};
@@ -34,7 +34,7 @@ pub(super) fn endpoint(
     mut variable: impl FnMut(&[String]) -> String,
 ) -> (String, Vec<Secret>) {
     let mut secrets = Vec::new();
-    let mut text = format!("# Imported from Airbyte.\nkind: {}\ntype: {}\n", word(kind), scalar(&end.connector, true));
+    let mut text = format!("# Imported from Airbyte.\nkind: {}\ntype: {}\n", kind.word(), scalar(&end.connector, true));
     let mut settings = String::new();
     if let Some(map) = end.settings.as_object() {
         for (key, setting) in map {

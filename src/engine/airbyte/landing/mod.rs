@@ -33,8 +33,7 @@ impl Landing for AirbyteLanding {
         limit: u32,
     ) -> Result<LandingPage, EngineError> {
         let mark = match after {
-            Some(cursor) => serde_json::from_value::<Option<Mark>>(cursor.0.clone()).map_err(|e| {
-                let why = format!("the stored cursor cannot be read: {e}");
+            Some(cursor) => cursor.read::<Option<Mark>>().map_err(|why| {
                 failure(&place.destination, format!("reading landing of {}", stream.name), &why, Remedy::Person)
             })?,
             None => None,

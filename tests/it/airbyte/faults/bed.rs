@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::super::ground;
 use crate::standin::Standin;
 use crate::standin::state::Side;
 use crate::support::world::{Ran, World};
@@ -39,38 +40,18 @@ impl Bed {
         let mut world = World::with_crm("").await;
         let standin = Standin::start("1.8").await;
         standin.edit(|state| state.credentials = Some(("client".into(), CANARIES[1].into())));
-        world.env = [
-            ("AAM_ENGINE__KIND", "airbyte"),
+        world.env = ground::environment(&standin.url);
+        let more = [
             ("AAM_ENGINE__MODE", "manage"),
-            ("AAM_AIRBYTE__URL", standin.url.as_str()),
-            ("AAM_AIRBYTE__CLIENT_ID", "client"),
-            ("AAM_AIRBYTE__CLIENT_SECRET", "${env:AIRBYTE_SECRET}"),
-            ("AAM_AIRBYTE__CALLS_PER_SECOND", "500"),
-            ("AAM_AIRBYTE__SURVEY", "100ms"),
             ("AAM_AIRBYTE__DEADLINE", "1s"),
             ("AAM_AIRBYTE__CHECK_DEADLINE", "2s"),
             ("AAM_AIRBYTE__DISCOVER_DEADLINE", "3s"),
             ("AAM_DAEMON__LEASE_TTL", "1s"),
             ("AIRBYTE_SECRET", CANARIES[1]),
             ("AAM_SECRET_CRM", CANARIES[0]),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
-        let settings = |name: &str, more: &str| {
-            let host = crate::support::cluster().display();
-            format!(
-                "{{host: {host}, port: 5432, database: {name}, username: postgres, password: \"${{env:AAM_SECRET_CRM}}\"{more}}}"
-            )
-        };
-        let to = settings(&world.warehouse.name, ", schema: public");
-        world.write("connectors.d/warehouse.yaml", &format!("kind: destination\ntype: postgres\nconfig: {to}\n"));
-        let from = settings(&world.source.name, ", schemas: [public]");
-        let crm = format!(
-            "kind: connection\nsource:\n  type: postgres\n  config: {from}\ndestination: warehouse\nschedule: {{every: 6h}}\n\
-             drift:\n  check: manual\nmapping: crm\n"
-        );
-        world.write("connectors.d/crm.yaml", &crm);
-        world.commit("by Airbyte");
+        ];
+        ground::set(&mut world, &more);
+        ground::declare(&world, "{every: 6h}");
         Self { world, standin, printed: Mutex::default() }
     }
 
@@ -240,29 +221,8 @@ impl Bed {
         assert_eq!(again.code, 0, "{again:#?}");
         assert_eq!((self.standin.writes(), self.world.git(&["rev-parse", "HEAD"])), (writes, commit), "{again:#?}");
         let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        nowhere("what was printed", &printed);
-        let tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
-        for table in self.world.registry.list(tables).await {
-            let rows = self.world.registry.one(&format!("SELECT t::text || to_jsonb(t)::text FROM {table} t")).await;
-            nowhere(&table, &rows);
-        }
-        nowhere("the repository", &self.world.git(&["log", "--all", "--patch", "--format=fuller"]));
+        ground::holds_no_secret(&self.world, &printed, &CANARIES).await;
         let violations = self.standin.violations();
         assert!(violations.is_empty(), "the contract was broken:\n{}", violations.join("\n"));
-    }
-}
-
-fn nowhere(what: &str, text: &str) {
-    use base64::Engine as _;
-    for canary in CANARIES {
-        let forms = [
-            canary.to_owned(),
-            canary.replace('/', "\\/"),
-            canary.replace('/', "%2F").replace('+', "%2B"),
-            base64::engine::general_purpose::STANDARD.encode(canary),
-        ];
-        for form in forms {
-            assert!(!text.contains(&form), "{what} holds a secret:\n{text}");
-        }
     }
 }

@@ -1,0 +1,164 @@
+//! What Airbyte says of its objects, in our words, and the settings of ours as its requests have them. Pure.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use serde_json::{Map, Value, json};
+
+use super::api::{ApiJob, Connection as Live, Definition, Kept};
+use super::catalog;
+use super::engine::engine_id;
+use super::schedule::{from_airbyte, to_airbyte};
+use crate::ports::{ConnectionDraft, EngineConnection, Job, JobState, ObjectKind};
+
+/// What a connection is, in our words.
+pub(super) fn told(live: &Kept<Live>) -> Result<EngineConnection, String> {
+    let known = &live.known;
+    let streams = catalog::configured(&known.sync_catalog.streams)?;
+    let enabled = known.status == "active";
+    let stopped = match (known.status.as_str(), &known.status_reason) {
+        ("active", _) => None,
+        ("inactive", reason) if known.breaking_change => {
+            let said = reason.as_deref().map(|r| format!(" ({})", crate::diag::escape(r))).unwrap_or_default();
+            Some(format!("Airbyte disabled it for a breaking change of its source{said}"))
+        }
+        ("inactive", Some(reason)) => Some(format!("Airbyte disabled it: {}", crate::diag::escape(reason))),
+        ("inactive", None) => None,
+        (other, _) => Some(format!("its status in Airbyte is {}", crate::diag::escape(other))),
+    };
+    let is = ConnectionDraft {
+        name: known.name.clone(),
+        source: engine_id(known.source_id),
+        destination: engine_id(known.destination_id),
+        streams,
+        enabled,
+        settings: live_settings(&live.raw),
+    };
+    Ok(EngineConnection { id: engine_id(known.connection_id), is, stopped })
+}
+
+/// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.
+pub(super) fn choose_definition(kind: ObjectKind, all: &[Definition], connector: &str) -> Result<Definition, String> {
+    let by = |fits: &dyn Fn(&Definition) -> bool| all.iter().filter(|d| fits(d)).cloned().collect::<Vec<_>>();
+    let short = format!("airbyte/{}-{connector}", kind.word());
+    let ways: [&dyn Fn(&Definition) -> bool; 4] = [
+        &|d| d.id.to_string() == connector,
+        &|d| d.docker_repository == connector,
+        &|d| d.docker_repository == short,
+        &|d| d.name.to_lowercase() == connector.to_lowercase(),
+    ];
+    for way in ways {
+        match by(way).as_slice() {
+            [] => {}
+            [one] => return Ok(one.clone()),
+            many => {
+                let ids: Vec<_> = many.iter().map(|d| format!("{} ({})", d.id, d.docker_repository)).collect();
+                return Err(format!("Airbyte has {} of them: name one by its id: {}", many.len(), ids.join(", ")));
+            }
+        }
+    }
+    Err(format!(
+        "it is none of the {} {} connectors of the workspace; write its docker repository (`{short}`), its name in Airbyte \
+         or its id as `type:`",
+        all.len(),
+        kind.word()
+    ))
+}
+
+/// What git owns of a connection beside name, status and streams, as it is live.
+pub(super) fn live_settings(raw: &Value) -> BTreeMap<String, Value> {
+    let mut settings = BTreeMap::new();
+    let keys = raw
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| !value.is_null() && !MODELLED.contains(&key.as_str()));
+    settings.extend(keys.map(|(key, value)| (key.clone(), value.clone())));
+    settings.insert("schedule".into(), schedule_of(raw));
+    settings.insert("namespace".into(), namespace_of(raw));
+    settings.insert("prefix".into(), json!(raw["prefix"].as_str().unwrap_or_default()));
+    settings
+}
+
+/// Keys of a connection that are told elsewhere, or that only the server sets.
+const MODELLED: [&str; 22] = [
+    "connectionId",
+    "name",
+    "sourceId",
+    "destinationId",
+    "status",
+    "statusReason",
+    "syncCatalog",
+    "schedule",
+    "scheduleType",
+    "scheduleData",
+    "namespaceDefinition",
+    "namespaceFormat",
+    "prefix",
+    "breakingChange",
+    "sourceCatalogId",
+    "tags",
+    "created_at",
+    "createdAt",
+    "workspaceId",
+    "source",
+    "destination",
+    "latestSyncJobStatus",
+];
+
+/// In the form that we would send, so that one schedule in two units is no change; what we have no word for as it is.
+fn schedule_of(raw: &Value) -> Value {
+    let (kind, data) = (&raw["scheduleType"], &raw["scheduleData"]);
+    let ours = from_airbyte(kind.as_str(), data).ok().and_then(|schedule| to_airbyte(&schedule).ok());
+    ours.unwrap_or_else(|| json!({"scheduleType": kind, "scheduleData": data}))
+}
+
+fn namespace_of(raw: &Value) -> Value {
+    let definition = raw["namespaceDefinition"].as_str().unwrap_or("source");
+    match (definition, raw["namespaceFormat"].as_str()) {
+        ("customformat", format) => {
+            json!({"namespaceDefinition": definition, "namespaceFormat": format.unwrap_or_default()})
+        }
+        _ => json!({ "namespaceDefinition": definition }),
+    }
+}
+
+/// The keys of a request: schedule and namespace are several.
+pub(super) fn flat(settings: &BTreeMap<String, Value>, which: impl Fn(&str, &Value) -> bool) -> Map<String, Value> {
+    let mut body = Map::new();
+    for (key, value) in settings.iter().filter(|(key, value)| which(key, value)) {
+        match (key.as_str(), value) {
+            ("schedule" | "namespace", Value::Object(parts)) => body.extend(parts.clone()),
+            _ => drop(body.insert(key.clone(), value.clone())),
+        }
+    }
+    body
+}
+
+pub(super) fn moves_rows(job: &ApiJob) -> bool {
+    matches!(job.kind.as_str(), "sync" | "refresh")
+}
+
+pub(super) fn told_job(job: &ApiJob) -> Job {
+    let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    Job {
+        id: job.id,
+        state: match job.status.as_str() {
+            "succeeded" => JobState::Succeeded,
+            "failed" => JobState::Failed,
+            "cancelled" => JobState::Cancelled,
+            // `incomplete` too: a retry follows
+            _ => JobState::Running,
+        },
+        started_at: time(job.created_at),
+        ended_at: job.has_ended().then(|| time(job.updated_at)),
+        attempts: job.attempts,
+        rows: job.rows,
+        bytes: job.bytes,
+        streams: Vec::new(),
+        error: match job.status.as_str() {
+            "failed" => Some(job.failure.clone().unwrap_or_else(|| "Airbyte gave no reason".into())),
+            _ => None,
+        },
+    }
+}
