@@ -165,7 +165,11 @@ fn after_any_fault_the_end_is_that_of_a_faultless_run() {
                     let told = catch_unwind(AssertUnwindSafe(|| block_on(tell(&faultless, &mine, &now))));
                     if let Err(why) = told {
                         let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
-                        failures.lock().unwrap().insert(run, format!("#### {}\n{why}", now.lock().unwrap()));
+                        let text = format!("#### {}\n{why}", now.lock().unwrap());
+                        println!("world {run} of {runs}: {text}");
+                        failures.lock().unwrap().insert(run, text);
+                    } else if run % 50 == 49 {
+                        println!("{} of {runs} worlds", run + 1);
                     }
                 }
             });
