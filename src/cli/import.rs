@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Context, Exit, act};
 use crate::diag::{Severity, escape};
 use crate::model::{RepoPath, TenantId};
-use crate::ports::{EngineConnection, ObjectKind};
+use crate::ports::{EngineConnection, EngineId, ObjectKind};
 use crate::spec::{Connection, EngineKind, Input, Mode, Resolution, Schedule, resolve};
 use crate::wiring;
 use crate::wiring::import::{Files, LeftOut, Looker, draft, put_new};
@@ -154,7 +154,12 @@ impl Job {
     }
 
     fn unlike(&self, connection: &Connection, live: &EngineConnection) -> Vec<String> {
-        let against = self.looker.unlike(connection, live);
+        let end = |kind, id: &EngineId| self.import.ends.get(&(kind, id.clone()));
+        let source = end(ObjectKind::Source, &live.is.source);
+        let Some((source, destination)) = source.zip(end(ObjectKind::Destination, &live.is.destination)) else {
+            return vec!["its source or its destination is gone".to_owned()];
+        };
+        let against = self.looker.unlike(connection, live, [source, destination]);
         against.unwrap_or_else(|error| vec![error.to_string()])
     }
 

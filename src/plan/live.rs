@@ -6,8 +6,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What git owns of an engine's connection: `name`, `status`, `schedule`, `stream public/accounts`, … and their values.
+/// What git owns of an engine's connection: `name`, `status`, `schedule`, `stream public/accounts`, … and of its ends:
+/// `source name`, `source config.host`, … and their values.
 pub type Properties = BTreeMap<String, Value>;
+
+/// What stands for a value that is not shown: a secret as Airbyte shows it, and as it is told here. It says nothing, so it
+/// differs from no other value.
+pub const MASKED: &str = "**********";
+
+/// The two parts that are written apart from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The connection itself.
+    Connection,
+    /// Its source and destination.
+    Ends,
+}
+
+impl Part {
+    /// Which part a property belongs to.
+    pub fn of(property: &str) -> Self {
+        let of_an_end = property.starts_with("source ") || property.starts_with("destination ");
+        if of_an_end { Self::Ends } else { Self::Connection }
+    }
+}
+
+/// Whether two values are the same, as far as both are shown.
+pub fn same(one: Option<&Value>, other: Option<&Value>) -> bool {
+    let masked = |value: &Value| value == MASKED;
+    one == other || matches!((one, other), (Some(one), Some(other)) if masked(one) || masked(other))
+}
 
 /// What was agreed with the engine when it was last written and read back.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +74,12 @@ pub fn of_git(live: &Properties, wanted: &Properties) -> Properties {
 }
 
 impl Agreed {
-    /// What is agreed once `wanted` was written but for the edited properties.
-    pub fn after(before: Option<&Self>, wanted: &Properties, edited: &BTreeSet<String>) -> Self {
-        let mut agreed = Self::default();
+    /// What is agreed once `wanted`, which is all of one part, was written but for the edited properties. The other part
+    /// stays as it was agreed.
+    pub fn after(before: Option<&Self>, part: Part, wanted: &Properties, edited: &BTreeSet<String>) -> Self {
+        let mut agreed = before.cloned().unwrap_or_default();
+        agreed.applied.retain(|name, _| Part::of(name) != part);
+        agreed.waiting.retain(|name, _| Part::of(name) != part);
         let before = |name: &String| before.and_then(|agreed| agreed.applied.get(name));
         for name in wanted.keys().chain(edited) {
             match edited.contains(name) {
@@ -59,7 +90,7 @@ impl Agreed {
                 }
             }
         }
-        agreed.waiting.retain(|name, value| agreed.applied.get(name).unwrap_or(&Value::Null) != value);
+        agreed.waiting.retain(|name, value| !same(agreed.applied.get(name), Some(&*value).filter(|v| !v.is_null())));
         agreed
     }
 
@@ -71,7 +102,7 @@ impl Agreed {
             let is = live.get(*name);
             // what git did not own before has nobody's edit
             let owned = self.applied.contains_key(*name) || name.starts_with("stream ");
-            owned && is != self.applied.get(*name) && is != wanted.get(*name)
+            owned && !same(is, self.applied.get(*name)) && !same(is, wanted.get(*name))
         };
         live.keys().chain(self.applied.keys()).filter(differs).cloned().collect()
     }
@@ -82,7 +113,7 @@ impl Agreed {
         wanted.extend(self.waiting.clone());
         wanted.retain(|_, value| !value.is_null());
         let edited = self.edited(&wanted, live);
-        let free = self.waiting.keys().any(|name| live.get(name) == self.applied.get(name));
+        let free = self.waiting.keys().any(|name| same(live.get(name), self.applied.get(name)));
         match (edited.is_empty(), free) {
             (_, true) => Live::Free,
             (true, false) => Live::Same,
@@ -104,14 +135,14 @@ mod tests {
     #[test]
     fn an_edit_is_kept_until_a_person_takes_it_back_or_git_follows() {
         let applied = properties(&[("schedule", "6h"), ("prefix", "")]);
-        let agreed = Agreed::after(None, &applied, &BTreeSet::new());
+        let agreed = Agreed::after(None, Part::Connection, &applied, &BTreeSet::new());
         assert_eq!(agreed.compare(&applied), Live::Same);
         let live = properties(&[("schedule", "1h"), ("prefix", "")]);
         assert_eq!(agreed.compare(&live), Live::Edited(vec!["schedule".into()]));
 
         let wanted = properties(&[("schedule", "12h"), ("prefix", "x_")]);
         let edited = agreed.edited(&wanted, &live);
-        let partly = Agreed::after(Some(&agreed), &wanted, &edited);
+        let partly = Agreed::after(Some(&agreed), Part::Connection, &wanted, &edited);
         let live = properties(&[("schedule", "1h"), ("prefix", "x_")]);
         assert_eq!(partly.compare(&live), Live::Edited(vec!["schedule".into()]), "the other one was written");
 
@@ -119,12 +150,15 @@ mod tests {
         assert_eq!(partly.compare(&back), Live::Free);
         let followed = properties(&[("schedule", "1h"), ("prefix", "x_")]);
         assert!(partly.edited(&followed, &live).is_empty(), "git follows the edit");
-        assert_eq!(Agreed::after(Some(&partly), &followed, &BTreeSet::new()).compare(&live), Live::Same);
+        assert_eq!(
+            Agreed::after(Some(&partly), Part::Connection, &followed, &BTreeSet::new()).compare(&live),
+            Live::Same
+        );
     }
 
     #[test]
     fn what_git_newly_owns_is_no_edit() {
-        let agreed = Agreed::after(None, &properties(&[("schedule", "6h")]), &BTreeSet::new());
+        let agreed = Agreed::after(None, Part::Connection, &properties(&[("schedule", "6h")]), &BTreeSet::new());
         let live = properties(&[("schedule", "6h"), ("preference", "propagate")]);
         let wanted = properties(&[("schedule", "6h"), ("preference", "ignore")]);
         assert_eq!(agreed.compare(&live), Live::Same);
@@ -132,11 +166,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_shown_is_no_edit_and_the_parts_are_apart() {
+        let ends = properties(&[("source config.host", "a"), ("source config.password", MASKED)]);
+        let agreed = Agreed::after(None, Part::Ends, &ends, &BTreeSet::new());
+        let agreed = Agreed::after(Some(&agreed), Part::Connection, &properties(&[("prefix", "")]), &BTreeSet::new());
+        let live = properties(&[("source config.host", MASKED), ("source config.password", "shown"), ("prefix", "")]);
+        assert_eq!(agreed.compare(&live), Live::Same);
+        let live = properties(&[("source config.host", "b"), ("source config.password", MASKED), ("prefix", "")]);
+        assert_eq!(agreed.compare(&live), Live::Edited(vec!["source config.host".into()]));
+    }
+
+    #[test]
     fn what_a_person_adds_or_removes_is_an_edit() {
-        let agreed = Agreed::after(None, &properties(&[("stream a", "1")]), &BTreeSet::new());
+        let agreed = Agreed::after(None, Part::Connection, &properties(&[("stream a", "1")]), &BTreeSet::new());
         let live = properties(&[("stream b", "1")]);
         assert_eq!(agreed.compare(&live), Live::Edited(vec!["stream a".into(), "stream b".into()]));
-        let partly = Agreed::after(Some(&agreed), &properties(&[("stream a", "1")]), &["stream b".to_owned()].into());
+        let partly = Agreed::after(
+            Some(&agreed),
+            Part::Connection,
+            &properties(&[("stream a", "1")]),
+            &["stream b".to_owned()].into(),
+        );
         assert_eq!(partly.compare(&live), Live::Edited(vec!["stream a".into(), "stream b".into()]));
         assert_eq!(partly.compare(&properties(&[("stream a", "1")])), Live::Same);
     }

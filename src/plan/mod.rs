@@ -15,7 +15,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use live::{Agreed, Live, Properties, of_git};
+pub use live::{Agreed, Live, MASKED, Part, Properties, of_git, same};
 pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;

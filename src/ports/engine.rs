@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Remedy, ResolvedConfig};
 use crate::model::{Catalog, ConnectionId, FieldPath, Stream, StreamName, TenantId};
-pub use crate::plan::{EngineId, Job, JobState, ObjectKind};
+pub use crate::plan::{EngineId, Job, JobState, MASKED, ObjectKind};
 use crate::spec::{ActorOptions, Connection, StreamMode};
 
 /// A failure of the engine, a connector, or what lies behind it.
@@ -98,6 +98,15 @@ pub struct EngineConnection {
     pub stopped: Option<String>,
 }
 
+/// A source or destination as it is in the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineEndpoint {
+    /// Display name.
+    pub name: String,
+    /// Its settings; what the engine keeps secret as [`MASKED`].
+    pub config: Value,
+}
+
 /// An object that may be the one that is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -113,6 +122,8 @@ pub struct Candidate {
 pub struct Survey {
     /// Its connections, or why one cannot be told in our words.
     pub connections: BTreeMap<EngineId, Result<EngineConnection, String>>,
+    /// Its sources and destinations.
+    pub endpoints: BTreeMap<(ObjectKind, EngineId), EngineEndpoint>,
     /// Of each connection the newest job that moves rows.
     pub jobs: BTreeMap<EngineId, Job>,
     /// Names of everything, for what nobody declared.
@@ -181,6 +192,9 @@ pub trait EngineRead: Send + Sync {
     ) -> Result<Vec<Candidate>, EngineError>;
     /// Everything at once, in as few calls as pages; asked only of an engine that drives itself.
     async fn survey(&self) -> Result<Survey, EngineError>;
+    /// The source or destination as it is; `None` only if the engine says that it does not exist. Asked only of an engine
+    /// that drives itself.
+    async fn endpoint(&self, kind: ObjectKind, id: &EngineId) -> Result<Option<EngineEndpoint>, EngineError>;
     /// The connection as it is; `None` only if the engine says that it does not exist.
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError>;
     /// The newest jobs first.
@@ -198,7 +212,7 @@ pub trait EngineWrite: EngineRead {
         owner: &OwnerKey,
         handle: &EndpointHandle,
     ) -> Result<EngineId, EngineError>;
-    /// Replaces the settings of a source or destination.
+    /// Replaces the settings of a source or destination; a value that is [`MASKED`] stays as the engine keeps it.
     async fn update_endpoint(
         &self,
         kind: ObjectKind,

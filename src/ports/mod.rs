@@ -49,6 +49,11 @@ impl ResolvedConfig {
         Self::new(serde_json::json!({}), Vec::new(), String::new())
     }
 
+    /// The same with another value in place of its own.
+    pub fn with(&self, value: serde_json::Value) -> Self {
+        Self { value, ..self.clone() }
+    }
+
     /// The value with secrets. Only connectors and engines call this, at the moment of use.
     pub fn expose(&self) -> &serde_json::Value {
         &self.value

@@ -9,8 +9,7 @@ use super::onboard::join_secrets;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, Fingerprint, StreamName};
 use crate::ports::{
-    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, EndpointHandle, Lease, LogEntry, ObjectKind,
-    RepoError, recorded, sent,
+    CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftStatus, Lease, LogEntry, ObjectKind, RepoError,
 };
 use crate::spec::{Connection, Lock};
 
@@ -132,26 +131,7 @@ impl Reconciler {
         if let Some(id) = row.objects.get(&ObjectKind::Connection) {
             self.refuse_while_moving(id, keeps).await?;
         }
-        // An engine that keeps the settings is told of those that changed: a check may start a machine.
-        let known = row.secrets.as_deref().and_then(|known| known.split_once(':')).filter(|_| keeps);
-        let is_new = |handle: &EndpointHandle, known: Option<&str>| known != Some(handle.config.fingerprint());
-        let (new_source, new_destination) =
-            (is_new(&source, known.map(|k| k.0)), is_new(&destination, known.map(|k| k.1)));
-        if new_source {
-            self.doors.engine.check(&source).await?;
-        }
-        if new_destination {
-            self.doors.engine.check_destination(&destination).await?;
-        }
-        let endpoints =
-            [(ObjectKind::Source, &source, new_source), (ObjectKind::Destination, &destination, new_destination)];
-        for (kind, handle, is_new) in endpoints {
-            if let Some(id) = handle.id.as_ref().filter(|_| is_new) {
-                let effect = format!("update_{}", kind.word());
-                sent(&effect, self.doors.engine.update_endpoint(kind, id, handle)).await?;
-                recorded(&effect);
-            }
-        }
+        self.update_ends(connection, row, (&source, &destination), lease).await?;
         let catalog = served_catalog(lock, connection);
         let draft = self.connection_draft(connection, &source, &destination, &catalog, held)?;
         self.update_and_read_back(row, &draft, held, lease).await?;

@@ -3,6 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::ends::end_updated_by;
 use super::landed::is_expected;
 use super::live::UPDATE;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
@@ -37,6 +38,9 @@ impl Reconciler {
             }
             if intent.effect == UPDATE {
                 self.look_up_update(&intent, row, lease).await?;
+            }
+            if let Some(kind) = end_updated_by(&intent.effect) {
+                self.look_up_end(kind, &intent, row, lease).await?;
             }
             self.doors.registry.settle(lease, intent.id).await?;
         }

@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::ends::{ENDS, live_end, wanted_ends};
 use super::onboard::draft_of;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
-use crate::plan::{Agreed, Properties, of_git};
+use crate::plan::{Agreed, Part, Properties, of_git, same};
 use crate::ports::{
-    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineId, EngineRead, Intent,
-    JobState, Lease, ObjectKind, recorded, sent,
+    ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId,
+    EngineRead, Intent, JobState, Lease, ObjectKind, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -27,6 +28,13 @@ pub(super) fn properties(draft: &ConnectionDraft) -> Properties {
     all.insert(NAME.into(), json!(draft.name));
     all.insert(STATUS.into(), json!(if draft.enabled { "active" } else { "inactive" }));
     all.extend(draft.streams.iter().map(|stream| (stream_property(&stream.name), stream_value(stream))));
+    all
+}
+
+/// What git owns of a connection and its ends.
+fn whole(draft: &ConnectionDraft, connection: &Connection) -> Properties {
+    let mut all = properties(draft);
+    all.extend(wanted_ends(connection));
     all
 }
 
@@ -74,7 +82,7 @@ pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String>
     let live = &of_git(live, wanted);
     let names: BTreeSet<&String> = live.keys().chain(wanted.keys()).collect();
     let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-    let differing = names.into_iter().filter(|name| live.get(*name) != wanted.get(*name));
+    let differing = names.into_iter().filter(|name| !same(live.get(*name), wanted.get(*name)));
     differing.map(|name| format!("{name}: {} → {}", short(live.get(name)), short(wanted.get(name)))).collect()
 }
 
@@ -84,6 +92,7 @@ pub fn unlike<E: EngineRead + ?Sized>(
     engine: &E,
     connection: &Connection,
     live: &ConnectionDraft,
+    ends: [&EngineEndpoint; 2],
 ) -> Result<Vec<String>, StepError> {
     for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
         if endpoint.airbyte.id.is_none_or(|declared| declared.to_string() != is.0) {
@@ -91,9 +100,11 @@ pub fn unlike<E: EngineRead + ?Sized>(
         }
     }
     let Some(lock) = &connection.lock else { return Err(StepError::Spec("it has no lock".into())) };
-    let ends = (&live.source, &live.destination);
-    let wanted = properties(&draft_of(engine, connection, ends, &lock.catalog, &BTreeSet::new())?);
-    Ok(differences(&properties(live), &wanted))
+    let ids = (&live.source, &live.destination);
+    let wanted = whole(&draft_of(engine, connection, ids, &lock.catalog, &BTreeSet::new())?, connection);
+    let mut is = properties(live);
+    is.extend(ENDS.into_iter().zip(ends).flat_map(|(kind, end)| live_end(kind, end)));
+    Ok(differences(&is, &wanted))
 }
 
 impl Reconciler {
@@ -102,7 +113,7 @@ impl Reconciler {
         let (source, destination) = (row.objects.get(&ObjectKind::Source)?, row.objects.get(&ObjectKind::Destination)?);
         let catalog = &connection.lock.as_ref()?.catalog;
         let draft = self.draft(connection, source, destination, catalog, &row.held);
-        Some(draft.map(|draft| properties(&draft)))
+        Some(draft.map(|draft| whole(&draft, connection)))
     }
 
     /// Takes over what the engine has already, as the spec names it. Nothing is written there.
@@ -149,11 +160,12 @@ impl Reconciler {
             .await?
             .ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
         self.record_history(connection, &row, &lock.catalog, lease).await?;
-        let wanted =
-            properties(&self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?);
-        let live = of_git(&properties(&live), &wanted);
-        registry.set_agreed(lease, &Agreed { applied: live.clone(), ..Agreed::default() }, &BTreeSet::new()).await?;
-        if wanted == live {
+        let draft = self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?;
+        let mut is = of_git(&properties(&live), &properties(&draft));
+        is.extend(self.found_ends(connection, [&live.source, &live.destination]).await?);
+        let unlike = differences(&is, &whole(&draft, connection));
+        registry.set_agreed(lease, &Agreed { applied: is, ..Agreed::default() }, &BTreeSet::new()).await?;
+        if unlike.is_empty() {
             let cause = by_aam(
                 format!("connection {}: the engine is as its spec says", connection.name),
                 json!({"digest": connection.digest}),
@@ -204,7 +216,9 @@ impl Reconciler {
             true => {
                 let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
                 // of what was found there, whatever differs is somebody's
-                let agreed = agreed.unwrap_or_else(|| Agreed { applied: properties(draft), ..Agreed::default() });
+                let none = agreed.as_ref().is_none_or(|a| a.applied.keys().all(|name| Part::of(name) == Part::Ends));
+                let found = Agreed::after(agreed.as_ref(), Part::Connection, &properties(draft), &BTreeSet::new());
+                let agreed = if none { found } else { agreed.unwrap_or_default() };
                 let edited = agreed.edited(&properties(draft), &properties(&live.is));
                 (Some(agreed), edited)
             }
@@ -230,9 +244,9 @@ impl Reconciler {
             recorded(UPDATE);
         }
         if shared {
-            let agreed = Agreed::after(agreed.as_ref(), &properties(draft), &edited);
+            let agreed = Agreed::after(agreed.as_ref(), Part::Connection, &properties(draft), &edited);
             self.doors.registry.set_agreed(lease, &agreed, held).await?;
-            self.note_live(row.id, agreed, properties(&is));
+            self.note_live(row.id, agreed, |name| Part::of(name) == Part::Connection, properties(&is));
         }
         for intent in self.doors.registry.intents(Some(row.id)).await? {
             if intent.effect == UPDATE || intent.effect.starts_with("create_") {
@@ -261,7 +275,7 @@ impl Reconciler {
         let Some(live) = self.doors.engine.connection(&id).await? else { return Ok(()) };
         if self.doors.engine.manner().drives_itself && of_git(&properties(&live.is), &target) == target {
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-            let agreed = Agreed::after(before.as_ref(), &wanted, &edited);
+            let agreed = Agreed::after(before.as_ref(), Part::Connection, &wanted, &edited);
             self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
         }
         self.forget_live(row.id);

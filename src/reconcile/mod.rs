@@ -9,6 +9,7 @@
 //! the engine holds, `trouble` what fails.
 
 mod drifted;
+mod ends;
 mod error;
 mod execute;
 mod gather;

@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::drifted::RULE;
+use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
 use super::reverted::is_by_rule;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
-use crate::model::{Catalog, CommitDraft, ConnectionId, FileEdit, StreamName};
+use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::ports::{
     Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
     EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
@@ -49,8 +50,13 @@ impl Reconciler {
         let mut destination = self.handle(&connection.destination)?;
         self.doors.engine.check(&source).await?;
         self.doors.engine.check_destination(&destination).await?;
-        for (kind, handle) in [(ObjectKind::Source, &mut source), (ObjectKind::Destination, &mut destination)] {
-            handle.id = Some(self.ensure_endpoint(gathered, kind, connection, &row, handle, lease).await?);
+        for (kind, handle) in ENDS.into_iter().zip([&mut source, &mut destination]) {
+            let id = self.ensure_endpoint(gathered, kind, connection, &row, handle, lease).await?;
+            handle.id = Some(id.clone());
+            if self.doors.engine.manner().drives_itself {
+                // what was found may differ from what its spec says
+                self.update_end(connection, &row, (kind, &id), handle, false, lease).await?;
+            }
         }
 
         let catalog = match &connection.lock {
@@ -231,9 +237,8 @@ impl Reconciler {
         if let Some(id) = row.objects.get(&kind) {
             return Ok(id.clone());
         }
-        let endpoint = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
-        let word = kind.word();
-        let owner = OwnerKey(format!("{word}:{}:{}", endpoint.name.tenant, endpoint.name.name));
+        let endpoint = end_of(connection, kind);
+        let owner = owner_of(kind, endpoint);
         let make = async {
             let found = match self.shared(gathered, kind, endpoint).await? {
                 Some(id) => vec![Candidate { id, marked: true }],
@@ -242,17 +247,10 @@ impl Reconciler {
             let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
             self.ensure_object(kind, &owner, &handle.name, found, lease, create).await
         };
-        if !self.doors.engine.manner().drives_itself {
-            return make.await; // creating the same one twice gives one
+        match self.doors.engine.manner().drives_itself {
+            true => self.alone_with(kind, endpoint, make).await,
+            false => make.await, // creating the same one twice gives one
         }
-        // Several connections may need it at the same moment, each under a lease of its own.
-        let of_owner = ConnectionId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, owner.0.as_bytes()));
-        let Some(making) = self.take_lease(&endpoint.name, of_owner).await? else {
-            return Err(StepError::Busy(format!("{word} {}", endpoint.name)));
-        };
-        let made = Box::pin(self.with_renewal(std::slice::from_ref(&making), make)).await;
-        self.doors.registry.release(&making).await?;
-        made
     }
 
     /// What another connection has of the same source or destination.
@@ -265,10 +263,7 @@ impl Reconciler {
         if !self.doors.engine.manner().drives_itself {
             return Ok(None);
         }
-        let uses = |connection: &&Connection| {
-            let of = if kind == ObjectKind::Source { &connection.source } else { &connection.destination };
-            of.name == endpoint.name
-        };
+        let uses = |connection: &&Connection| end_of(connection, kind).name == endpoint.name;
         let names: BTreeSet<_> = gathered.desired().connections.values().filter(uses).map(|c| &c.name).collect();
         let rows = self.doors.registry.connections().await?;
         let mut ids = rows.iter().filter(|row| names.contains(&row.name)).filter_map(|row| row.objects.get(&kind));

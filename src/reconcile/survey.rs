@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::json;
 
+use super::ends::{ENDS, is_of, live_end};
 use super::live::properties;
 use super::{Reconciler, TurnError, by_aam};
 use crate::model::{ConnectionId, TenantId};
@@ -122,11 +123,15 @@ impl Reconciler {
         self.surveyed().unowned.clone()
     }
 
-    /// What was just written was read back.
-    pub(super) fn note_live(&self, id: ConnectionId, agreed: Agreed, properties: Properties) {
+    /// What was just written was read back: these properties in place of those that they replace.
+    pub(super) fn note_live(&self, id: ConnectionId, agreed: Agreed, replaced: impl Fn(&str) -> bool, is: Properties) {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.written.insert(id);
-        let job = cache.surveyed.of(id).and_then(|seen| seen.job.clone());
+        let before = cache.surveyed.of(id).filter(|seen| !seen.properties.is_empty());
+        let job = before.and_then(|seen| seen.job.clone());
+        let mut properties = before.map_or_else(|| agreed.applied.clone(), |seen| seen.properties.clone());
+        properties.retain(|name, _| !replaced(name));
+        properties.extend(is);
         let seen = Seen { live: agreed.compare(&properties), properties, agreed: Some(agreed), job };
         Arc::make_mut(&mut cache.surveyed).connections.insert(id, seen);
     }
@@ -157,7 +162,8 @@ impl Reconciler {
             let Some(id) = row.objects.get(&ObjectKind::Connection) else { continue };
             let job = survey.jobs.remove(id);
             let live = survey.connections.remove(id);
-            connections.insert(row.id, self.compare(row, id, live, job, agreed.get(&row.id)).await);
+            let ends = seen_ends(row, &survey, agreed.get(&row.id));
+            connections.insert(row.id, self.compare(row, id, (live, ends), job, agreed.get(&row.id)).await);
         }
         survey.names.retain(|object, _| !ours.contains(object));
         let unowned = survey.names.into_iter().map(|((kind, id), name)| (kind, id, name)).collect();
@@ -168,7 +174,7 @@ impl Reconciler {
         &self,
         row: &ConnectionRow,
         id: &EngineId,
-        live: Option<Result<EngineConnection, String>>,
+        (live, ends): (Option<Result<EngineConnection, String>>, Properties),
         job: Option<Job>,
         agreed: Option<&Agreed>,
     ) -> Seen {
@@ -186,7 +192,8 @@ impl Reconciler {
                 return Seen { live, job, ..Seen::default() };
             }
         };
-        let properties = properties(&connection.is);
+        let mut properties = properties(&connection.is);
+        properties.extend(ends);
         let rests = agreed.is_some_and(|agreed| agreed.applied.get(super::live::STATUS) == Some(&json!("inactive")));
         let live = match (agreed.map(|agreed| agreed.compare(&properties)), connection.stopped) {
             (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => Live::Stopped(why),
@@ -195,4 +202,20 @@ impl Reconciler {
         };
         Seen { live, properties, agreed: agreed.cloned(), job }
     }
+}
+
+/// What the survey showed of source and destination; what it did not show is as it was agreed.
+fn seen_ends(row: &ConnectionRow, survey: &Survey, agreed: Option<&Agreed>) -> Properties {
+    let mut all = Properties::new();
+    for kind in ENDS {
+        let live = row.objects.get(&kind).and_then(|id| survey.endpoints.get(&(kind, id.clone())));
+        match live {
+            Some(live) => all.extend(live_end(kind, live)),
+            None => {
+                let known = agreed.into_iter().flat_map(|agreed| &agreed.applied);
+                all.extend(known.filter(|(name, _)| is_of(kind, name)).map(|(n, v)| (n.clone(), v.clone())));
+            }
+        }
+    }
+    all
 }

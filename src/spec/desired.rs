@@ -98,7 +98,7 @@ pub struct AirbyteOptions {
 impl AirbyteOptions {
     /// [`Self::passthrough`] as JSON, scalars typed as YAML's core rules have them.
     pub fn passthrough_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        super::value::json_map(&self.passthrough)
+        super::value::shown_map(&self.passthrough, "")
     }
 }
 
@@ -148,6 +148,13 @@ pub struct Endpoint {
     pub config: Config,
     /// What the Airbyte engine is told besides.
     pub airbyte: ActorOptions,
+}
+
+impl Endpoint {
+    /// Its settings as JSON, `masked` for each value that holds a reference to a secret.
+    pub fn shown(&self, masked: &str) -> serde_json::Map<String, serde_json::Value> {
+        super::value::shown_map(&self.config, masked)
+    }
 }
 
 /// Settings of a connector as the person wrote them.

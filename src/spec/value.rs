@@ -42,19 +42,19 @@ fn read_value(node: &Node, secret: bool, to: &mut Problems<'_>) -> ConfigValue {
     }
 }
 
-/// Settings as JSON, scalars typed as YAML's core rules have them. A reference to a secret is no text and is left out; where
-/// this is used, there is none.
-pub(super) fn json_map(config: &Config) -> Map<String, Json> {
-    config.iter().map(|(key, value)| (key.clone(), json(value))).collect()
+/// Settings as JSON, scalars typed as YAML's core rules have them; what holds a reference to a secret is `masked`.
+pub(super) fn shown_map(config: &Config, masked: &str) -> Map<String, Json> {
+    config.iter().map(|(key, value)| (key.clone(), shown(value, masked))).collect()
 }
 
-fn json(value: &ConfigValue) -> Json {
+fn shown(value: &ConfigValue, masked: &str) -> Json {
     match value {
-        ConfigValue::Null | ConfigValue::Template(_) => Json::Null,
+        ConfigValue::Null => Json::Null,
+        ConfigValue::Template(_) => Json::String(masked.to_owned()),
         ConfigValue::Plain(text) => plain_json(text),
         ConfigValue::Text(text) => Json::String(text.clone()),
-        ConfigValue::List(items) => items.iter().map(json).collect(),
-        ConfigValue::Map(map) => Json::Object(json_map(map)),
+        ConfigValue::List(items) => items.iter().map(|item| shown(item, masked)).collect(),
+        ConfigValue::Map(map) => Json::Object(shown_map(map, masked)),
     }
 }
 

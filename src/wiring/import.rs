@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::engine::airbyte::AirbyteEngine;
 use crate::model::RepoPath;
-use crate::ports::{EngineConnection, EngineError};
+use crate::ports::{EngineConnection, EngineEndpoint, EngineError};
 use crate::reconcile::StepError;
 use crate::settings::Settings;
 use crate::spec::Connection;
@@ -32,8 +32,13 @@ impl Looker {
     }
 
     /// What a plan would write to bring the connection to its spec and lock.
-    pub fn unlike(&self, connection: &Connection, live: &EngineConnection) -> Result<Vec<String>, StepError> {
-        crate::reconcile::unlike(&self.0, connection, &live.is)
+    pub fn unlike(
+        &self,
+        connection: &Connection,
+        live: &EngineConnection,
+        ends: [&EngineEndpoint; 2],
+    ) -> Result<Vec<String>, StepError> {
+        crate::reconcile::unlike(&self.0, connection, &live.is, ends)
     }
 }
 

@@ -15,12 +15,12 @@ use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError}
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
-use super::told::{choose_definition, flat, moves_rows, told, told_job};
+use super::told::{choose_definition, flat, moves_rows, told, told_endpoint, told_job};
 use super::{catalog, specification};
 use crate::model::TenantId;
 use crate::ports::{
-    Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
-    EngineWrite, Job, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
+    Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError, EngineId,
+    EngineRead, EngineWrite, Job, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -425,7 +425,9 @@ impl EngineRead for AirbyteEngine {
         for workspace in &workspaces {
             for kind in [ObjectKind::Source, ObjectKind::Destination] {
                 for actor in self.api.actors(kind, *workspace).await.map_err(wrong)? {
-                    survey.names.insert((kind, engine_id(actor.known.id)), actor.known.name);
+                    let id = engine_id(actor.known.id);
+                    survey.names.insert((kind, id.clone()), actor.known.name.clone());
+                    survey.endpoints.insert((kind, id), told_endpoint(actor.known));
                 }
             }
             for live in self.list_connections(what, *workspace).await? {
@@ -436,6 +438,12 @@ impl EngineRead for AirbyteEngine {
         }
         survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
         Ok(survey)
+    }
+
+    async fn endpoint(&self, kind: ObjectKind, id: &EngineId) -> Result<Option<EngineEndpoint>, EngineError> {
+        let what = format!("reading {} {}", kind.word(), id.0);
+        let live = self.api.actor(kind, uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
+        Ok(live.map(|live| told_endpoint(live.known)))
     }
 
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {

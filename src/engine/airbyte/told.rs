@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
 
-use super::api::{ApiJob, Connection as Live, Definition, Kept};
+use super::api::{Actor, ApiJob, Connection as Live, Definition, Kept};
 use super::catalog;
 use super::engine::engine_id;
 use super::schedule::{from_airbyte, to_airbyte};
-use crate::ports::{ConnectionDraft, EngineConnection, Job, JobState, ObjectKind};
+use crate::ports::{ConnectionDraft, EngineConnection, EngineEndpoint, Job, JobState, ObjectKind};
 
 /// What a connection is, in our words.
 pub(super) fn told(live: &Kept<Live>) -> Result<EngineConnection, String> {
@@ -35,6 +35,11 @@ pub(super) fn told(live: &Kept<Live>) -> Result<EngineConnection, String> {
         settings: live_settings(&live.raw),
     };
     Ok(EngineConnection { id: engine_id(known.connection_id), is, stopped })
+}
+
+/// What a source or destination is, in our words. Airbyte's mask of a secret is ours.
+pub(super) fn told_endpoint(actor: Actor) -> EngineEndpoint {
+    EngineEndpoint { name: actor.name, config: actor.connection_configuration }
 }
 
 /// The connector that is meant: by id, docker repository, its short form, or the name that Airbyte shows.

@@ -31,8 +31,9 @@ use self::store::StoredDraft;
 use super::names;
 use crate::connector::{self, Programs};
 use crate::ports::{
-    Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId,
-    EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, Survey, SyncOrder, written,
+    Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint,
+    EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, Survey,
+    SyncOrder, written,
 };
 use crate::spec::Connection;
 
@@ -198,6 +199,10 @@ impl EngineRead for EmbeddedEngine {
 
     async fn survey(&self) -> Result<Survey, EngineError> {
         Ok(Survey::default())
+    }
+
+    async fn endpoint(&self, _: ObjectKind, _: &EngineId) -> Result<Option<EngineEndpoint>, EngineError> {
+        Ok(None)
     }
 
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError> {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::tour::Tour;
-use crate::standin::state::Connection;
+use crate::standin::state::{Actor, Connection, Side};
 
 impl Tour {
     /// Onboarded, with everything read.
@@ -17,6 +17,11 @@ impl Tour {
     /// Changes the connection as a person does in the web page.
     fn by_hand(&self, change: impl FnOnce(&mut Connection)) {
         self.standin.edit(|state| change(&mut state.connections[0]));
+    }
+
+    /// Reads or changes the source as a person does in the web page.
+    fn source<T>(&self, change: impl FnOnce(&mut Actor) -> T) -> T {
+        self.standin.edit(|state| change(state.actors.iter_mut().find(|actor| actor.side == Side::Source).unwrap()))
     }
 
     fn look(&self) -> (String, String) {
@@ -155,5 +160,64 @@ async fn a_stream_with_mappers_is_never_left_out_silently() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("stream public/accounts has mappers in Airbyte"), "{ran:?}");
     assert_eq!(tour.standin.edit(|s| s.connections[0].entries[0]["config"]["mappers"].clone()), hashing);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_a_person_changed_is_told_and_a_new_secret_leaves_her_change() {
+    let mut tour = Tour::new("1.8").await;
+    tour.write_spec("port: 5432", "port: 5432, jdbc_url_params: a=1");
+    tour.world.aam_is(0, &["apply"]);
+    let by_hand = |tour: &Tour, key: &str, value: &str| tour.source(|s| s.settings[key] = json!(value));
+    by_hand(&tour, "jdbc_url_params", "b=2");
+    by_hand(&tour, "added_by_her", "x");
+    let writes = tour.standin.writes().len();
+    for args in [&["plan"][..], &["apply"], &["status"]] {
+        let ran = tour.world.aam(args);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        let said = format!("{}{}", ran.out, ran.talk);
+        assert!(said.contains("live edit: source config.jdbc_url_params changed in the engine"), "{said}");
+    }
+    assert_eq!(tour.standin.writes().len(), writes);
+
+    // a new secret and a new name are sent; what a person changed or added is not written over
+    super::ground::set(&mut tour.world, &[("AAM_SECRET_CRM", "another")]);
+    tour.write_spec("source:\n", "source:\n  airbyte: {name: CRM of sales}\n");
+    assert_eq!(tour.world.aam(&["apply"]).code, 3);
+    let told = |tour: &Tour| {
+        tour.source(|s| format!("{} {} {}", s.name, s.settings["jdbc_url_params"], s.settings["added_by_her"]))
+    };
+    assert_eq!(told(&tour), r#"CRM of sales "b=2" "x""#);
+    assert_eq!(tour.source(|s| s.settings["password"].clone()), "another");
+
+    // git follows, and then changes it itself; what git drops goes
+    tour.write_spec("jdbc_url_params: a=1", "jdbc_url_params: b=2");
+    tour.world.aam_is(0, &["apply"]);
+    tour.write_spec("jdbc_url_params: b=2", "jdbc_url_params: c=3");
+    tour.world.aam_is(0, &["apply"]);
+    assert_eq!(told(&tour), r#"CRM of sales "c=3" "x""#);
+    tour.write_spec(", jdbc_url_params: c=3", "");
+    tour.world.aam_is(0, &["apply"]);
+    assert_eq!(told(&tour), r#"CRM of sales null "x""#);
+    let ran = tour.world.aam(&["plan"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_secret_of_a_shared_destination_is_sent_once() {
+    let mut tour = Tour::onboarded().await;
+    let other = tour.world.read("connectors.d/crm.yaml").replace("mapping: crm\n", "");
+    tour.world.write("connectors.d/other.yaml", &other);
+    tour.world.commit("another connection to the same warehouse");
+    tour.world.aam_is(0, &["apply"]);
+    let updates = |tour: &Tour| {
+        let writes = tour.standin.writes();
+        ["sources", "destinations"].map(|of| writes.iter().filter(|w| w.contains(&format!("{of}/update"))).count())
+    };
+    assert_eq!(updates(&tour), [0, 0]);
+    super::ground::set(&mut tour.world, &[("AAM_SECRET_CRM", "another")]);
+    tour.world.aam_is(0, &["apply"]);
+    assert_eq!(updates(&tour), [2, 1], "{:?}", tour.standin.writes());
     tour.finish().await;
 }

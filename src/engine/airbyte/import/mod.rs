@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::AirbyteEngine;
 use super::api::{Actor, Connection as Live, Definition, Kept};
-use super::engine::unread;
+use super::engine::{engine_id, unread};
 use super::told::{choose_definition, told};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, RepoPath, TenantId};
-use crate::ports::{ConfiguredStream, EngineConnection, EngineError, ObjectKind};
+use crate::ports::{ConfiguredStream, EngineConnection, EngineEndpoint, EngineError, EngineId, ObjectKind};
 use crate::spec::names::{lock_path, spec_path};
 use crate::spec::{self, Lock};
 use naming::Names;
@@ -49,6 +49,12 @@ struct End {
     settings: Value,
 }
 
+impl End {
+    fn told(&self) -> EngineEndpoint {
+        EngineEndpoint { name: self.name.clone(), config: self.settings.clone() }
+    }
+}
+
 /// A connection, and the same in our words if there are words for it.
 #[derive(Debug, Clone)]
 struct Held {
@@ -67,6 +73,8 @@ pub struct Import {
     pub there: BTreeMap<RepoPath, EngineConnection>,
     /// Those that cannot be declared.
     pub left_out: Vec<LeftOut>,
+    /// Every source and destination as it is in Airbyte.
+    pub ends: BTreeMap<(ObjectKind, EngineId), EngineEndpoint>,
 }
 
 /// A new `kind: source` or `kind: destination`.
@@ -172,6 +180,11 @@ pub fn draft(found: &Found, files: &Files) -> Import {
     let mut import = Import::default();
     for workspace in &found.workspaces {
         draft_workspace(workspace, &mut names, &mut import);
+        for (kind, ends) in
+            [(ObjectKind::Source, &workspace.sources), (ObjectKind::Destination, &workspace.destinations)]
+        {
+            import.ends.extend(ends.values().map(|end| ((kind, engine_id(end.id)), end.told())));
+        }
     }
     import.connections.sort_by(|a, b| a.name.cmp(&b.name));
     import.endpoints.sort_by(|a, b| a.path.cmp(&b.path));
