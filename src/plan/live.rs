@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::StreamName;
+
 /// What git owns of an engine's connection: `name`, `status`, `schedule`, `stream public/accounts`, … and of its ends:
 /// `source name`, `source config.host`, … and their values.
 pub type Properties = BTreeMap<String, Value>;
@@ -45,6 +47,9 @@ pub struct Agreed {
     /// What git wants instead and was not written, because a person had changed it in the engine; null: that it goes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub waiting: Properties,
+    /// What the engine held of streams that it leaves out for now, by name, in its own words: given back with them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<StreamName, Value>,
 }
 
 /// How the engine's connection stands to what was agreed.

@@ -85,6 +85,9 @@ pub struct ConnectionDraft {
     pub enabled: bool,
     /// What else git decides, in the engine's words: see [`EngineRead::settings`].
     pub settings: BTreeMap<String, Value>,
+    /// What the engine holds of a stream in its own words (mappers that hash or filter, …), and of one that is left out for
+    /// a while what it held: it is given back with the stream.
+    pub options: BTreeMap<StreamName, Value>,
 }
 
 /// A connection as it is in the engine.

@@ -212,7 +212,7 @@ impl Reconciler {
         };
         let shared = self.doors.engine.manner().drives_itself;
         let live = self.live(id, &draft.name).await?;
-        let (agreed, edited) = match shared {
+        let (mut agreed, edited) = match shared {
             true => {
                 let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
                 // of what was found there, whatever differs is somebody's
@@ -224,7 +224,13 @@ impl Reconciler {
             }
             false => (None, BTreeSet::new()),
         };
-        let target = keep(draft, &live.is, &edited);
+        let mut target = keep(draft, &live.is, &edited);
+        let carries = |draft: &ConnectionDraft, name: &StreamName| draft.streams.iter().any(|s| s.name == *name);
+        target.options = agreed.as_ref().map(|agreed| agreed.kept.clone()).unwrap_or_default();
+        target.options.retain(|name, _| !carries(&live.is, name));
+        target.options.extend(live.is.options.clone());
+        let mut kept = target.options.clone();
+        kept.retain(|name, _| !carries(&target, name));
         let same = |is: &ConnectionDraft| match shared {
             true => of_git(&properties(is), &properties(&target)) == properties(&target),
             false => *is == target,
@@ -232,19 +238,29 @@ impl Reconciler {
         let mut is = live.is;
         if !same(&is) {
             self.refuse_while_moving(id, shared).await?;
+            if let Some(agreed) =
+                agreed.as_mut().filter(|agreed| kept.keys().any(|name| !agreed.kept.contains_key(name)))
+            {
+                agreed.kept.extend(kept.clone());
+                self.doors.registry.set_agreed(lease, agreed, &row.held).await?;
+            }
             let detail = json!({"target": properties(&target), "wanted": properties(draft), "edited": edited});
             let intent = self.begin(lease, UPDATE, &id.0, detail).await?;
             sent(UPDATE, self.doors.engine.update_connection(id, &target)).await?;
             is = self.live(id, &draft.name).await?.is;
-            if !same(&is) {
-                let differs = differences(&properties(&is), &properties(&target)).join("; ");
+            let mut differs = differences(&properties(&is), &properties(&target));
+            let lost = target.options.keys().filter(|name| carries(&is, name) && !is.options.contains_key(*name));
+            differs.extend(lost.map(|name| format!("stream {name}: its mappers are lost")));
+            if !same(&is) || !differs.is_empty() {
+                let differs = differs.join("; ");
                 return Err(StepError::ReadBack { what: format!("connection {}", draft.name), differs });
             }
             self.doors.registry.settle(lease, intent).await?;
             recorded(UPDATE);
         }
         if shared {
-            let agreed = Agreed::after(agreed.as_ref(), Part::Connection, &properties(draft), &edited);
+            let mut agreed = Agreed::after(agreed.as_ref(), Part::Connection, &properties(draft), &edited);
+            agreed.kept = kept;
             self.doors.registry.set_agreed(lease, &agreed, held).await?;
             self.note_live(row.id, agreed, |name| Part::of(name) == Part::Connection, properties(&is));
         }
@@ -352,6 +368,7 @@ mod tests {
             schema: crate::model::Stream::default(),
         };
         ConnectionDraft {
+            options: BTreeMap::new(),
             name: "crm".into(),
             source: EngineId("s".into()),
             destination: EngineId("d".into()),

@@ -2,7 +2,7 @@
 //!
 //! Every part looks first for what an earlier, interrupted try left behind, so a second object is never made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -458,6 +458,7 @@ pub(super) fn draft_of<E: EngineRead + ?Sized>(
     let mut streams: Vec<_> = streams.into_iter().map(super::configured).collect();
     streams.retain(|stream| !held.contains(&stream.name));
     Ok(ConnectionDraft {
+        options: BTreeMap::new(),
         name: connection.airbyte.name.clone().unwrap_or_else(|| connection.name.to_string()),
         source: source.clone(),
         destination: destination.clone(),

@@ -91,23 +91,34 @@ pub fn same(one: &[ConfiguredStream], other: &[ConfiguredStream]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| told(one) == told(other))
 }
 
-/// A live stream with mappers or hashed fields that is not wanted any more: taken in again it would come without them, and
-/// what was hashed would land as it is.
-pub fn loses_mappers(wanted: &[ConfiguredStream], live: &[Value]) -> Option<StreamName> {
-    let has = |entry: &Value, key: &str| {
-        let list = entry.get("config").and_then(|config| config.get(key)).and_then(Value::as_array);
-        list.is_some_and(|list| !list.is_empty())
-    };
-    let mapped = live.iter().filter(|entry| has(entry, "mappers") || has(entry, "hashedFields"));
-    let mut names = mapped.filter_map(|entry| name(entry.get("stream")?));
-    names.find(|name| !wanted.iter().any(|stream| stream.name == *name))
+/// The configuration of each carried stream that has mappers or hashed fields: taken in again without it, what was hashed
+/// would land as it is.
+pub fn options(live: &[Value]) -> BTreeMap<StreamName, Value> {
+    let has =
+        |config: &Value, key: &str| config.get(key).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let carried = live.iter().filter_map(|entry| Some((name(entry.get("stream")?)?, entry.get("config")?)));
+    let mapped = carried.filter(|(_, config)| {
+        config.get("selected") != Some(&json!(false)) && (has(config, "mappers") || has(config, "hashedFields"))
+    });
+    mapped.map(|(name, config)| (name, config.clone())).collect()
 }
 
 /// The entries that carry exactly these streams. `discovered` are entries of the newest discover: their schemas are sent
-/// as they came. `live` is what the connection has now: what `aam` does not model (mappers, hashed fields, alias, …) stays.
-pub fn entries(wanted: &[ConfiguredStream], discovered: &[Value], live: &[Value]) -> Vec<Value> {
+/// as they came. `live` is what the connection has now, `options` what it had of streams that were left out: what `aam`
+/// does not model (mappers, hashed fields, alias, …) stays.
+pub fn entries(
+    wanted: &[ConfiguredStream],
+    discovered: &[Value],
+    live: &[Value],
+    options: &BTreeMap<StreamName, Value>,
+) -> Vec<Value> {
     let (discovered, live) = (by_name(discovered), by_name(live));
-    wanted.iter().map(|w| entry(w, discovered.get(&w.name).copied(), live.get(&w.name).copied())).collect()
+    let given_back = |name: &StreamName| options.get(name).map(|config| json!({ "config": config }));
+    let one = |w: &ConfiguredStream| {
+        let back = live.get(&w.name).is_none().then(|| given_back(&w.name)).flatten();
+        entry(w, discovered.get(&w.name).copied(), live.get(&w.name).copied().or(back.as_ref()))
+    };
+    wanted.iter().map(one).collect()
 }
 
 fn by_name(entries: &[Value]) -> BTreeMap<StreamName, &Value> {
@@ -282,7 +293,7 @@ mod tests {
         let wanted = configured(&live).unwrap();
         let mut expected = orders();
         expected["config"].as_object_mut().unwrap().remove("generationId");
-        assert_eq!(entries(&wanted, &[], &live), [expected]);
+        assert_eq!(entries(&wanted, &[], &live, &BTreeMap::new()), [expected]);
     }
 
     #[test]
@@ -293,7 +304,7 @@ mod tests {
         discovered["stream"]["jsonSchema"]["properties"]["note"] = json!({"type": "integer"});
         wanted[0].schema.fields.retain(|path, _| path.root() != "at");
         wanted[0].cursor = None;
-        let sent = entries(&wanted, &[discovered], &[orders()]);
+        let sent = entries(&wanted, &[discovered], &[orders()], &BTreeMap::new());
         insta::assert_snapshot!(serde_json::to_string_pretty(&json!([sent[0]["stream"]["jsonSchema"]["properties"], sent[0]["config"]["selectedFields"]])).unwrap(), @r#"
         [
           {
@@ -400,7 +411,7 @@ mod tests {
         fn export_plan_apply_export_is_equal(live in live_entry()) {
             let live = [live];
             let wanted = configured(&live).unwrap();
-            let sent = entries(&wanted, &live, &live);
+            let sent = entries(&wanted, &live, &live, &BTreeMap::new());
             prop_assert_eq!(configured(&sent).unwrap(), wanted);
             prop_assert_eq!(&sent[0]["config"], &live[0]["config"]);
             prop_assert_eq!(&sent[0]["stream"]["jsonSchema"], &live[0]["stream"]["jsonSchema"]);

@@ -17,10 +17,11 @@ use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
 use super::told::{choose_definition, flat, moves_rows, told, told_endpoint, told_job};
 use super::{catalog, specification};
-use crate::model::TenantId;
+use crate::model::{StreamName, TenantId};
 use crate::ports::{
     Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError, EngineId,
-    EngineRead, EngineWrite, Job, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder, applied,
+    EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder,
+    applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -299,7 +300,7 @@ impl AirbyteEngine {
             RunError::Api(e) => unread(what, &e),
             RunError::Connector(why) => EngineError { what: what.to_owned(), why, remedy: Remedy::Retry },
         })?;
-        Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live), stored.catalog_id))
+        Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live, &draft.options), stored.catalog_id))
     }
 
     /// The job that answers an ask for a sync: the one that came after it, or a new one.
@@ -523,10 +524,13 @@ impl EngineWrite for AirbyteEngine {
             body.insert("status".into(), json!(status(draft.enabled)));
         }
         if !catalog::same(&is.streams, &draft.streams) {
-            if let Some(stream) = catalog::loses_mappers(&draft.streams, &live.known.sync_catalog.streams) {
+            // Airbyte forgets the mappers of a stream that is left out: they are given back with it, if they can be
+            let left_out = |name: &StreamName| !draft.streams.iter().any(|stream| stream.name == *name);
+            let kept = |name: &StreamName| draft.options.get(name).is_some_and(|of| !of.to_string().contains(MASKED));
+            if let Some(stream) = is.options.keys().find(|name| left_out(name) && !kept(name)) {
                 let why = format!(
-                    "stream {stream} has mappers in Airbyte (hashing, filtering, …), which Airbyte forgets with a stream that \
-                     is left out: take them out there first, or leave the stream out there yourself"
+                    "stream {stream} has mappers with a secret in Airbyte, which Airbyte forgets with a stream that is left \
+                     out: take them out there first, or leave the stream out there yourself"
                 );
                 return Err(person(&what, why));
             }

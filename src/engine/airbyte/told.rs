@@ -33,6 +33,7 @@ pub(super) fn told(live: &Kept<Live>) -> Result<EngineConnection, String> {
         streams,
         enabled,
         settings: live_settings(&live.raw),
+        options: catalog::options(&known.sync_catalog.streams),
     };
     Ok(EngineConnection { id: engine_id(known.connection_id), is, stopped })
 }

@@ -70,6 +70,7 @@ impl StoredDraft {
             Ok(ConfiguredStream { name: s.name, mode: s.mode, cursor: s.cursor, key: s.key, schema })
         });
         Ok(ConnectionDraft {
+            options: BTreeMap::new(),
             name,
             source: self.source,
             destination: self.destination,

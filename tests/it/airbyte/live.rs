@@ -150,16 +150,50 @@ async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_with_mappers_is_never_left_out_silently() {
-    let tour = Tour::onboarded().await;
-    let hashing = json!([{"type": "hashing", "mapperConfiguration": {"targetField": "name", "method": "SHA-256",
+async fn a_stream_that_is_held_gets_its_mappers_back_with_its_rows() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.source.run("CREATE TABLE notes (id int PRIMARY KEY, body text)").await;
+    world.aam_is(0, &["apply"]);
+    let hashing = json!([{"type": "hashing", "mapperConfiguration": {"targetField": "owner", "method": "SHA-256",
         "fieldNameSuffix": "_hashed"}}]);
-    tour.by_hand(|c| c.entries[0]["config"]["mappers"] = hashing.clone());
+    tour.by_hand(|c| {
+        let accounts = c.entries.iter_mut().find(|e| e["stream"]["name"] == "accounts").unwrap();
+        accounts["config"]["mappers"] = hashing.clone();
+    });
+    assert!(tour.holds().contains("accounts,notes"), "{}", tour.holds());
+    let kind = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute
+                WHERE attrelid = 'accounts'::regclass AND attname = 'name'";
+    let kind = world.source.one(kind).await;
+    world.source.run("ALTER TABLE accounts DROP COLUMN name").await;
+    assert_eq!(world.aam(&["apply", "--look"]).code, 3);
+    assert!(tour.holds().contains("active notes"), "{}", tour.holds());
+
+    world.source.run(&format!("ALTER TABLE accounts ADD COLUMN name {kind}")).await;
+    let ran = world.aam(&["apply", "--look"]);
+    assert!(tour.holds().contains("accounts,notes"), "{ran:?} {}", tour.holds());
+    let mapped = tour.standin.edit(|s| {
+        let entries = s.connections[0].entries.iter();
+        let accounts = entries
+            .filter(|e| e["stream"]["name"] == "accounts")
+            .map(|e| e["config"]["mappers"][0]["mapperConfiguration"].clone());
+        accounts.collect::<Vec<_>>()
+    });
+    assert_eq!(mapped, [hashing[0]["mapperConfiguration"].clone()]);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_mappers_hold_a_secret_is_never_left_out_silently() {
+    let tour = Tour::onboarded().await;
+    let secret = json!([{"type": "encryption", "mapperConfiguration": {"targetField": "name", "algorithm": "AES",
+        "fieldNameSuffix": "_e", "mode": "CBC", "padding": "PKCS5Padding", "key": "**********"}}]);
+    tour.by_hand(|c| c.entries[0]["config"]["mappers"] = secret.clone());
     tour.world.source.run("ALTER TABLE accounts DROP COLUMN name").await;
     let ran = tour.world.aam(&["apply", "--look"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.contains("stream public/accounts has mappers in Airbyte"), "{ran:?}");
-    assert_eq!(tour.standin.edit(|s| s.connections[0].entries[0]["config"]["mappers"].clone()), hashing);
+    assert!(ran.out.contains("stream public/accounts has mappers with a secret in Airbyte"), "{ran:?}");
+    assert_eq!(tour.standin.edit(|s| s.connections[0].entries[0]["config"]["mappers"].clone()), secret);
     tour.finish().await;
 }
 

@@ -111,6 +111,7 @@ impl Bench {
     pub async fn configure(&self, streams: Vec<ConfiguredStream>) -> EngineId {
         let owner = OwnerKey("connection".into());
         let draft = ConnectionDraft {
+            options: std::collections::BTreeMap::new(),
             name: "crm".into(),
             source: EngineId("s".into()),
             destination: EngineId("d".into()),
