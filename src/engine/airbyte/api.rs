@@ -20,6 +20,8 @@ use crate::ports::ObjectKind;
 const PAGE: usize = 100;
 /// More pages than any installation has: a list that goes on for longer goes in circles.
 const PAGES_MAX: usize = 10_000;
+/// Connections on a page: a catalog may have megabytes.
+const CATALOGS_AT_ONCE: usize = 50;
 /// Said of a list that gives a page again: what is missing from it may exist.
 const ENDLESS: &str = "the list goes in circles, so that some of it was not seen";
 /// When a command is first asked for its status again; then ever later, up to [`POLL_MAX`].
@@ -420,13 +422,46 @@ impl Airbyte {
 
     /// Every connection of a workspace.
     pub async fn connections(&self, workspace: Uuid) -> Result<Vec<Kept<Connection>>, ApiError> {
-        let path = "/v1/connections/list";
-        let found: Value = self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await?;
-        let mut all: Vec<Kept<Connection>> = list("connections", found, path)?;
-        // one that comes twice is not two
-        let mut seen = BTreeSet::new();
-        all.retain(|connection| seen.insert(connection.known.connection_id));
+        let mut all = Vec::new();
+        self.each_connection(workspace, |connection| all.push(connection)).await?;
         Ok(all)
+    }
+
+    /// Gives every connection of a workspace, once. They come with their whole catalogs: where one answer would be too large,
+    /// they are asked for in pages.
+    pub async fn each_connection(
+        &self,
+        workspace: Uuid,
+        mut each: impl FnMut(Kept<Connection>) + Send,
+    ) -> Result<(), ApiError> {
+        let path = "/v1/connections/list";
+        let mut seen = BTreeSet::new();
+        // one that comes twice is not two
+        let mut take = |found: Vec<Kept<Connection>>| {
+            let before = seen.len();
+            found.into_iter().filter(|one| seen.insert(one.known.connection_id)).for_each(&mut each);
+            seen.len() > before
+        };
+        match self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await {
+            Err(e) if e.fate == Fate::TooLarge => {}
+            found => {
+                take(list("connections", found?, path)?);
+                return Ok(());
+            }
+        }
+        let path = "/v1/connections/list_paginated";
+        for page in 0..PAGES_MAX {
+            let rows = json!({"pageSize": CATALOGS_AT_ONCE, "rowOffset": page * CATALOGS_AT_ONCE});
+            let body = json!({"workspaceIds": [workspace], "userId": Uuid::nil(), "pagination": rows});
+            let found = list("connections", self.client.config(Kind::Read, path, &body).await?, path)?;
+            let is_last = found.len() < CATALOGS_AT_ONCE;
+            match (take(found), is_last) {
+                (_, true) => return Ok(()),
+                (true, false) => {}
+                (false, false) => break,
+            }
+        }
+        Err(ApiError::new(path, Fate::Garbled, ENDLESS))
     }
 
     /// A connection by id; `None` if it is deleted.

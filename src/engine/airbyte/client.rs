@@ -501,7 +501,7 @@ async fn read(name: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, ApiE
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| transport(name, &e))? {
         if body.len() + chunk.len() > ANSWER_MAX {
-            return Err(ApiError::new(name, Fate::Garbled, "the answer is larger than 64 MiB"));
+            return Err(ApiError::new(name, Fate::TooLarge, "the answer is larger than 64 MiB"));
         }
         body.extend_from_slice(&chunk);
     }

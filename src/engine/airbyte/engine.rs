@@ -431,11 +431,14 @@ impl EngineRead for AirbyteEngine {
                     survey.endpoints.insert((kind, id), told_endpoint(actor.known));
                 }
             }
-            for live in self.list_connections(what, *workspace).await? {
-                let id = engine_id(live.known.connection_id);
-                survey.connections.insert(id.clone(), told(&live));
-                survey.names.insert((ObjectKind::Connection, id), live.known.name);
-            }
+            let connections = self.api.each_connection(*workspace, |live| {
+                if live.known.status != "deprecated" {
+                    let id = engine_id(live.known.connection_id);
+                    survey.connections.insert(id.clone(), told(&live));
+                    survey.names.insert((ObjectKind::Connection, id), live.known.name);
+                }
+            });
+            connections.await.map_err(wrong)?;
         }
         survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
         Ok(survey)

@@ -50,6 +50,8 @@ pub enum Fate {
     Answered(u16),
     /// Answered by something that is not Airbyte's API, or not in its form: a web page, a redirect, broken JSON.
     Garbled,
+    /// Answered with more than is read at once.
+    TooLarge,
 }
 
 impl ApiError {
@@ -58,14 +60,14 @@ impl ApiError {
         match self.fate {
             Fate::NotSent | Fate::HeldBack | Fate::Unknown => true,
             Fate::Answered(status) => matches!(status, 408 | 423 | 429 | 500 | 502 | 503 | 504),
-            Fate::Refused | Fate::Garbled => false,
+            Fate::Refused | Fate::Garbled | Fate::TooLarge => false,
         }
     }
 
     /// Whether a write may have had its effect all the same: then look before it is sent again.
     pub fn may_have_happened(&self) -> bool {
         match self.fate {
-            Fate::Unknown | Fate::Garbled => true,
+            Fate::Unknown | Fate::Garbled | Fate::TooLarge => true,
             Fate::Answered(status) => status == 408 || status >= 500,
             Fate::NotSent | Fate::HeldBack | Fate::Refused => false,
         }

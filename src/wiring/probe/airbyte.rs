@@ -52,7 +52,7 @@ impl Trouble {
         let why = error.to_string();
         match error.fate {
             Fate::NotSent | Fate::HeldBack | Fate::Unknown => Self::Silent(why),
-            Fate::Garbled | Fate::Answered(404 | 405) => Self::Stranger(why),
+            Fate::Garbled | Fate::TooLarge | Fate::Answered(404 | 405) => Self::Stranger(why),
             Fate::Answered(502..=504) => Self::Down(why),
             Fate::Refused => Self::Refused(why),
             Fate::Answered(401) => Self::SignedOut(why),

@@ -4,6 +4,7 @@ use aam::engine::airbyte::error::Fate;
 use serde_json::json;
 
 use super::*;
+use crate::standin::faults::{Fault, When};
 
 /// The draft with this in its only entry's configuration.
 async fn drafted(bench: &Bench, config: Value) -> Value {
@@ -214,6 +215,24 @@ async fn connections_list_is_not_paged_and_the_web_pages_list_is() {
         "pagination": {"pageSize": 10, "rowOffset": 20}});
     let page = bench.post("/v1/connections/list_paginated", rows).await.unwrap();
     assert_eq!(page["connections"].as_array().unwrap().len(), 5);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_list_that_is_too_large_for_one_answer_comes_in_pages() {
+    let bench = Bench::new("1.8").await;
+    let draft = bench.draft("full_refresh", "append").await;
+    bench.standin.edit(|s| {
+        for _ in 0..55 {
+            crate::standin::connections::create(s, &draft).unwrap();
+        }
+    });
+    let too_much = Fault::Body(" ".repeat((64 << 20) + 1));
+    bench.standin.script("POST /v1/connections/list", When::Always, too_much);
+    assert_eq!(bench.api.connections(bench.workspace).await.unwrap().len(), 55);
+    bench.standin.script("POST /v1/connections/list_paginated", When::Always, Fault::FirstPage);
+    assert!(bench.api.connections(bench.workspace).await.is_err(), "it goes in circles");
+    bench.standin.heal();
     bench.finish();
 }
 
