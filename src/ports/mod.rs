@@ -6,6 +6,7 @@ pub mod failpoint;
 mod mask;
 mod registry;
 mod repo;
+mod sampler;
 
 use chrono::{DateTime, Utc};
 
@@ -14,6 +15,7 @@ pub use engine::*;
 pub use failpoint::{applied, point, recorded, sent, written};
 pub use registry::*;
 pub use repo::*;
+pub use sampler::*;
 
 use crate::spec::Config;
 

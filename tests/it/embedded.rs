@@ -6,4 +6,5 @@ pub mod harness;
 mod postgres;
 mod programs;
 mod resume;
+mod sample;
 mod tls;

@@ -9,6 +9,7 @@ mod ledger;
 mod raw_id;
 mod reader;
 mod run;
+mod sample;
 mod store;
 mod stream;
 mod table;

@@ -136,7 +136,7 @@ fn page(table: &TableName, columns: &[Column]) -> String {
 
 impl EmbeddedEngine {
     /// The landing table of a stream, if it exists.
-    async fn landed(
+    pub(super) async fn landed(
         &self,
         destination: &EndpointHandle,
         stream: &StreamName,
