@@ -1,5 +1,6 @@
 //! How commands act: through a running daemon if there is one, else by themselves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Context, Exit, Format};
 use crate::http::{Answer, Control, OutcomeLine, Request};
-use crate::model::ConnectionRef;
+use crate::model::{ConnectionRef, StreamName};
 use crate::plan::JobState;
 use crate::reconcile::{Ask, OutcomeKind};
 use crate::status::Report;
@@ -18,6 +19,7 @@ use crate::wiring::{self, App};
 pub(super) struct Settle {
     pub(super) look: Vec<ConnectionRef>,
     pub(super) sync: Vec<ConnectionRef>,
+    pub(super) refresh: Vec<(ConnectionRef, BTreeSet<StreamName>)>,
     pub(super) digest: Option<String>,
     pub(super) confirm_removals: bool,
 }
@@ -35,9 +37,9 @@ pub(super) async fn settle(app: &App, ask: Settle, context: &Context) -> anyhow:
 }
 
 async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
-    let Settle { look, sync, digest, confirm_removals } = ask;
+    let Settle { look, sync, refresh, digest, confirm_removals } = ask;
     if let Some(daemon) = Control::find(&wiring::control_socket(&app.state)?)? {
-        return Ok(daemon.ask(&Request::Settle { look, sync, digest, confirm_removals }).await?);
+        return Ok(daemon.ask(&Request::Settle { look, sync, refresh, digest, confirm_removals }).await?);
     }
     let limits = match app.reconciler.agree(digest.as_deref(), confirm_removals).await? {
         Ok(limits) => limits,
@@ -48,6 +50,7 @@ async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     };
     look.iter().for_each(|name| app.reconciler.ask(Ask::Look, name));
     sync.iter().for_each(|name| app.reconciler.ask(Ask::Sync, name));
+    refresh.iter().for_each(|(name, streams)| app.reconciler.ask_refresh(name, streams.clone()));
     if digest.is_none() {
         app.reconciler.try_again();
     }

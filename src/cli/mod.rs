@@ -2,6 +2,7 @@
 
 mod act;
 mod apply;
+mod by_name;
 mod check;
 mod completions;
 mod doctor;
@@ -121,6 +122,8 @@ enum Command {
     Status(status::Status),
     Drift(drift::Drift),
     Sync(sync::Sync),
+    Clear(by_name::Clear),
+    Cancel(by_name::Cancel),
     History(history::History),
     Diff(history::Diff),
     Events(events::Events),
@@ -179,6 +182,8 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, context).await,
         Command::Drift(args) => drift::run(&args, context).await,
         Command::Sync(args) => sync::run(&args, context).await,
+        Command::Clear(args) => by_name::clear(&args, context).await,
+        Command::Cancel(args) => by_name::cancel(&args, context).await,
         Command::History(args) => history::run(&args, context).await,
         Command::Diff(args) => history::run_diff(&args, context).await,
         Command::Events(args) => events::run(&args, context).await,

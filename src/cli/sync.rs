@@ -1,5 +1,6 @@
 //! `aam sync`: bring a connection's rows over now.
 
+use anyhow::bail;
 use clap::Args;
 
 use super::act::{self, Settle};
@@ -16,6 +17,9 @@ pub struct Sync {
     /// The connections
     #[arg(required = true)]
     connections: Vec<String>,
+    /// Read this stream anew from its beginning; what landed stays until it is replaced. May be given several times
+    #[arg(long, value_name = "STREAM")]
+    refresh: Vec<String>,
 }
 
 /// Runs `aam sync`.
@@ -31,7 +35,15 @@ async fn sync(args: &Sync, app: &App, context: &Context) -> anyhow::Result<Exit>
         rows.push((row, last));
     }
     let sync = rows.iter().map(|(row, _)| row.name.clone()).collect();
-    let answer = act::settle(app, Settle { sync, ..Settle::default() }, context).await?;
+    let mut refresh = Vec::new();
+    if !args.refresh.is_empty() {
+        let [(row, _)] = rows.as_slice() else {
+            bail!("--refresh names streams of one connection: name only that one")
+        };
+        let gathered = app.reconciler.gather(None).await?;
+        refresh.push((row.name.clone(), super::by_name::streams(&gathered, &row.name, &args.refresh)?));
+    }
+    let answer = act::settle(app, Settle { sync, refresh, ..Settle::default() }, context).await?;
     let mut exit = Exit::InSync;
     let mut jobs = Vec::new();
     for (row, last) in &rows {

@@ -182,10 +182,14 @@ impl Loop {
     /// Takes a command's ask: answers at once, or when nothing is left to do.
     pub(super) async fn asked(&mut self, asked: Asked) {
         self.reconciler.forget_secrets(None);
-        let Request::Settle { look, sync, digest, confirm_removals } = &asked.request else {
+        let Request::Settle { look, sync, refresh, digest, confirm_removals } = &asked.request else {
             self.turn().await;
             if let Some(gathered) = self.last.clone() {
-                self.reply(asked, &gathered, Vec::new(), None).await;
+                let outcomes = match &asked.request {
+                    Request::Cancel { connection } => vec![self.cancel(&gathered, connection).await],
+                    _ => Vec::new(),
+                };
+                self.reply(asked, &gathered, outcomes, None).await;
             }
             return;
         };
@@ -204,6 +208,7 @@ impl Loop {
         };
         look.iter().for_each(|name| self.reconciler.ask(Ask::Look, name));
         sync.iter().for_each(|name| self.reconciler.ask(Ask::Sync, name));
+        refresh.iter().for_each(|(name, streams)| self.reconciler.ask_refresh(name, streams.clone()));
         if digest.is_none() {
             self.reconciler.try_again();
         }
@@ -211,6 +216,10 @@ impl Loop {
         self.resting_steps.clear();
         self.waiters.push(Waiter { asked, outcomes: Vec::new(), confirmed, restless: None });
         self.turn().await;
+    }
+
+    async fn cancel(&self, gathered: &Gathered, connection: &ConnectionRef) -> OutcomeLine {
+        OutcomeLine::of_cancel(connection, self.reconciler.cancel(gathered, connection).await)
     }
 
     /// Answers who waited for nothing but connections that are at rest by now.

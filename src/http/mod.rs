@@ -6,13 +6,15 @@
 mod client;
 mod server;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use client::{ClientError, Control};
 pub use server::{Asked, serve};
 
-use crate::model::ConnectionRef;
-use crate::reconcile::{Outcome, OutcomeKind};
+use crate::model::{ConnectionRef, StreamName};
+use crate::reconcile::{Outcome, OutcomeKind, StepError};
 use crate::status::Report;
 
 /// What a command asks a running daemon for.
@@ -23,12 +25,20 @@ pub enum Request {
     Status,
     /// Read everything anew, now.
     Wake,
+    /// Stop the running job of a connection at its next commit.
+    Cancel {
+        /// Which.
+        connection: ConnectionRef,
+    },
     /// Carry out what is planned and answer when nothing but waiting is left.
     Settle {
         /// Look at the sources of these connections first.
         look: Vec<ConnectionRef>,
         /// Sync these connections.
         sync: Vec<ConnectionRef>,
+        /// Streams of these connections that the sync reads anew.
+        #[serde(default)]
+        refresh: Vec<(ConnectionRef, BTreeSet<StreamName>)>,
         /// Carry out only if the plan's digest is still this.
         digest: Option<String>,
         /// Removals beyond the change budget are confirmed.
@@ -58,6 +68,18 @@ pub struct OutcomeLine {
     pub outcome: String,
     /// Why, if skipped or failed.
     pub reason: Option<String>,
+}
+
+impl OutcomeLine {
+    /// What became of an ask to cancel.
+    pub fn of_cancel(connection: &ConnectionRef, done: Result<Option<i64>, StepError>) -> Self {
+        let (step, outcome, reason) = match done {
+            Ok(Some(job)) => (format!("cancel job {job}"), "applied", None),
+            Ok(None) => ("cancel".to_owned(), "unchanged", None),
+            Err(error) => ("cancel".to_owned(), "failed", Some(error.to_string())),
+        };
+        Self { connection: connection.clone(), step, outcome: outcome.to_owned(), reason }
+    }
 }
 
 impl From<&Outcome> for OutcomeLine {

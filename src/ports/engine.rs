@@ -164,6 +164,21 @@ pub struct SyncOrder {
     pub request: uuid::Uuid,
     /// The connection's newest job before the ask, for engines that know no ids of asks: a later one answers it.
     pub after: i64,
+    /// Streams that are read anew from their beginning. What landed of them stays until it is replaced.
+    pub refresh: BTreeSet<StreamName>,
+}
+
+/// Streams whose landed rows are deleted.
+#[derive(Debug, Clone)]
+pub struct ClearOrder {
+    /// The engine's connection.
+    pub engine_id: EngineId,
+    /// Where they landed.
+    pub destination: EndpointHandle,
+    /// All streams that the connection carries, in its order.
+    pub carried: Vec<StreamName>,
+    /// Those that are cleared, each named by a person.
+    pub streams: BTreeSet<StreamName>,
 }
 
 /// Looking at the execution plane; changes nothing.
@@ -231,6 +246,9 @@ pub trait EngineWrite: EngineRead {
     /// Starts a sync, or goes on with the job of the same request, and returns at once with its job. A connection has at most
     /// one running job: where another one runs that moves rows, that is the job.
     async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError>;
+    /// Deletes what landed of these streams; their next sync reads them from the beginning. Gives the job that does it, if it
+    /// is not done at once. Only ever called for streams that a person named.
+    async fn clear(&self, order: &ClearOrder) -> Result<Option<i64>, EngineError>;
     /// Stops a running job at its next commit; no error if it has ended.
     async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError>;
 }

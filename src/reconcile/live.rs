@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::ends::{ENDS, live_end, wanted_ends};
 use super::onboard::draft_of;
+use super::sync::Began;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
 use crate::plan::{Agreed, Part, Properties, of_git, same};
@@ -193,7 +194,7 @@ impl Reconciler {
         if self.open_sync(row).await?.is_some() || row.last_ended_job.is_some_and(|known| known >= job) {
             return Ok(OutcomeKind::Unchanged);
         }
-        self.begin_sync(gathered, connection, job - 1, lease).await?;
+        self.begin_sync(gathered, connection, Began { after: job - 1, ..Began::default() }, lease).await?;
         Ok(OutcomeKind::Applied)
     }
 

@@ -8,6 +8,7 @@
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
+mod by_name;
 mod drifted;
 mod ends;
 mod error;
@@ -35,13 +36,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use by_name::carried;
 pub use error::{StepError, TurnError};
 pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gather::Gathered;
 pub use live::unlike;
 pub use relock::Relock;
 
-use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath};
+use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Limits, Standing};
 use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
 use crate::spec::{EngineKind, Mode, Schedule};
@@ -118,6 +120,8 @@ struct Cache {
     /// Commits that the repository refused.
     refused: BTreeMap<ConnectionId, Refusal>,
     asked: BTreeSet<(Ask, ConnectionRef)>,
+    /// Streams that the next sync reads anew, because a person asked for it.
+    refresh: BTreeMap<ConnectionRef, BTreeSet<StreamName>>,
     /// What the engine showed of everything it holds.
     surveyed: Arc<survey::Surveyed>,
     /// The connections that were written since the last survey began.
@@ -188,6 +192,20 @@ impl Reconciler {
     /// Puts a look or a sync on the next plan. Asking again before it was done changes nothing.
     pub fn ask(&self, ask: Ask, connection: &ConnectionRef) {
         self.cache.lock().expect("no panic while held").asked.insert((ask, connection.clone()));
+    }
+
+    /// Asks for a sync that reads these streams anew.
+    pub fn ask_refresh(&self, connection: &ConnectionRef, streams: BTreeSet<StreamName>) {
+        self.cache.lock().expect("no panic while held").refresh.insert(connection.clone(), streams);
+        self.ask(Ask::Sync, connection);
+    }
+
+    fn refresh_asked(&self, connection: &ConnectionRef) -> BTreeSet<StreamName> {
+        self.cache.lock().expect("no panic while held").refresh.get(connection).cloned().unwrap_or_default()
+    }
+
+    fn answered_refresh(&self, connection: &ConnectionRef) {
+        self.cache.lock().expect("no panic while held").refresh.remove(connection);
     }
 
     /// Reads secrets anew at the next turn, of one connection or of all.

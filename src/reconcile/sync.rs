@@ -4,6 +4,7 @@
 //! request goes on with the same job, in this process or in one that was started after a crash. Beside it lies the mapping
 //! that its rows land under, until they are normalized (`landed`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -12,10 +13,41 @@ use super::landed::{self, LANDED, Mapped};
 use super::onboard::UNANSWERED;
 use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
+use crate::model::StreamName;
 use crate::ports::{
     ConnectionRow, EngineId, Intent, Job, JobState, LandingPlace, Lease, ObjectKind, Remedy, SyncOrder, recorded, sent,
 };
 use crate::spec::{Connection, WhenBreaking};
+
+/// A sync that was asked for, as its intent keeps it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Began {
+    /// The ask's own id.
+    pub(super) request: uuid::Uuid,
+    /// The newest job before it.
+    pub(super) after: i64,
+    /// Streams that are read anew.
+    pub(super) refresh: BTreeSet<StreamName>,
+}
+
+impl Began {
+    fn detail(&self) -> serde_json::Value {
+        match self.refresh.is_empty() {
+            true => json!({"after": self.after}),
+            false => json!({"after": self.after, "refresh": self.refresh}),
+        }
+    }
+
+    fn read(intent: &Intent) -> Result<Self, StepError> {
+        let wrong = |what: &str| StepError::Spec(format!("intent {} has no {what}", intent.id));
+        let refresh = intent.detail.get("refresh").cloned().map(serde_json::from_value).transpose();
+        Ok(Self {
+            request: intent.key.parse().map_err(|_| wrong("request id"))?,
+            after: intent.detail["after"].as_i64().unwrap_or(0),
+            refresh: refresh.map_err(|_| wrong("streams"))?.unwrap_or_default(),
+        })
+    }
+}
 
 impl Reconciler {
     pub(super) async fn start_sync(
@@ -25,11 +57,15 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        self.answered(Ask::Sync, &connection.name);
-        let unsent = self.order(gathered, connection, row, uuid::Uuid::nil(), 0)?;
+        let refresh = self.refresh_asked(&connection.name);
+        let unsent = self.order(gathered, connection, row, Began::default())?;
         if self.open_sync(row).await?.is_some() {
+            if refresh.is_empty() {
+                self.answered(Ask::Sync, &connection.name);
+            }
             return self.follow_sync(gathered, connection, row, lease).await;
         }
+        self.answered(Ask::Sync, &connection.name);
         let after = match self.doors.engine.manner().drives_itself {
             true => match self.newest_before(&unsent.engine_id).await? {
                 Ok(after) => after,
@@ -37,14 +73,20 @@ impl Reconciler {
             },
             false => 0,
         };
-        let (request, intent) = self.begin_sync(gathered, connection, after, lease).await?;
-        let order = self.order(gathered, connection, row, request, after)?;
+        let began = Began { after, refresh, ..Began::default() };
+        let (began, intent) = self.begin_sync(gathered, connection, began, lease).await?;
+        self.answered_refresh(&connection.name);
+        let order = self.order(gathered, connection, row, began.clone())?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
         let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
             Err(error) if error.remedy == Remedy::Look => {
                 // its job may still appear, and is looked for under the same request
-                let detail = json!({"after": after});
-                self.mark_unanswered(lease, intent, ("sync", &request.to_string()), detail).await?;
+                self.mark_unanswered(lease, intent, ("sync", &began.request.to_string()), began.detail()).await?;
+                return Err(error.into());
+            }
+            Err(error) if error.remedy == Remedy::Person && !began.refresh.is_empty() => {
+                // it was refused for good: a plain sync is another ask
+                self.doors.registry.settle(lease, intent).await?;
                 return Err(error.into());
             }
             other => other?,
@@ -72,16 +114,17 @@ impl Reconciler {
         &self,
         gathered: &Gathered,
         connection: &Connection,
-        after: i64,
+        began: Began,
         lease: &Lease,
-    ) -> Result<(uuid::Uuid, uuid::Uuid), StepError> {
-        let request = uuid::Uuid::now_v7();
+    ) -> Result<(Began, uuid::Uuid), StepError> {
+        let began = Began { request: uuid::Uuid::now_v7(), ..began };
+        let request = began.request;
         if let Some(landed) = landed::in_force(gathered, connection)? {
             let detail = serde_json::to_value(landed).expect("files and modes are plain data");
             self.begin(lease, LANDED, &request.to_string(), detail).await?;
         }
-        let intent = self.begin(lease, "sync", &request.to_string(), json!({"after": after})).await?;
-        Ok((request, intent))
+        let intent = self.begin(lease, "sync", &request.to_string(), began.detail()).await?;
+        Ok((began, intent))
     }
 
     /// The open sync of a connection, if one is under way.
@@ -97,9 +140,8 @@ impl Reconciler {
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let Some(intent) = self.open_sync(row).await? else { return Ok(OutcomeKind::Unchanged) };
-        let request =
-            intent.key.parse().map_err(|_| StepError::Spec(format!("intent {} has no request id", intent.id)))?;
-        let after = intent.detail["after"].as_i64().unwrap_or(0);
+        let began = Began::read(&intent)?;
+        let after = began.after;
         if intent.detail[UNANSWERED] == json!(true)
             && let Err(early) = self.refuse_too_early(&format!("sync of {}", connection.name), &intent)
             && let Some(id) = row.objects.get(&ObjectKind::Connection)
@@ -107,7 +149,7 @@ impl Reconciler {
         {
             return Err(early);
         }
-        let order = self.order(gathered, connection, row, request, after)?;
+        let order = self.order(gathered, connection, row, began)?;
         let job = self.doors.engine.start_sync(&order).await?;
         if job.state == JobState::Running {
             self.doors.registry.record_job(lease, &job).await?;
@@ -135,8 +177,7 @@ impl Reconciler {
         gathered: &Arc<Gathered>,
         connection: &Connection,
         row: &ConnectionRow,
-        request: uuid::Uuid,
-        after: i64,
+        began: Began,
     ) -> Result<SyncOrder, StepError> {
         let (source, destination) = self.handles(connection, row)?;
         let engine_id: EngineId = row
@@ -151,8 +192,9 @@ impl Reconciler {
             destination,
             held: gathered.held(connection),
             missing_as_null: connection.drift.when_breaking == WhenBreaking::Continue,
-            request,
-            after,
+            request: began.request,
+            after: began.after,
+            refresh: began.refresh,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The embedded engine on real PostgreSQL: every row that the source has is in landing, once, exactly.
 
+mod by_name;
 mod faker;
 mod files;
 pub mod harness;

@@ -504,6 +504,26 @@ impl Airbyte {
         if job.connection.is_some_and(|of| of != connection) { Err(another(path)) } else { Ok(job) }
     }
 
+    /// Starts a job that reads these streams anew and keeps their rows until they are replaced; `None` where the destination
+    /// cannot. While a job runs it is refused with 409.
+    pub async fn refresh(&self, connection: Uuid, streams: &[Value]) -> Result<Option<ApiJob>, ApiError> {
+        let path = "/v1/connections/refresh";
+        let body = json!({"connectionId": connection, "refreshMode": "Merge", "streams": streams});
+        let answer: Value = self.client.config(Kind::Write, path, &body).await?;
+        match job(&answer) {
+            Some(job) if job.connection.is_some_and(|of| of != connection) => Err(another(path)),
+            found => Ok(found),
+        }
+    }
+
+    /// Starts a job that deletes what landed of these streams.
+    pub async fn clear(&self, connection: Uuid, streams: &[Value]) -> Result<ApiJob, ApiError> {
+        let path = "/v1/connections/clear/stream";
+        let body = json!({"connectionId": connection, "streams": streams});
+        let answer: Value = self.client.config(Kind::Write, path, &body).await?;
+        job(&answer).ok_or_else(|| ApiError::new(path, Fate::Garbled, "the answer names no job"))
+    }
+
     /// The newest jobs of a connection, newest first.
     pub async fn jobs(&self, connection: Uuid, limit: u32) -> Result<Vec<ApiJob>, ApiError> {
         let body = json!({

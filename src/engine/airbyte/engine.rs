@@ -11,17 +11,17 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError};
+use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError};
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
-use super::told::{choose_definition, flat, moves_rows, told, told_endpoint, told_job};
+use super::told::{choose_definition, flat, moves_rows, named, told, told_endpoint, told_job};
 use super::{catalog, specification};
 use crate::model::{StreamName, TenantId};
 use crate::ports::{
-    Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError, EngineId,
-    EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder,
-    applied,
+    Candidate, ClearOrder, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError,
+    EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey,
+    SyncOrder, applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -309,17 +309,32 @@ impl AirbyteEngine {
         let id = uuid(&what, &order.engine_id)?;
         // Airbyte knows no ids of asks: the first job after the ask answers it
         let jobs = self.api.jobs(id, 20).await.map_err(|e| unread(&what, &e))?;
-        let answer = jobs.iter().filter(|job| job.id > order.after && moves_rows(job)).min_by_key(|job| job.id);
+        let answers = |job: &&ApiJob| match order.refresh.is_empty() {
+            true => moves_rows(job),
+            false => job.kind == "refresh",
+        };
+        let answer = jobs.iter().filter(|job| job.id > order.after).filter(answers).min_by_key(|job| job.id);
         if let Some(job) = answer {
             return Ok(told_job(job));
         }
-        match applied("start_sync", self.api.sync(id)).await {
-            Ok(job) => Ok(told_job(&job)),
+        let asked = async {
+            match order.refresh.is_empty() {
+                true => self.api.sync(id).await.map(Some),
+                false => self.api.refresh(id, &named(&order.refresh)).await,
+            }
+        };
+        match applied("start_sync", asked).await {
+            Ok(Some(job)) => Ok(told_job(&job)),
+            Ok(None) => {
+                let why = "its destination cannot refresh in Airbyte: `aam clear CONNECTION STREAM…` deletes what landed, and the \
+                           next sync reads it from the beginning";
+                Err(person(&what, why))
+            }
             Err(e) if e.fate == Fate::Answered(409) => {
                 let running =
                     self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
                 match running {
-                    Some(job) if moves_rows(&job) => Ok(told_job(&job)),
+                    Some(job) if moves_rows(&job) && order.refresh.is_empty() => Ok(told_job(&job)),
                     Some(job) => {
                         let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
                         Err(EngineError { what, why, remedy: Remedy::Retry })
@@ -556,6 +571,13 @@ impl EngineWrite for AirbyteEngine {
         // what a connector says of its failure may repeat settings
         let mask = |text: String| order.source.config.mask(&order.destination.config.mask(&text));
         Ok(Job { error: job.error.map(mask), ..job })
+    }
+
+    async fn clear(&self, order: &ClearOrder) -> Result<Option<i64>, EngineError> {
+        let what = format!("clearing streams of connection {}", order.engine_id.0);
+        let (id, streams) = (uuid(&what, &order.engine_id)?, named(&order.streams));
+        let cleared = applied("clear", self.api.clear(id, &streams)).await;
+        cleared.map(|job| Some(job.id)).map_err(|e| unwritten(&what, &e))
     }
 
     async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {

@@ -1,6 +1,6 @@
 //! What Airbyte says of its objects, in our words, and the settings of ours as its requests have them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::DateTime;
 use serde_json::{Map, Value, json};
@@ -9,6 +9,7 @@ use super::api::{Actor, ApiJob, Connection as Live, Definition, Kept};
 use super::catalog;
 use super::engine::engine_id;
 use super::schedule::{from_airbyte, to_airbyte};
+use crate::model::StreamName;
 use crate::ports::{ConnectionDraft, EngineConnection, EngineEndpoint, Job, JobState, ObjectKind};
 
 /// What a connection is, in our words.
@@ -139,6 +140,15 @@ pub(super) fn flat(settings: &BTreeMap<String, Value>, which: impl Fn(&str, &Val
         }
     }
     body
+}
+
+/// Streams as requests name them.
+pub(super) fn named(streams: &BTreeSet<StreamName>) -> Vec<Value> {
+    let one = |stream: &StreamName| match &stream.namespace {
+        Some(namespace) => json!({"streamName": stream.name, "streamNamespace": namespace}),
+        None => json!({"streamName": stream.name}),
+    };
+    streams.iter().map(one).collect()
 }
 
 pub(super) fn moves_rows(job: &ApiJob) -> bool {

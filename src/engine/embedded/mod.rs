@@ -32,9 +32,9 @@ use self::store::StoredDraft;
 use super::names;
 use crate::connector::{self, Programs};
 use crate::ports::{
-    Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint,
-    EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey, Remedy, Survey,
-    SyncOrder, written,
+    Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
+    EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey,
+    Remedy, Survey, SyncOrder, written,
 };
 use crate::spec::Connection;
 
@@ -287,6 +287,15 @@ impl EngineWrite for EmbeddedEngine {
         };
         self.spawn(order.clone(), draft.streams, job.clone());
         Ok(job)
+    }
+
+    async fn clear(&self, order: &ClearOrder) -> Result<Option<i64>, EngineError> {
+        let destination = Destination::open(&order.destination)?;
+        let tables = destination.tables(order.carried.iter());
+        for (stream, table) in order.carried.iter().zip(&tables).filter(|(stream, _)| order.streams.contains(*stream)) {
+            stream::clear(&destination, stream, table).await?;
+        }
+        Ok(None)
     }
 
     async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {

@@ -81,6 +81,7 @@ pub async fn run(
             stream,
             table,
             missing_as_null: order.missing_as_null,
+            anew: order.refresh.contains(&stream.name),
             stop,
         };
         let mut report = JobReport { shared, job: &mut job, stream: stream.name.clone(), logged: 0 };

@@ -20,7 +20,7 @@ use super::raw_id::RawIds;
 use super::table::{self, Column};
 use super::writer::{self, Frame};
 use crate::connector::{Batch, BatchSink, Connector, How, Position, ReadOrder, database_error, failure};
-use crate::model::{FieldPath, SyncMode};
+use crate::model::{FieldPath, StreamName, SyncMode};
 use crate::ports::{ConfiguredStream, EngineError, Remedy, applied, recorded, sent, written};
 use crate::spec::StreamMode;
 
@@ -41,6 +41,8 @@ pub struct StreamSync<'a> {
     pub table: &'a TableName,
     /// Whether a field that the source no longer has is null rather than an error.
     pub missing_as_null: bool,
+    /// Whether it is read from its beginning, wherever the last job ended.
+    pub anew: bool,
     /// Stops at the next commit.
     pub stop: &'a CancellationToken,
 }
@@ -76,6 +78,40 @@ struct Prepared {
     cursor: Option<String>,
 }
 
+/// Keeps a zombie of ours, or another daemon, out of the table. A killed process's session ends within moments.
+async fn lock(
+    destination: &Destination,
+    stream: &StreamName,
+    table: &TableName,
+    db: &mut PgConnection,
+) -> Result<(), EngineError> {
+    let what = || format!("landing stream {stream} in {}", destination.endpoint.name);
+    let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 1))";
+    for _ in 0..100 {
+        let got = sqlx::query_scalar::<_, bool>(sql).bind(table.sql()).fetch_one(&mut *db).await;
+        if got.map_err(|e| database_error(&destination.endpoint, what(), &e))? {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let why = format!("another process is writing {}", table.sql());
+    Err(failure(&destination.endpoint, what(), &why, Remedy::Retry))
+}
+
+/// Drops what landed of a stream. Its ledger stays, so that ids and generations count on; the next sync, which finds no
+/// table, begins anew.
+pub async fn clear(destination: &Destination, stream: &StreamName, table: &TableName) -> Result<(), EngineError> {
+    let mut db = destination.connect().await?;
+    lock(destination, stream, table, &mut db).await?;
+    let sql = format!("DROP TABLE IF EXISTS {}, {}", table.sql(), names::temporary(table).sql());
+    let dropped = applied("clear", sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut db)).await;
+    let wrong = |e: sqlx::Error| database_error(&destination.endpoint, format!("clearing stream {stream}"), &e);
+    dropped.map_err(wrong)?;
+    // the lock goes with the session either way
+    let _ = db.close().await;
+    Ok(())
+}
+
 impl StreamSync<'_> {
     fn wrong(&self, error: &sqlx::Error) -> EngineError {
         let what = format!("landing stream {} in {}", self.stream.name, self.destination.endpoint.name);
@@ -105,19 +141,8 @@ impl StreamSync<'_> {
         Ok(true)
     }
 
-    /// Keeps a zombie of ours, or another daemon, out of the table. A killed process's session ends within moments.
     async fn lock(&self, db: &mut PgConnection) -> Result<(), EngineError> {
-        let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 1))";
-        for _ in 0..100 {
-            let got: bool =
-                sqlx::query_scalar(sql).bind(self.table.sql()).fetch_one(&mut *db).await.map_err(|e| self.wrong(&e))?;
-            if got {
-                return Ok(());
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-        let why = format!("another process is writing {}", self.table.sql());
-        Err(failure(&self.destination.endpoint, format!("landing stream {}", self.stream.name), &why, Remedy::Retry))
+        lock(self.destination, &self.stream.name, self.table, db).await
     }
 
     fn columns_of(&self, paths: &[FieldPath], columns: &[Column], what: &str) -> Result<Vec<String>, EngineError> {
@@ -225,7 +250,13 @@ impl StreamSync<'_> {
         // a table that a person dropped, and one taken over, begin anew; so does one whose last position lies in rows that
         // were never swapped in
         let cut_copy = !entry.finished && entry.state.as_ref().is_some_and(|state| state.get(COPY).is_some());
-        if !incremental || cut_copy || !there || entry.connection != self.connection || (unswapped && !entry.finished) {
+        if !incremental
+            || self.anew
+            || cut_copy
+            || !there
+            || entry.connection != self.connection
+            || (unswapped && !entry.finished)
+        {
             entry.state = None;
         }
         entry.indexed &= there;

@@ -1,5 +1,6 @@
 //! Airbyte as the engine.
 
+mod by_name;
 mod client;
 #[cfg(feature = "failpoints")]
 mod crash;

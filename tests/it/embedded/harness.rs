@@ -140,6 +140,7 @@ impl Bench {
             missing_as_null: false,
             request: Uuid::now_v7(),
             after: 0,
+            refresh: BTreeSet::new(),
         }
     }
 

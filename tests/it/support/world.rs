@@ -63,6 +63,13 @@ impl Db {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
+    /// Runs a statement in a transaction that stays open until it is dropped.
+    pub async fn hold(&self, sql: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        let mut held = self.pool.begin().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut *held).await.unwrap();
+        held
+    }
+
     /// The first column of each row; it must be text.
     pub async fn list(&self, sql: &str) -> Vec<String> {
         sqlx::query_scalar(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(&self.pool).await.unwrap()

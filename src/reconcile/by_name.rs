@@ -1,0 +1,101 @@
+//! What happens only to what a person names: landed rows are cleared, a running job is cancelled.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Gathered, Reconciler, StepError};
+use crate::model::{ConnectionRef, StreamName};
+use crate::ports::{Cause, ClearOrder, ConnectionRow, ObjectKind, recorded, sent};
+use crate::spec::{Connection, Mode};
+
+/// How long a lease in the way is waited for: a step of a daemon rarely takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Reconciler {
+    /// Deletes what landed of these streams, which the connection carries. The job that does it, if it is not done yet.
+    pub async fn clear(
+        &self,
+        gathered: &Gathered,
+        name: &ConnectionRef,
+        streams: &BTreeSet<StreamName>,
+        actor: &str,
+    ) -> Result<Option<i64>, StepError> {
+        let (connection, row) = managed(gathered, name)?;
+        let until = Instant::now() + PATIENCE;
+        let lease = loop {
+            match self.take_lease(name, row.id).await? {
+                Some(lease) => break lease,
+                None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(200)).await,
+                None => {
+                    let why = format!("connection {name}: another process works on it: try again when it is done");
+                    return Err(StepError::Spec(why));
+                }
+            }
+        };
+        let work = async {
+            if self.open_sync(row).await?.is_some() {
+                return Err(StepError::Spec(format!(
+                    "connection {name}: a sync runs: wait for it, or stop it with `aam cancel {name}`"
+                )));
+            }
+            let id = row.objects.get(&ObjectKind::Connection);
+            let id = id.ok_or_else(|| StepError::Spec(format!("connection {name} is not in the engine yet")))?;
+            self.refuse_while_moving(id, self.doors.engine.manner().drives_itself).await?;
+            let (_, destination) = self.handles(connection, row)?;
+            let order = ClearOrder {
+                engine_id: id.clone(),
+                destination,
+                carried: carried(connection)?,
+                streams: streams.clone(),
+            };
+            let names: Vec<String> = streams.iter().map(ToString::to_string).collect();
+            let intent = self.begin(&lease, "clear", &names.join(", "), json!({"by": actor})).await?;
+            let job = sent("clear", self.doors.engine.clear(&order)).await?;
+            let cause = Cause {
+                actor: actor.to_owned(),
+                summary: format!("connection {name}: landed rows of {} deleted", names.join(", ")),
+                detail: json!({"streams": names, "job": job}),
+            };
+            self.doors.registry.audit(&lease.tenant, "connection.cleared", Some(row.id), &cause).await?;
+            self.doors.registry.settle(&lease, intent).await?;
+            recorded("clear");
+            Ok(job)
+        };
+        let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;
+        self.doors.registry.release(&lease).await?;
+        done
+    }
+
+    /// Stops the running job of a connection at its next commit; the job, if one runs.
+    pub async fn cancel(&self, gathered: &Gathered, name: &ConnectionRef) -> Result<Option<i64>, StepError> {
+        let (_, row) = managed(gathered, name)?;
+        let Some(id) = row.objects.get(&ObjectKind::Connection) else { return Ok(None) };
+        let newest = self.doors.engine.jobs(id, 1).await?.pop();
+        let Some(job) = newest.filter(|job| job.ended_at.is_none()) else { return Ok(None) };
+        sent("cancel", self.doors.engine.cancel(id, job.id)).await?;
+        Ok(Some(job.id))
+    }
+}
+
+/// A connection that may be written to, with its row.
+fn managed<'g>(gathered: &'g Gathered, name: &ConnectionRef) -> Result<(&'g Connection, &'g ConnectionRow), StepError> {
+    let connection = gathered.desired().connections.get(name);
+    let found = connection.and_then(|connection| Some((connection, gathered.row_of(connection)?)));
+    let (connection, row) = found.ok_or_else(|| StepError::Spec(format!("connection {name} is not onboarded")))?;
+    match connection.mode {
+        Mode::Manage => Ok((connection, row)),
+        _ => Err(StepError::Spec(format!("connection {name} is not in mode: manage, so nothing is written for it"))),
+    }
+}
+
+/// The streams that a connection carries, in the engine's order.
+pub fn carried(connection: &Connection) -> Result<Vec<StreamName>, StepError> {
+    let Some(lock) = &connection.lock else {
+        return Err(StepError::Spec(format!("connection {} has no lock yet", connection.name)));
+    };
+    let plans = crate::spec::configure(connection, &lock.catalog);
+    let plans = plans.map_err(|problems| StepError::Spec(crate::spec::describe_problems(&problems)))?;
+    Ok(plans.into_iter().map(|plan| plan.name).collect())
+}

@@ -1,0 +1,78 @@
+//! Refresh and clear happen only to streams that a person names; a running job is cancelled when she says so.
+
+use super::tour::Tour;
+use crate::support::world::until;
+
+const JOBS: &str = "SELECT state || ' ' || rows FROM job_history ORDER BY job_id";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refresh_and_clear_only_by_name() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.source.run("CREATE TABLE notes (id int PRIMARY KEY, body text); INSERT INTO notes VALUES (1, 'a')").await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    let by_name = |tour: &Tour| {
+        let writes = tour.standin.writes();
+        writes.into_iter().filter(|w| w.contains("refresh") || w.contains("clear")).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(by_name(&tour), "");
+
+    let ran = world.aam(&["sync", "crm", "--refresh", "acounts"]);
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(ran.talk.trim(), @"error: connection crm carries no stream acounts; it carries public/accounts, public/notes");
+    let ran = world.aam(&["sync", "crm", "--refresh", "accounts"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(by_name(&tour), "POST /v1/connections/refresh");
+    insta::assert_snapshot!(world.registry.list(JOBS).await.join("\n"), @"
+    succeeded 4
+    succeeded 3
+    ");
+
+    let table = "SELECT coalesce((SELECT count(*)::text FROM public.accounts), 'none')";
+    assert_eq!(world.warehouse.one(table).await, "3");
+    world.aam_is(0, &["clear", "crm", "accounts", "--dry-run"]);
+    assert_eq!(world.warehouse.one(table).await, "3");
+    let said = world.aam_is(0, &["clear", "crm", "accounts"]);
+    insta::assert_snapshot!(said.trim(), @"- crm  landed rows of public/accounts");
+    assert_eq!(world.warehouse.one(table).await, "0");
+    assert_eq!(world.warehouse.one("SELECT count(*)::text FROM public.notes").await, "1");
+    let audit = "SELECT summary FROM audit_log WHERE action = 'connection.cleared'";
+    assert_eq!(world.registry.one(audit).await, "connection crm: landed rows of public/accounts deleted");
+    world.aam_is(0, &["sync", "crm"]);
+    assert_eq!(world.warehouse.one(table).await, "3");
+    assert_eq!(by_name(&tour), "POST /v1/connections/refresh, POST /v1/connections/clear/stream");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_cannot_refresh_is_told_and_a_plain_sync_goes_on() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    tour.standin.edit(|s| s.definitions.iter_mut().for_each(|one| one.refreshes = false));
+    let ran = world.aam(&["sync", "crm", "--refresh", "accounts"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.talk.contains("its destination cannot refresh in Airbyte: `aam clear CONNECTION STREAM…`"), "{ran:?}");
+    world.aam_is(0, &["sync", "crm"]);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_sync_is_cancelled() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    assert_eq!(world.aam_is(0, &["cancel", "crm"]).trim(), "= crm  no sync runs");
+    let lock = world.source.hold("LOCK TABLE accounts").await;
+    let mut sync = world.start(&["sync", "crm"]);
+    let running = async || (world.registry.list(JOBS).await == ["running 0"]).then_some(());
+    until("the sync runs", 30, running).await;
+    let said = world.aam_is(0, &["cancel", "crm"]);
+    assert!(said.starts_with("~ crm  cancel job "), "{said}");
+    assert_eq!(sync.wait().unwrap().code(), Some(1));
+    assert_eq!(world.registry.list(JOBS).await, ["cancelled 0"]);
+    drop(lock);
+    world.aam_is(0, &["sync", "crm"]);
+    tour.finish().await;
+}
