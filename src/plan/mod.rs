@@ -4,6 +4,8 @@
 //! it anew and refuses if its digest moved. It knows nothing of engines, databases or git; [`crate::reconcile`] carries
 //! its steps out.
 
+mod drifts;
+mod lifecycle;
 mod live;
 mod planner;
 mod render;

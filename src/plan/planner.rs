@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::drifts::{OpenRepairs, plan_drift};
+use super::lifecycle::plan_lifecycle;
 use super::schedule::next_after;
-use super::{
-    Closing, ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Facts, Live, Noting, ObjectKind,
-    Plan, RepairFacts, Standing, Step, World,
-};
-use crate::drift::{Change, line_of};
-use crate::model::{ConnectionId, ConnectionRef, Fingerprint};
+use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, Facts, Live, ObjectKind, Plan, Standing, Step, World};
+use crate::model::{ConnectionId, ConnectionRef};
 use crate::spec::names::spec_path;
-use crate::spec::{Connection, Desired, Mode, OnDelete, Rejection};
+use crate::spec::{Connection, Desired, Mode, OnDelete};
 
 /// Plans everything. The result of carrying a plan out plans to nothing.
 pub fn plan(world: &World<'_>) -> Plan {
@@ -103,43 +101,6 @@ fn refuse_removals(world: &World<'_>, rows: &[&ConnectionRow]) -> Option<String>
     }
     let which = if emptied { "every spec is gone".to_owned() } else { format!("{gone} of {live} specs are gone") };
     Some(format!("{which}, the change budget is {budget}: nothing is removed until `aam apply --confirm-removals`"))
-}
-
-/// Which connections hold one of the `max_open` places: those with a branch first, the rest by severity.
-struct OpenRepairs {
-    allowed: BTreeSet<ConnectionId>,
-}
-
-impl OpenRepairs {
-    fn count(world: &World<'_>) -> Self {
-        let opened_at: BTreeMap<_, _> = world
-            .drifts
-            .iter()
-            .filter(|drift| drift.status == DriftStatus::Pending)
-            .map(|drift| (drift.connection, drift.opened_at))
-            .collect();
-        // In `observe` a drift is reported and takes no place.
-        let only_observed: BTreeSet<ConnectionId> = world
-            .rows
-            .iter()
-            .filter(|row| world.desired.connections.get(&row.name).is_some_and(|c| c.mode == Mode::Observe))
-            .map(|row| row.id)
-            .collect();
-        let mut wanting: Vec<_> = world
-            .facts
-            .iter()
-            .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
-            .filter(|(_, _, repair)| repair.proposed.is_some())
-            .filter(|(id, ..)| !only_observed.contains(*id))
-            .map(|(id, facts, repair)| {
-                // Of equal severity the oldest goes first; what was not noted yet is the newest.
-                let opened_at = opened_at.get(id).map_or(world.now, |at| *at);
-                (facts.branch.is_none(), !repair.breaking, opened_at, *id)
-            })
-            .collect();
-        wanting.sort();
-        Self { allowed: wanting.into_iter().take(world.limits.max_open).map(|(.., id)| id).collect() }
-    }
 }
 
 fn plan_declared(
@@ -233,90 +194,6 @@ fn still_failed(world: &World<'_>, connection: &Connection, row: &ConnectionRow,
     })
 }
 
-/// Approved catalog, settings, pause and lock file.
-fn plan_lifecycle(
-    world: &World<'_>,
-    connection: &Connection,
-    row: &ConnectionRow,
-    facts: &Facts,
-    plan: &mut ConnectionPlan,
-) {
-    let manage = connection.mode == Mode::Manage;
-    // An engine that holds the settings needs none to be looked at.
-    if let Some(Err(why)) = facts.secrets.as_ref().filter(|_| manage || !world.drives_itself) {
-        plan.standing = Standing::Blocked { reason: why.clone() };
-        return;
-    }
-    if let Some(why) = &facts.blocked {
-        plan.standing = Standing::Blocked { reason: why.clone() };
-        return;
-    }
-    let mut steps = Vec::new();
-    let mut another_lock = false;
-    let resumes = row.status == ConnectionStatus::Retired || row.paused;
-    if resumes {
-        steps.push(Step::Resume);
-    }
-    if let Some(lock) = &connection.lock {
-        let approved = row.fingerprint.as_ref() == Some(&lock.fingerprint);
-        another_lock = !approved;
-        // A heal that was cut off, or failed and was taken back since: what the engine carries is uncertain.
-        if !approved || row.status == ConnectionStatus::Healing {
-            let version = if approved { row.version } else { row.version + 1 };
-            steps.push(Step::Heal { from: row.fingerprint.clone(), to: lock.fingerprint.clone(), version });
-        }
-    }
-    // Whatever else was mended, a connection that failed or was cut off while it healed runs again only by this step.
-    let stuck = steps.is_empty() && !matches!(row.status, ConnectionStatus::Active);
-    // Secrets of what was adopted without them are sent once it is managed.
-    let rotated = |secrets: &String| {
-        row.secrets.as_ref() != Some(secrets) && (manage || row.secrets.is_some() || !world.drives_itself)
-    };
-    let changed = stuck || row.applied_digest.as_ref() != Some(&connection.digest) || facts.live == Live::Free;
-    // Without a lock there is nothing to apply them with: it is written first.
-    if connection.lock.is_some()
-        && let Some(Ok(secrets)) = &facts.secrets
-        && (changed || rotated(secrets))
-    {
-        let (digest, secrets, writes) = (connection.digest.clone(), secrets.clone(), facts.writes.clone());
-        steps.push(Step::ApplySettings { digest, secrets, writes });
-    }
-    if manage && steps.is_empty() && facts.lock.is_none() && facts.held != row.held {
-        steps.push(Step::Hold { streams: facts.held.clone() });
-    }
-    if !manage && world.drives_itself && steps.is_empty() && connection.lock.is_some() && changed {
-        let what = Step::ApplySettings { digest: String::new(), secrets: String::new(), writes: facts.writes.clone() };
-        plan.standing = Standing::NeedsManage { what: what.describe() };
-        return;
-    }
-    // A catalog is not brought to streams that a person changed in the engine.
-    if let Live::Edited(properties) = &facts.live
-        && steps.iter().any(|step| matches!(step, Step::Heal { .. }))
-        && properties.iter().any(|name| name.starts_with("stream "))
-    {
-        plan.standing = Standing::LiveEdit { properties: properties.clone() };
-        return;
-    }
-    if let Some((why, draft)) = &facts.lock {
-        steps.push(Step::CommitLock { why: why.clone(), draft: draft.clone() });
-    }
-    let Some(first) = steps.first() else { return };
-    if !manage {
-        plan.standing = Standing::NeedsManage { what: first.describe() };
-    } else if facts.is_moving() || (another_lock && facts.unnormalized.is_some()) {
-        // The engine's connection is not changed under a running sync, and what landed is read by the lock and the mapping
-        // that it landed under. But the sync of a paused one can only be followed once it is resumed.
-        let now = if facts.is_moving() && resumes { 1 } else { 0 };
-        let later = steps.split_off(now);
-        plan.steps.extend(steps);
-        if let Some(first) = later.first() {
-            plan.standing = Standing::Finishing { syncing: facts.is_moving(), then: first.describe() };
-        }
-    } else {
-        plan.steps.extend(steps);
-    }
-}
-
 /// What asks nothing of an engine that does not answer goes on; the rest waits, and nothing is said to be in sync.
 fn wait_for_engine(reason: &str, plan: &mut ConnectionPlan) {
     if plan.standing == Standing::InSync || plan.steps.iter().any(Step::asks_engine) {
@@ -333,145 +210,6 @@ fn live_edit(live: &Live) -> Option<Standing> {
         Live::Unseen(why) => Some(Standing::Unseen { reason: why.clone() }),
         Live::Stopped(why) => Some(Standing::Stopped { reason: why.clone() }),
         Live::Gone => Some(Standing::Stopped { reason: "somebody deleted it there".into() }),
-    }
-}
-
-/// What to do about the difference between lock and source.
-fn plan_drift(
-    world: &World<'_>,
-    connection: &Connection,
-    row: &ConnectionRow,
-    facts: &Facts,
-    open: &mut OpenRepairs,
-    plan: &mut ConnectionPlan,
-) {
-    let pending = world.drifts.iter().find(|d| d.connection == row.id && d.status == DriftStatus::Pending);
-    let noted = |target: &Fingerprint| world.drifts.iter().any(|d| d.connection == row.id && d.target == *target);
-    // A branch that a person works on is theirs; in `observe` no branch is touched at all.
-    let our_branch = facts.branch.as_ref().filter(|(_, edited)| !edited && connection.mode >= Mode::Propose);
-    let our_branch = our_branch.map(|(name, _)| name.clone());
-    close_taken_back(world, connection, row, plan);
-    let Some(repair) = &facts.repair else {
-        let unseen = row.look.as_ref().and_then(|look| look.seen.as_ref().err());
-        if let Some(reason) = unseen {
-            plan.standing = Standing::Unseen { reason: reason.clone() };
-        } else if row.look.is_some() && (pending.is_some() || (our_branch.is_some() && !facts.branch_in_use)) {
-            plan.steps.push(Step::CloseDrift {
-                drift: pending.map(|d| d.id),
-                branch: our_branch,
-                why: Closing::Agreement,
-            });
-        }
-        return;
-    };
-    if connection.mode == Mode::Manage {
-        match &repair.taken_back {
-            Ok(None) => {}
-            Ok(Some((Rejection { by, reason, .. }, draft))) => {
-                let (by, why) = (by.clone(), reason.clone());
-                plan.steps.push(Step::CommitRejection { by, why, draft: draft.clone() });
-                return;
-            }
-            Err(why) => {
-                plan.standing = Standing::Blocked { reason: why.clone() };
-                return;
-            }
-        }
-    }
-    if connection.mode == Mode::Manage
-        && let Some((automatic, rule, commit)) = &repair.automatic
-    {
-        let step = Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() };
-        if repair.automatic_breaking && (facts.syncing || facts.unnormalized.is_some()) {
-            plan.standing = Standing::Finishing { syncing: facts.syncing, then: step.describe() };
-        } else {
-            plan.steps.push(step);
-        }
-        return;
-    }
-    let Some((target, draft)) = &repair.proposed else {
-        plan_rejected(world, connection, repair, facts, (pending, our_branch), plan);
-        return;
-    };
-    if let Some(pending) = pending.filter(|drift| drift.target != *target)
-        && let Some(why) = rejects_all(world, connection, pending)
-    {
-        plan.steps.push(Step::CloseDrift { drift: Some(pending.id), branch: None, why });
-    }
-    let branch = &repair.branch;
-    if connection.mode == Mode::Observe {
-        plan.standing = Standing::Drifted { target: target.clone() };
-        if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Observed });
-        }
-        return;
-    }
-    let edited = facts.branch.as_ref().is_some_and(|(_, edited)| *edited);
-    if !open.allowed.contains(&row.id) {
-        plan.standing = Standing::Waiting { target: target.clone() };
-        if !noted(target) {
-            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Waiting });
-        }
-        return;
-    }
-    plan.standing = Standing::AwaitingReview { branch: branch.clone(), target: target.clone(), edited };
-    let opened = pending.is_some_and(|d| d.target == *target && d.branch.as_deref() == Some(branch));
-    if (!repair.branch_current && !edited) || !opened {
-        plan.steps.push(Step::Propose { target: target.clone(), branch: branch.clone(), draft: draft.clone() });
-    }
-}
-
-/// Closes what a rule approved and a person took back before it came into force: a kill left it open when the rejection was
-/// committed.
-fn close_taken_back(world: &World<'_>, connection: &Connection, row: &ConnectionRow, plan: &mut ConnectionPlan) {
-    let Some(lock) = &connection.lock else { return };
-    for drift in world.drifts.iter().filter(|drift| drift.connection == row.id && drift.is_unhealed(&lock.fingerprint))
-    {
-        if let Some(why) = rejection_of(world, connection, drift) {
-            plan.steps.push(Step::CloseDrift { drift: Some(drift.id), branch: None, why });
-        }
-    }
-}
-
-/// The newest rejection of a change of this drift.
-fn rejection_of(world: &World<'_>, connection: &Connection, drift: &DriftRow) -> Option<Closing> {
-    let lines: Vec<String> = drift.changes.iter().map(line_of).collect();
-    let rejections = world.desired.rejected.get(&connection.name)?;
-    let Rejection { by, reason, .. } =
-        rejections.iter().rfind(|r| lines.iter().any(|line| r.changes.contains(line)))?;
-    Some(Closing::Rejection { by: by.clone(), reason: reason.clone() })
-}
-
-/// The newest rejection of this drift, if all of its changes are rejected.
-fn rejects_all(world: &World<'_>, connection: &Connection, drift: &DriftRow) -> Option<Closing> {
-    let rejections = world.desired.rejected.get(&connection.name)?;
-    let is_rejected = |change: &Change| rejections.iter().any(|r| r.changes.contains(&line_of(change)));
-    if drift.changes.iter().all(is_rejected) { rejection_of(world, connection, drift) } else { None }
-}
-
-/// What a person said no to stands, and nothing is asked.
-fn plan_rejected(
-    world: &World<'_>,
-    connection: &Connection,
-    repair: &RepairFacts,
-    facts: &Facts,
-    (pending, our_branch): (Option<&DriftRow>, Option<String>),
-    plan: &mut ConnectionPlan,
-) {
-    let Some((target, Rejection { by, reason, .. })) = &repair.rejected else { return };
-    let (by, reason) = (by.clone(), reason.clone());
-    plan.standing = Standing::Rejected { target: target.clone(), by: by.clone(), reason: reason.clone() };
-    if pending.is_some() || (our_branch.is_some() && !facts.branch_in_use) {
-        let same = pending.is_none_or(|drift| drift.target == *target);
-        let why = if same {
-            Closing::Rejection { by, reason }
-        } else {
-            // What was asked besides is gone from the source, unless something else came beside what was asked.
-            pending.and_then(|drift| rejects_all(world, connection, drift)).unwrap_or(Closing::Agreement)
-        };
-        plan.steps.push(Step::CloseDrift { drift: pending.map(|d| d.id), branch: our_branch, why });
-    } else if !repair.rejection_noted && !plan.steps.iter().any(|step| matches!(step, Step::CloseDrift { .. })) {
-        plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Rejected { by, reason } });
     }
 }
 

@@ -1,25 +1,23 @@
 //! Gathers everything a plan is made from: the committed state, the registry, branches, and what follows from them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::Drifted;
+use super::gathered::{Index, held};
 use super::landed::{is_expected, to_normalize};
 use super::onboard::{join_secrets, lock_draft};
+use super::resolved::Resolved;
 use super::reverted::overruling;
-use super::{Ask, Offered, Policy, Reconciler, TurnError, text_of};
-use crate::diag::Diagnostic;
+use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
 use crate::drift::Change;
-use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
-use crate::plan::{Facts, Limits, Live, Plan, RepairFacts, World};
-use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Intent, RepairBranch, RepoInfo, Snapshot};
-use crate::spec::{self, Connection, Desired, Lock, Rejection, WhenBreaking};
-
-/// Contents by path.
-pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
+use crate::model::{CommitDraft, ConnectionId, Fingerprint};
+use crate::plan::{Facts, Limits, Live, RepairFacts};
+use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
+use crate::spec::{self, Connection, Lock};
 
 /// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
 const SECRETS_COUNT: TimeDelta = TimeDelta::seconds(30);
@@ -32,152 +30,8 @@ pub(super) struct KnownSecrets {
     fingerprint: Result<String, String>,
 }
 
-/// A committed state, checked and resolved.
-pub(super) struct Resolved {
-    pub(super) commit: Option<CommitId>,
-    /// What the settings said about specs.
-    settings: (spec::EngineKind, spec::Mode, spec::Schedule),
-    pub(super) files: Files,
-    /// The text in force of each file; only of the committed state.
-    pub(super) good: Arc<BTreeMap<String, String>>,
-    pub(super) desired: Arc<Desired>,
-    pub(super) diagnostics: Vec<Diagnostic>,
-}
-
-/// Everything a plan is made from, at one moment.
-pub struct Gathered {
-    pub(super) resolved: Arc<Resolved>,
-    /// Branch, tip and what blocks commits.
-    pub info: RepoInfo,
-    /// What the registry remembers.
-    pub rows: Vec<ConnectionRow>,
-    index: Index,
-    /// Open drifts.
-    pub drifts: Vec<DriftRow>,
-    facts: BTreeMap<ConnectionId, Facts>,
-    drifted: BTreeMap<ConnectionId, Arc<Drifted>>,
-    drives_itself: bool,
-    engine_down: Option<String>,
-    limits: Limits,
-    /// When it was gathered.
-    pub now: DateTime<Utc>,
-}
-
-/// Where rows lie in the list.
-struct Index {
-    by_id: BTreeMap<ConnectionId, usize>,
-    /// The rows that a spec without a lock may go on with.
-    without_lock: BTreeMap<ConnectionRef, usize>,
-}
-
-impl Index {
-    fn new(rows: &[ConnectionRow], desired: &Desired) -> Self {
-        let locked: BTreeSet<ConnectionId> =
-            desired.connections.values().filter_map(|c| c.lock.as_ref().map(|lock| lock.id)).collect();
-        let mut free: Vec<usize> = (0..rows.len()).filter(|i| !locked.contains(&rows[*i].id)).collect();
-        // Of those with one name the last counts.
-        free.sort_by_key(|i| (rows[*i].status != ConnectionStatus::Retired, rows[*i].created_at));
-        Self {
-            by_id: rows.iter().enumerate().map(|(i, row)| (row.id, i)).collect(),
-            without_lock: free.into_iter().map(|i| (rows[i].name.clone(), i)).collect(),
-        }
-    }
-}
-
 /// Effects without a known outcome, by connection.
 type Open = BTreeMap<ConnectionId, Vec<Intent>>;
-
-impl Gathered {
-    /// The committed state, resolved.
-    pub fn desired(&self) -> &Desired {
-        &self.resolved.desired
-    }
-
-    /// Problems of the committed files.
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.resolved.diagnostics
-    }
-
-    /// The plan that follows.
-    pub fn plan(&self) -> Plan {
-        self.plan_with(&self.resolved)
-    }
-
-    /// The plan that would follow if the work tree were committed.
-    pub(super) fn plan_with(&self, resolved: &Resolved) -> Plan {
-        crate::plan::plan(&World {
-            commit: resolved.commit.as_ref(),
-            desired: &resolved.desired,
-            rows: &self.rows,
-            drifts: &self.drifts,
-            facts: &self.facts,
-            drives_itself: self.drives_itself,
-            engine_down: self.engine_down.as_deref(),
-            limits: &self.limits,
-            now: self.now,
-        })
-    }
-
-    /// The row of a connection.
-    pub(super) fn row(&self, id: ConnectionId) -> Option<&ConnectionRow> {
-        self.index.by_id.get(&id).map(|i| &self.rows[*i])
-    }
-
-    /// The row of a declared connection, by its lock's id or else by name, as the plan sees it.
-    pub fn row_of(&self, connection: &Connection) -> Option<&ConnectionRow> {
-        match &connection.lock {
-            Some(lock) => self.row(lock.id),
-            None => self.index.without_lock.get(&connection.name).map(|i| &self.rows[*i]),
-        }
-    }
-
-    /// Whether a sync is under way.
-    pub fn is_syncing(&self, id: ConnectionId) -> bool {
-        self.facts.get(&id).is_some_and(|facts| facts.syncing)
-    }
-
-    /// The drift file of a connection's open drift.
-    pub fn drift_file(&self, id: ConnectionId) -> Option<String> {
-        self.drifted.get(&id).and_then(|drifted| drifted.file().map(str::to_owned))
-    }
-
-    /// What a rejection would be about: what the lock would become if the open drift were approved, and its changes.
-    pub fn open_drift(&self, id: ConnectionId) -> Option<(Fingerprint, Vec<Change>)> {
-        let drifted = self.drifted.get(&id)?;
-        let (target, _) = drifted.proposed()?;
-        let changes = drifted.changes(&target);
-        Some((target, changes))
-    }
-
-    /// What stands as rejected: its changes, the rejection, and the commit that would take it all the same.
-    pub fn rejected_drift(&self, id: ConnectionId) -> Option<(Vec<Change>, &Rejection, CommitDraft)> {
-        let drifted = self.drifted.get(&id)?;
-        let (target, draft, rejection) = drifted.rejected()?;
-        Some((drifted.changes(&target), rejection, draft))
-    }
-
-    pub(super) fn drifted(&self, id: ConnectionId) -> Option<Arc<Drifted>> {
-        self.drifted.get(&id).cloned()
-    }
-
-    /// Streams that the engine's connection should leave out.
-    pub(super) fn to_hold(&self, id: ConnectionId) -> BTreeSet<StreamName> {
-        self.facts.get(&id).map(|facts| facts.held.clone()).unwrap_or_default()
-    }
-
-    /// Streams that a breaking drift holds.
-    pub(super) fn held(&self, connection: &Connection) -> BTreeSet<StreamName> {
-        let drifted = self.row_of(connection).and_then(|row| self.drifted.get(&row.id));
-        drifted.map(|drifted| held(connection, drifted)).unwrap_or_default()
-    }
-}
-
-fn held(connection: &Connection, drifted: &Drifted) -> BTreeSet<StreamName> {
-    match connection.drift.when_breaking {
-        WhenBreaking::HoldStream => drifted.breaking_streams(),
-        WhenBreaking::Continue => BTreeSet::new(),
-    }
-}
 
 impl Reconciler {
     /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
@@ -239,59 +93,6 @@ impl Reconciler {
         Ok(gathered)
     }
 
-    async fn resolve_committed(
-        &self,
-        info: &RepoInfo,
-        policy: &Policy,
-        rows: &[ConnectionRow],
-    ) -> Result<Arc<Resolved>, TurnError> {
-        let cached = self.cache.lock().expect("no panic while held").resolution.clone();
-        if let Some(cached) =
-            cached.filter(|c| c.commit.is_some() && c.commit == info.head && c.settings == policy.specs())
-        {
-            return Ok(cached);
-        }
-        let snapshot = self.doors.repo.committed().await?;
-        let known = self.cache.lock().expect("no panic while held").last_good.clone();
-        let last_good = match known {
-            Some(known) => known,
-            None => Arc::new(self.doors.registry.last_good().await?),
-        };
-        let (mut resolved, mut good) = resolve(snapshot, &last_good, policy);
-        // What a removed spec said about its removal is needed until that is done.
-        for row in rows.iter().filter(|row| row.status != ConnectionStatus::Retired) {
-            let path = spec::names::spec_path(&row.name);
-            if let Some(text) = last_good.get(path.as_str()) {
-                good.entry(path.to_string()).or_insert_with(|| text.clone());
-            }
-        }
-        let good = Arc::new(good);
-        resolved.good = good.clone();
-        let resolved = Arc::new(resolved);
-        let mut cache = self.cache.lock().expect("no panic while held");
-        cache.unsaved |= good != last_good;
-        cache.last_good = Some(good);
-        cache.resolution = Some(resolved.clone());
-        Ok(resolved)
-    }
-
-    /// Keeps the last good specs of what was gathered: before anything is carried out, so that no spec acts that would be
-    /// forgotten. The first time it also removes stale leases.
-    pub async fn begin_work(&self) -> Result<(), TurnError> {
-        let (unsaved, tidied) = {
-            let mut cache = self.cache.lock().expect("no panic while held");
-            (cache.last_good.clone().filter(|_| cache.unsaved), std::mem::replace(&mut cache.tidied, true))
-        };
-        if !tidied {
-            self.doors.registry.drop_stale_leases().await?;
-        }
-        if let Some(good) = unsaved {
-            self.doors.registry.set_last_good(&good).await?;
-            self.cache.lock().expect("no panic while held").unsaved = false;
-        }
-        Ok(())
-    }
-
     /// What a connection's source showed at its last look, as far as the connection selects it.
     pub async fn seen(
         &self,
@@ -309,15 +110,6 @@ impl Reconciler {
         Ok(whole.map(|whole| {
             selection.map_or_else(|| (*whole).clone(), |selection| spec::select_present(&whole, selection))
         }))
-    }
-
-    /// What a removed connection's last good spec said about removal, and how far it let `aam` go.
-    fn removal(&self, row: &ConnectionRow) -> Option<(spec::OnDelete, spec::Mode)> {
-        let cap = self.policy().mode_cap;
-        let cache = self.cache.lock().expect("no panic while held");
-        let path = spec::names::spec_path(&row.name);
-        let text = cache.last_good.as_ref()?.get(path.as_str())?;
-        spec::removal_of(&path, text).map(|(on_delete, mode)| (on_delete, mode.min(cap)))
     }
 
     async fn facts(
@@ -580,33 +372,4 @@ impl WorkedFrom {
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.resolved, &other.resolved) && self.look == other.look && self.ask_for_all == other.ask_for_all
     }
-}
-
-pub(super) fn resolve(
-    snapshot: Snapshot,
-    last_good: &BTreeMap<String, String>,
-    policy: &Policy,
-) -> (Resolved, BTreeMap<String, String>) {
-    let input = spec::Input {
-        files: &snapshot.files,
-        unreadable: &snapshot.unreadable,
-        last_good,
-        engine: policy.engine,
-        mode_cap: policy.mode_cap,
-        look: policy.look.clone(),
-    };
-    let resolution = spec::resolve(&input);
-    let mut diagnostics = resolution.diagnostics;
-    diagnostics.extend(crate::mapping::check(&resolution.desired));
-    diagnostics.sort();
-    let desired = Arc::new(resolution.desired);
-    let resolved = Resolved {
-        commit: snapshot.commit,
-        settings: policy.specs(),
-        files: snapshot.files,
-        good: Arc::default(),
-        desired,
-        diagnostics,
-    };
-    (resolved, resolution.good)
 }

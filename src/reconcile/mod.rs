@@ -3,7 +3,7 @@
 //! Level-triggered: [`Reconciler::gather`] reads everything afresh, and running a turn twice is harmless. Every outside
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
-//! `gather` reads the world; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
+//! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
@@ -14,6 +14,7 @@ mod ends;
 mod error;
 mod execute;
 mod gather;
+mod gathered;
 mod heal;
 mod landed;
 mod leftover;
@@ -23,6 +24,7 @@ mod onboard;
 mod publish;
 mod relock;
 mod report;
+mod resolved;
 mod retire;
 mod reverted;
 mod survey;
@@ -39,7 +41,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 pub use by_name::carried;
 pub use error::{StepError, TurnError};
 pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
-pub use gather::Gathered;
+pub use gathered::Gathered;
 pub use live::unlike;
 pub use relock::Relock;
 
@@ -105,7 +107,7 @@ pub struct Reconciler {
 /// What need not be worked out again while its inputs are the same.
 #[derive(Default)]
 struct Cache {
-    resolution: Option<Arc<gather::Resolved>>,
+    resolution: Option<Arc<resolved::Resolved>>,
     last_good: Option<Arc<BTreeMap<String, String>>>,
     /// Whether stale leases were removed.
     tidied: bool,

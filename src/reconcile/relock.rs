@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Gathered, Reconciler, StepError, gather, text_of};
+use super::{Gathered, Reconciler, StepError, resolved, text_of};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, RepoPath};
 use crate::ports::ConnectionRow;
 use crate::spec::{self, Connection, Lock};
@@ -30,7 +30,7 @@ impl Reconciler {
     /// seen of it last; only what the edit adds comes from there.
     pub async fn relock(&self, gathered: &Gathered, name: &ConnectionRef, offline: bool) -> Result<Relock, StepError> {
         let snapshot = self.doors.repo.worktree().await?;
-        let (edited, _) = gather::resolve(snapshot, &std::collections::BTreeMap::new(), &self.policy());
+        let (edited, _) = resolved::resolve(snapshot, &std::collections::BTreeMap::new(), &self.policy());
         let connection = edited.desired.connections.get(name).ok_or_else(|| {
             let path = spec::names::spec_path(name);
             StepError::Spec(if edited.files.contains_key(&path) {

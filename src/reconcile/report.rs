@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Gathered, Reconciler, TurnError, gather};
+use super::{Gathered, Reconciler, TurnError, resolved};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, ConnectionPlan, Limits, Step};
 use crate::status::{ConnectionReport, Report, Sources, Unowned};
@@ -108,7 +108,7 @@ impl Reconciler {
             return Ok(Vec::new());
         }
         let last_good = self.doors.registry.last_good().await?;
-        let (edited, _) = gather::resolve(snapshot, &last_good, &self.policy());
+        let (edited, _) = resolved::resolve(snapshot, &last_good, &self.policy());
         let mut lines: Vec<String> = edited
             .diagnostics
             .iter()
