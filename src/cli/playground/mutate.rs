@@ -30,9 +30,17 @@ pub(super) struct Mutate {
 
 #[derive(Debug, Subcommand)]
 enum Change {
-    /// Give a column another name
+    /// Make a table or a file
+    Create {
+        /// TABLE or exports/FILE.csv
+        target: Target,
+        /// Of a table NAME:TYPE, of a file NAME
+        #[arg(required = true, value_name = "COLUMN")]
+        columns: Vec<String>,
+    },
+    /// Give a column, a table or a file another name
     Rename {
-        /// TABLE.COLUMN or exports/FILE.csv:COLUMN
+        /// TABLE, TABLE.COLUMN, exports/FILE.csv or exports/FILE.csv:COLUMN
         target: Target,
         /// Its new name
         to: String,
@@ -44,11 +52,31 @@ enum Change {
         /// Its PostgreSQL type; files have none
         #[arg(value_name = "TYPE")]
         kind: Option<String>,
+        /// Never null: rows that are there hold this
+        #[arg(long, value_name = "VALUE")]
+        required: Option<String>,
     },
-    /// Drop a column with its values
+    /// Drop a column, a table or a file with its values
     Drop {
-        /// TABLE.COLUMN or exports/FILE.csv:COLUMN
+        /// TABLE, TABLE.COLUMN, exports/FILE.csv or exports/FILE.csv:COLUMN
         target: Target,
+    },
+    /// Refuse nulls in a table's column
+    Require {
+        /// TABLE.COLUMN
+        target: Target,
+    },
+    /// Allow nulls in a table's column
+    Relax {
+        /// TABLE.COLUMN
+        target: Target,
+    },
+    /// Give a table another primary key
+    Key {
+        /// TABLE
+        target: Target,
+        /// Its columns; none: the table has no key any more
+        columns: Vec<String>,
     },
     /// Give a table's column another type
     Retype {
@@ -81,9 +109,13 @@ enum Change {
 impl Change {
     fn target(&self) -> &Target {
         match self {
-            Self::Rename { target, .. }
+            Self::Create { target, .. }
+            | Self::Rename { target, .. }
             | Self::Add { target, .. }
             | Self::Drop { target }
+            | Self::Require { target }
+            | Self::Relax { target }
+            | Self::Key { target, .. }
             | Self::Retype { target, .. }
             | Self::Insert { target, .. }
             | Self::Update { target, .. } => target,
@@ -116,17 +148,30 @@ pub(super) async fn run(args: &Mutate, context: &Context) -> anyhow::Result<Exit
 
 fn edit_file(dir: &Path, file: &RepoPath, column: Option<&str>, args: &Mutate) -> anyhow::Result<()> {
     let named = || column.context("name a column too, like exports/contacts.csv:Phone");
+    let path = dir.join(file.as_str());
     let edit = match &args.change {
+        Change::Create { columns, .. } => return make_file(&path, columns, args.dry_run),
+        Change::Rename { to, .. } if column.is_none() => {
+            let Ok(Target::File(to, None)) = to.parse() else { bail!("its new name is like exports/people.csv") };
+            return if args.dry_run { Ok(()) } else { Ok(std::fs::rename(&path, dir.join(to.as_str()))?) };
+        }
+        Change::Drop { .. } if column.is_none() => {
+            return if args.dry_run { Ok(()) } else { Ok(std::fs::remove_file(&path)?) };
+        }
         Change::Rename { to, .. } => Edit::Rename { column: named()?, to },
-        Change::Add { kind: Some(_), .. } | Change::Retype { .. } => {
-            bail!("a CSV file has no types: change its values with `update`")
+        Change::Add { kind: Some(_), .. }
+        | Change::Add { required: Some(_), .. }
+        | Change::Retype { .. }
+        | Change::Require { .. }
+        | Change::Relax { .. }
+        | Change::Key { .. } => {
+            bail!("a CSV file has no types and no key: change its values with `update`")
         }
         Change::Add { .. } => Edit::Add { column: named()? },
         Change::Drop { .. } => Edit::Drop { column: named()? },
         Change::Insert { rows, .. } => Edit::Insert { rows: (*rows).into() },
         Change::Update { value, rows, .. } => Edit::Update { column: named()?, value, rows: (*rows).into() },
     };
-    let path = dir.join(file.as_str());
     let text = std::fs::read_to_string(&path)?;
     let text = export::edit(&text, &edit)?;
     if args.dry_run {
@@ -140,6 +185,18 @@ fn edit_file(dir: &Path, file: &RepoPath, column: Option<&str>, args: &Mutate) -
     Ok(())
 }
 
+/// Makes a file that holds only its header.
+fn make_file(path: &Path, columns: &[String], dry_run: bool) -> anyhow::Result<()> {
+    let mut header = csv::Writer::from_writer(Vec::new());
+    header.write_record(columns)?;
+    let header = header.into_inner().map_err(|error| error.into_error())?;
+    if dry_run {
+        return Ok(());
+    }
+    let mut file = std::fs::File::create_new(path)?;
+    Ok(file.write_all(&header)?)
+}
+
 async fn change_table(
     crm: &mut PgConnection,
     table: &str,
@@ -148,7 +205,8 @@ async fn change_table(
     context: &Context,
 ) -> anyhow::Result<()> {
     let columns = columns(crm, table).await?;
-    if columns.is_empty() {
+    let makes = matches!(args.change, Change::Create { .. });
+    if columns.is_empty() && !makes {
         bail!("there is no such table");
     }
     let sql = statement(&args.change, table, column, &columns)?;
@@ -180,15 +238,41 @@ async fn columns(crm: &mut PgConnection, table: &str) -> anyhow::Result<Vec<Colu
 /// The SQL of a change.
 fn statement(change: &Change, table: &str, column: Option<&str>, columns: &[Column]) -> anyhow::Result<String> {
     let has = |name: &str| columns.iter().any(|c| c.name == name);
-    let named = || column.with_context(|| format!("name a column too, like {table}.{}", columns[0].name));
+    let named = || {
+        let first = columns.first().map_or("COLUMN", |column| column.name.as_str());
+        column.with_context(|| format!("name a column too, like {table}.{first}"))
+    };
     let key = columns.iter().find(|c| c.is_identity).map(|c| c.name.as_str());
     let t = ident(table);
     let order = key.map_or_else(String::new, |key| format!(" ORDER BY {}", ident(key)));
     Ok(match change {
+        Change::Create { columns, .. } => {
+            let one = |text: &String| {
+                let (name, kind) = text.split_once(':').context("a column is NAME:TYPE")?;
+                anyhow::Ok(format!("{} {}", ident(name), type_name(kind)?))
+            };
+            let columns = columns.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+            format!("CREATE TABLE {t} ({})", columns.join(", "))
+        }
+        Change::Rename { to, .. } if column.is_none() => format!("ALTER TABLE {t} RENAME TO {}", ident(to)),
+        Change::Drop { .. } if column.is_none() => format!("DROP TABLE {t} CASCADE"),
+        Change::Require { .. } => format!("ALTER TABLE {t} ALTER COLUMN {} SET NOT NULL", ident(named()?)),
+        Change::Relax { .. } => format!("ALTER TABLE {t} ALTER COLUMN {} DROP NOT NULL", ident(named()?)),
+        Change::Key { columns, .. } => {
+            let drop = format!("ALTER TABLE {t} DROP CONSTRAINT IF EXISTS {} CASCADE", ident(&format!("{table}_pkey")));
+            match columns.is_empty() {
+                true => drop,
+                false => {
+                    let columns = columns.iter().map(|name| ident(name)).collect::<Vec<_>>().join(", ");
+                    format!("{drop}, ADD CONSTRAINT {} PRIMARY KEY ({columns})", ident(&format!("{table}_pkey")))
+                }
+            }
+        }
         Change::Rename { to, .. } => format!("ALTER TABLE {t} RENAME COLUMN {} TO {}", ident(named()?), ident(to)),
-        Change::Add { kind, .. } => {
+        Change::Add { kind, required, .. } => {
             let kind = kind.as_deref().context("say its type too, like text")?;
-            format!("ALTER TABLE {t} ADD COLUMN {} {}", ident(named()?), type_name(kind)?)
+            let filled = required.as_ref().map(|value| format!(" NOT NULL DEFAULT {}", literal(value)));
+            format!("ALTER TABLE {t} ADD COLUMN {} {}{}", ident(named()?), type_name(kind)?, filled.unwrap_or_default())
         }
         Change::Drop { .. } => format!("ALTER TABLE {t} DROP COLUMN {}", ident(named()?)),
         Change::Retype { kind, .. } => {
