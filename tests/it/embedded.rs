@@ -5,5 +5,7 @@ mod files;
 pub mod harness;
 mod postgres;
 mod programs;
+mod published;
 mod resume;
+mod tickets;
 mod tls;

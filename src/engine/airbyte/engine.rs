@@ -12,11 +12,12 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError};
+use super::catalog;
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
 use super::told::{choose_definition, flat, moves_rows, told, told_job};
-use super::{catalog, specification};
+use crate::connector::specification;
 use crate::model::TenantId;
 use crate::ports::{
     Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineError, EngineId, EngineRead,
@@ -204,7 +205,7 @@ impl AirbyteEngine {
         let what = format!("checking {} {}", kind.word(), handle.name);
         let (workspace, definition) = self.parts(kind, handle).await?;
         let asked = self.api.specification(kind, workspace, definition).await.map_err(|e| unread(&what, &e))?;
-        let problems = specification::problems(&asked, &handle.config);
+        let problems = specification::problems(&asked, handle.config.expose(), &handle.config);
         if !problems.is_empty() {
             return Err(person(&what, problems.join("; ")));
         }

@@ -9,7 +9,6 @@ pub mod error;
 pub mod import;
 pub mod landing;
 pub mod schedule;
-mod specification;
 mod told;
 
 pub use engine::{AirbyteEngine, Place};
