@@ -48,7 +48,7 @@ impl Tickets {
         for n in 0..days * a_day {
             let (day, minute) = (1 + n / a_day, n % a_day);
             let at = format!("2026-01-{day:02}T{:02}:{:02}:00Z", minute / 60, minute % 60);
-            shared.tickets.push(ticket(n, &at, json!(n % 5)));
+            shared.tickets.push(ticket(n, &at, n % 5));
         }
         let shared = Arc::new(Mutex::new(shared));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,7 +62,7 @@ impl Tickets {
     pub fn add(&self, at: &str) {
         let mut shared = self.shared.lock().unwrap();
         let n = u32::try_from(shared.tickets.len()).unwrap();
-        shared.tickets.push(ticket(n, at, json!("urgent")));
+        shared.tickets.push(ticket(n, at, "urgent"));
     }
 
     /// From this day on requests are not answered.
@@ -97,8 +97,8 @@ impl Tickets {
     }
 }
 
-fn ticket(n: u32, at: &str, priority: Value) -> Value {
-    json!({"id": n, "subject": "words ".repeat(1400), "priority": priority,
+fn ticket(n: u32, at: &str, priority: impl Into<Value>) -> Value {
+    json!({"id": n, "subject": "words ".repeat(1400), "priority": priority.into(),
         "requester": {"email": format!("{n}@example.org")}, "updated_at": at})
 }
 
