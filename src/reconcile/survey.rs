@@ -36,7 +36,9 @@ pub(super) struct Surveyed {
 pub(super) struct Seen {
     pub(super) live: Live,
     /// What git owns of it, as it is.
-    pub(super) properties: Properties,
+    pub(super) properties: Arc<Properties>,
+    /// What the properties were worked out from.
+    of: Option<Arc<EngineConnection>>,
     /// What was agreed about it then.
     pub(super) agreed: Option<Agreed>,
     /// Its newest job that moves rows.
@@ -80,7 +82,7 @@ impl Reconciler {
         };
         let mut after = match self.doors.engine.survey().await {
             Ok(survey) => {
-                let surveyed = self.work_out_survey(now, survey).await?;
+                let surveyed = self.work_out_survey(now, survey, &before).await?;
                 if let Some((since, _)) = &before.down {
                     let text = format!("the engine answers again after {} s", (now - *since).num_seconds());
                     self.notice("engine.back", &text).await?;
@@ -127,7 +129,8 @@ impl Reconciler {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.written.insert(id);
         let job = cache.surveyed.of(id).and_then(|seen| seen.job.clone());
-        let seen = Seen { live: agreed.compare(&properties), properties, agreed: Some(agreed), job };
+        let live = agreed.compare(&properties);
+        let seen = Seen { live, properties: properties.into(), of: None, agreed: Some(agreed), job };
         Arc::make_mut(&mut cache.surveyed).connections.insert(id, seen);
     }
 
@@ -147,7 +150,12 @@ impl Reconciler {
         Ok(self.doors.registry.audit(&TenantId::default(), action, None, &by_aam(text, json!({}))).await?)
     }
 
-    async fn work_out_survey(&self, now: DateTime<Utc>, mut survey: Survey) -> Result<Surveyed, TurnError> {
+    async fn work_out_survey(
+        &self,
+        now: DateTime<Utc>,
+        mut survey: Survey,
+        before: &Surveyed,
+    ) -> Result<Surveyed, TurnError> {
         let agreed = self.doors.registry.agreed(None).await?;
         let rows = self.doors.registry.connections().await?;
         let mut connections = BTreeMap::new();
@@ -157,7 +165,7 @@ impl Reconciler {
             let Some(id) = row.objects.get(&ObjectKind::Connection) else { continue };
             let job = survey.jobs.remove(id);
             let live = survey.connections.remove(id);
-            connections.insert(row.id, self.compare(row, id, live, job, agreed.get(&row.id)).await);
+            connections.insert(row.id, self.compare(row, id, live, job, agreed.get(&row.id), before).await);
         }
         survey.names.retain(|object, _| !ours.contains(object));
         let unowned = survey.names.into_iter().map(|((kind, id), name)| (kind, id, name)).collect();
@@ -168,9 +176,10 @@ impl Reconciler {
         &self,
         row: &ConnectionRow,
         id: &EngineId,
-        live: Option<Result<EngineConnection, String>>,
+        live: Option<Result<Arc<EngineConnection>, String>>,
         job: Option<Job>,
         agreed: Option<&Agreed>,
+        before: &Surveyed,
     ) -> Seen {
         let connection = match live {
             Some(Ok(connection)) => connection,
@@ -186,13 +195,16 @@ impl Reconciler {
                 return Seen { live, job, ..Seen::default() };
             }
         };
-        let properties = properties(&connection.is);
+        let known = before.of(row.id).filter(|b| b.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &connection)));
+        let properties = known.map_or_else(|| Arc::new(properties(&connection.is)), |known| known.properties.clone());
         let rests = agreed.is_some_and(|agreed| agreed.applied.get(super::live::STATUS) == Some(&json!("inactive")));
-        let live = match (agreed.map(|agreed| agreed.compare(&properties)), connection.stopped) {
-            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => Live::Stopped(why),
+        let live = match (agreed.map(|agreed| agreed.compare(&properties)), &connection.stopped) {
+            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => {
+                Live::Stopped(why.clone())
+            }
             (Some(live), _) => live,
             (None, _) => Live::Unknown,
         };
-        Seen { live, properties, agreed: agreed.cloned(), job }
+        Seen { live, properties, of: Some(connection), agreed: agreed.cloned(), job }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -429,6 +430,17 @@ impl Airbyte {
         Ok(all)
     }
 
+    /// Every connection of a workspace, deleted ones too, each in the words in which it came.
+    pub async fn connection_texts(&self, workspace: Uuid) -> Result<Vec<Box<RawValue>>, ApiError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            connections: Option<Vec<Box<RawValue>>>,
+        }
+        let path = "/v1/connections/list";
+        let found: Listed = self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await?;
+        found.connections.ok_or_else(|| broken("connections", path))
+    }
+
     /// A connection by id; `None` if it is deleted.
     pub async fn connection(&self, id: Uuid) -> Result<Option<Kept<Connection>>, ApiError> {
         let path = "/v1/connections/get";
@@ -520,11 +532,17 @@ fn another(call: &str) -> ApiError {
 
 /// The list below a key; an answer without it is broken, never empty.
 fn list<T: DeserializeOwned>(key: &str, mut answer: Value, call: &str) -> Result<Vec<T>, ApiError> {
-    let broken = || ApiError::new(call, Fate::Garbled, format!("the answer has no list `{key}`"));
-    let found = answer.get_mut(key).map(Value::take).filter(Value::is_array).ok_or_else(broken)?;
-    // serde's text repeats values, which may be settings
-    serde_json::from_value(found)
-        .map_err(|_| ApiError::new(call, Fate::Garbled, "an object of the list lacks what it must have"))
+    let found = answer.get_mut(key).map(Value::take).filter(Value::is_array).ok_or_else(|| broken(key, call))?;
+    serde_json::from_value(found).map_err(|_| lacking(call))
+}
+
+fn broken(key: &str, call: &str) -> ApiError {
+    ApiError::new(call, Fate::Garbled, format!("the answer has no list `{key}`"))
+}
+
+/// Of an object of a list; serde's text repeats values, which may be settings.
+pub(super) fn lacking(call: &str) -> ApiError {
+    ApiError::new(call, Fate::Garbled, "an object of the list lacks what it must have")
 }
 
 /// Pages of the public API until one is short. Objects that come twice count once.

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError};
+use super::api::{Actor, Airbyte, Connection as Live, Definition, Kept, RunError, lacking};
 use super::catalog;
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
+use super::seen::Seen;
 use super::told::{choose_definition, flat, moves_rows, told, told_job};
 use crate::connector::specification;
 use crate::model::TenantId;
@@ -52,6 +53,7 @@ pub struct AirbyteEngine {
     only: OnceCell<Uuid>,
     definitions: Mutex<Definitions>,
     jobs: Mutex<SeenJobs>,
+    seen: Mutex<Seen>,
 }
 
 /// The connectors of each workspace, and when they were listed.
@@ -106,6 +108,7 @@ impl AirbyteEngine {
             only: OnceCell::new(),
             definitions: Mutex::default(),
             jobs: Mutex::default(),
+            seen: Mutex::default(),
         })
     }
 
@@ -422,19 +425,27 @@ impl EngineRead for AirbyteEngine {
         let what = "looking at everything in Airbyte";
         let wrong = |e: ApiError| unread(what, &e);
         let workspaces = self.workspaces().await?;
-        let mut survey = Survey::default();
+        let (mut survey, mut seen) = (Survey::default(), Seen::default());
         for workspace in &workspaces {
             for kind in [ObjectKind::Source, ObjectKind::Destination] {
                 for actor in self.api.actors(kind, *workspace).await.map_err(wrong)? {
                     survey.names.insert((kind, engine_id(actor.known.id)), actor.known.name);
                 }
             }
-            for live in self.list_connections(what, *workspace).await? {
-                let id = engine_id(live.known.connection_id);
-                survey.connections.insert(id.clone(), told(&live));
-                survey.names.insert((ObjectKind::Connection, id), live.known.name);
+            let texts = self.api.connection_texts(*workspace).await.map_err(wrong)?;
+            let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            for text in &texts {
+                let listed = before.read(text, &mut seen).map_err(|_| wrong(lacking("/v1/connections/list")))?;
+                if !listed.is_gone {
+                    survey.connections.entry(listed.id.clone()).or_insert_with(|| listed.is.clone());
+                    survey
+                        .names
+                        .entry((ObjectKind::Connection, listed.id.clone()))
+                        .or_insert_with(|| listed.name.clone());
+                }
             }
         }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
         Ok(survey)
     }

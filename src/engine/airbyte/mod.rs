@@ -9,6 +9,7 @@ pub mod error;
 pub mod import;
 pub mod landing;
 pub mod schedule;
+mod seen;
 mod told;
 
 pub use engine::{AirbyteEngine, Place};
