@@ -35,6 +35,7 @@ pub async fn run(_: &Run, context: &Context) -> anyhow::Result<Exit> {
             rescan: daemon.rescan,
             grace: daemon.shutdown_grace,
         },
+        looks_at_once: wiring::looks_at_once(&app.settings),
         reload: Box::new(move || {
             wiring::settings(&root, config.as_deref()).map(|s| wiring::policy(&s)).map_err(|e| format!("{e:#}"))
         }),

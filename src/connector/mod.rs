@@ -10,6 +10,7 @@ mod error;
 mod file;
 pub mod postgres;
 mod settings;
+pub mod specification;
 
 use std::path::PathBuf;
 

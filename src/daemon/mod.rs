@@ -3,6 +3,7 @@
 //! Events only wake the loop. Each turn gathers everything afresh, plans, and starts what is not busy already; a slow
 //! source or sync keeps only its own connection busy. `watch` tells when files or branches may have changed.
 
+mod looks;
 mod tasks;
 mod turn;
 pub mod watch;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub socket: PathBuf,
     /// Times.
     pub pace: Pace,
+    /// How many sources are looked at side by side; other work does not count.
+    pub looks_at_once: usize,
     /// Reads the settings anew on SIGHUP; an error keeps the old ones and is logged.
     pub reload: Box<dyn Fn() -> Result<Policy, String> + Send + Sync>,
     /// Ends the engine's tasks at their next commit.
@@ -114,7 +117,7 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     parts.reconciler.survey_apart();
     let (reconciler, stopped) = (parts.reconciler.clone(), stop.clone());
     services.spawn(async move { survey(&reconciler, parts.pace.tick, looked, stopped).await });
-    let mut work = Loop::new(parts.reconciler.clone());
+    let mut work = Loop::new(parts.reconciler.clone(), parts.looks_at_once);
     let mut tick = tokio::time::interval(parts.pace.tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     notify_systemd(&[NotifyState::Ready]);

@@ -7,12 +7,9 @@ use std::time::{Duration, Instant};
 use crate::http::{Answer, Asked, OutcomeLine, Request};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, Limits, Plan, Step};
-use crate::reconcile::{Ask, Gathered, OutcomeKind, Reconciler, TurnError, work_items};
+use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, TurnError, WorkItem, work_items};
 
 use super::tasks::{Finished, Tasks};
-
-/// How many items run side by side; the rest waits for a place.
-const AT_ONCE: usize = 16;
 
 /// How long a connection is left alone after a bug of ours ended its step.
 const PANIC_REST: Duration = Duration::from_secs(60);
@@ -44,10 +41,10 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    pub(super) fn new(reconciler: Arc<Reconciler>) -> Self {
+    pub(super) fn new(reconciler: Arc<Reconciler>, looks_at_once: usize) -> Self {
         Self {
             reconciler,
-            tasks: Tasks::default(),
+            tasks: Tasks::new(looks_at_once),
             resting: BTreeMap::new(),
             resting_steps: BTreeMap::new(),
             waiters: Vec::new(),
@@ -95,7 +92,7 @@ impl Loop {
 
     /// A tick: a turn only when it is cheap or something is due soon, so that a big idle set costs little.
     pub(super) async fn tick(&mut self) {
-        let idle = self.waiters.is_empty() && self.tasks.len() == 0 && self.resting.is_empty();
+        let idle = self.waiters.is_empty() && self.tasks.is_empty() && self.resting.is_empty();
         let rested = self.last_turn.is_none_or(|(at, took)| at.elapsed() >= took * 20);
         if !idle || rested {
             self.turn().await;
@@ -137,6 +134,7 @@ impl Loop {
             !self.resting_steps.is_empty() && self.resting_steps.contains_key(&(name.clone(), step.describe()))
         };
         let items = work_items(&gathered, &plan).into_iter();
+        let mut looks = Vec::new();
         for item in items.filter_map(|item| item.without(rests)).collect::<Vec<_>>() {
             let names = item.connections();
             if names.iter().any(|name| busy.contains(name)) {
@@ -148,14 +146,20 @@ impl Loop {
                 }
                 continue;
             }
-            if self.tasks.len() >= AT_ONCE {
+            if matches!(item, WorkItem::Look(_)) {
+                busy.extend(names.iter().cloned());
+                looks.push(names);
+                continue;
+            }
+            if self.tasks.is_full() {
                 paced.extend(names);
                 continue;
             }
             busy.extend(names);
-            let (reconciler, gathered) = (self.reconciler.clone(), gathered.clone());
-            self.tasks.start(item.clone(), async move { reconciler.execute(&gathered, &item).await });
+            self.tasks.start(item.clone(), execute(&self.reconciler, &gathered, item));
         }
+        let (reconciler, with) = (self.reconciler.clone(), gathered.clone());
+        self.tasks.look(looks, Box::new(move |item| Box::pin(execute(&reconciler, &with, item))));
         let first = self.last.replace(gathered.clone()).is_none();
         self.last_turn = Some((began, began.elapsed()));
         busy.extend(paced);
@@ -275,6 +279,16 @@ impl Loop {
         self.waiters.clear();
         self.tasks.drain().await;
     }
+}
+
+/// Carries an item of a turn out.
+fn execute(
+    reconciler: &Arc<Reconciler>,
+    gathered: &Arc<Gathered>,
+    item: WorkItem,
+) -> impl Future<Output = Vec<Outcome>> + Send + 'static {
+    let (reconciler, gathered) = (reconciler.clone(), gathered.clone());
+    async move { reconciler.execute(&gathered, &item).await }
 }
 
 /// How long a connection is left alone after an outcome, and whether it is stuck rather than just paced: `pace` apart.

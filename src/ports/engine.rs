@@ -1,6 +1,7 @@
 //! The execution plane. Airbyte and the embedded engine are both behind these two doors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -124,7 +125,8 @@ pub struct Candidate {
 #[derive(Debug, Clone, Default)]
 pub struct Survey {
     /// Its connections, or why one cannot be told in our words.
-    pub connections: BTreeMap<EngineId, Result<EngineConnection, String>>,
+    /// The same allocation as in the last survey says that nothing of it changed.
+    pub connections: BTreeMap<EngineId, Result<Arc<EngineConnection>, String>>,
     /// Its sources and destinations.
     pub endpoints: BTreeMap<(ObjectKind, EngineId), EngineEndpoint>,
     /// Of each connection the newest job that moves rows.

@@ -12,7 +12,7 @@ use super::ends::{ENDS, is_of, live_end};
 use super::live::properties;
 use super::{Reconciler, TurnError, by_aam};
 use crate::model::{ConnectionId, TenantId};
-use crate::plan::{Agreed, Live, Properties};
+use crate::plan::{Agreed, Live, Part, Properties};
 use crate::ports::{ConnectionRow, ConnectionStatus, EngineConnection, EngineId, Job, ObjectKind, Survey};
 
 /// An engine that does not answer is asked again this soon; what asks it holds back by itself while it is in trouble.
@@ -37,7 +37,9 @@ pub(super) struct Surveyed {
 pub(super) struct Seen {
     pub(super) live: Live,
     /// What git owns of it, as it is.
-    pub(super) properties: Properties,
+    pub(super) properties: Arc<Properties>,
+    /// What the properties were worked out from.
+    of: Option<Arc<EngineConnection>>,
     /// What was agreed about it then.
     pub(super) agreed: Option<Agreed>,
     /// Its newest job that moves rows.
@@ -81,7 +83,7 @@ impl Reconciler {
         };
         let mut after = match self.doors.engine.survey().await {
             Ok(survey) => {
-                let surveyed = self.work_out_survey(now, survey).await?;
+                let surveyed = self.work_out_survey(now, survey, &before).await?;
                 if let Some((since, _)) = &before.down {
                     let text = format!("the engine answers again after {} s", (now - *since).num_seconds());
                     self.notice("engine.back", &text).await?;
@@ -129,10 +131,11 @@ impl Reconciler {
         cache.written.insert(id);
         let before = cache.surveyed.of(id).filter(|seen| !seen.properties.is_empty());
         let job = before.and_then(|seen| seen.job.clone());
-        let mut properties = before.map_or_else(|| agreed.applied.clone(), |seen| seen.properties.clone());
+        let mut properties = before.map_or_else(|| agreed.applied.clone(), |seen| (*seen.properties).clone());
         properties.retain(|name, _| !replaced(name));
         properties.extend(is);
-        let seen = Seen { live: agreed.compare(&properties), properties, agreed: Some(agreed), job };
+        let live = agreed.compare(&properties);
+        let seen = Seen { live, properties: properties.into(), of: None, agreed: Some(agreed), job };
         Arc::make_mut(&mut cache.surveyed).connections.insert(id, seen);
     }
 
@@ -152,7 +155,12 @@ impl Reconciler {
         Ok(self.doors.registry.audit(&TenantId::default(), action, None, &by_aam(text, json!({}))).await?)
     }
 
-    async fn work_out_survey(&self, now: DateTime<Utc>, mut survey: Survey) -> Result<Surveyed, TurnError> {
+    async fn work_out_survey(
+        &self,
+        now: DateTime<Utc>,
+        mut survey: Survey,
+        before: &Surveyed,
+    ) -> Result<Surveyed, TurnError> {
         let agreed = self.doors.registry.agreed(None).await?;
         let rows = self.doors.registry.connections().await?;
         let mut connections = BTreeMap::new();
@@ -163,7 +171,7 @@ impl Reconciler {
             let job = survey.jobs.remove(id);
             let live = survey.connections.remove(id);
             let ends = seen_ends(row, &survey, agreed.get(&row.id));
-            connections.insert(row.id, self.compare(row, id, (live, ends), job, agreed.get(&row.id)).await);
+            connections.insert(row.id, self.compare(row, id, (live, ends), job, agreed.get(&row.id), before).await);
         }
         survey.names.retain(|object, _| !ours.contains(object));
         let unowned = survey.names.into_iter().map(|((kind, id), name)| (kind, id, name)).collect();
@@ -174,9 +182,10 @@ impl Reconciler {
         &self,
         row: &ConnectionRow,
         id: &EngineId,
-        (live, ends): (Option<Result<EngineConnection, String>>, Properties),
+        (live, ends): (Option<Result<Arc<EngineConnection>, String>>, Properties),
         job: Option<Job>,
         agreed: Option<&Agreed>,
+        before: &Surveyed,
     ) -> Seen {
         let connection = match live {
             Some(Ok(connection)) => connection,
@@ -192,15 +201,26 @@ impl Reconciler {
                 return Seen { live, job, ..Seen::default() };
             }
         };
-        let mut properties = properties(&connection.is);
-        properties.extend(ends);
+        let known = before.of(row.id).filter(|b| b.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &connection)));
+        let is_end = |name: &&String| Part::of(name) == Part::Ends;
+        let same_ends = |known: &&Seen| known.properties.iter().filter(|(name, _)| is_end(name)).eq(&ends);
+        let properties = match known.filter(same_ends) {
+            Some(known) => known.properties.clone(),
+            None => {
+                let mut properties = properties(&connection.is);
+                properties.extend(ends);
+                Arc::new(properties)
+            }
+        };
         let rests = agreed.is_some_and(|agreed| agreed.applied.get(super::live::STATUS) == Some(&json!("inactive")));
-        let live = match (agreed.map(|agreed| agreed.compare(&properties)), connection.stopped) {
-            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => Live::Stopped(why),
+        let live = match (agreed.map(|agreed| agreed.compare(&properties)), &connection.stopped) {
+            (Some(Live::Edited(_) | Live::Same), Some(why)) if !connection.is.enabled && !rests => {
+                Live::Stopped(why.clone())
+            }
             (Some(live), _) => live,
             (None, _) => Live::Unknown,
         };
-        Seen { live, properties, agreed: agreed.cloned(), job }
+        Seen { live, properties, of: Some(connection), agreed: agreed.cloned(), job }
     }
 }
 

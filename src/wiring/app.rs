@@ -160,6 +160,15 @@ async fn open_registry(
     }
 }
 
+/// How many sources the daemon looks at side by side: as many discovers as Airbyte is asked for at once, else one for each
+/// of 16 sources, which are systems of their own.
+pub fn looks_at_once(settings: &Settings) -> usize {
+    match settings.engine.kind {
+        EngineKind::Airbyte => settings.airbyte.discover_slots.get() as usize,
+        EngineKind::Embedded => 16,
+    }
+}
+
 /// What the settings say about the loop.
 pub fn policy(settings: &Settings) -> Policy {
     Policy {

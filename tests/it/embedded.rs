@@ -6,6 +6,8 @@ mod files;
 pub mod harness;
 mod postgres;
 mod programs;
+mod published;
 mod resume;
 mod sample;
+mod tickets;
 mod tls;

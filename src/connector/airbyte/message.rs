@@ -23,6 +23,8 @@ pub enum Message<'a> {
         /// Why not.
         why: Option<String>,
     },
+    /// What the settings must be: a JSON Schema.
+    Specification(Value),
     /// What `discover` found: an `AirbyteCatalog`.
     Catalog(Value),
     /// A failure, in words for people.
@@ -68,7 +70,15 @@ struct Line<'a> {
     #[serde(default)]
     catalog: Option<Value>,
     #[serde(default)]
+    spec: Option<Spec>,
+    #[serde(default)]
     trace: Option<Trace>,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    #[serde(rename = "connectionSpecification")]
+    settings: Value,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +128,7 @@ pub fn read(line: &[u8]) -> Option<Message<'_>> {
     match line.kind.as_ref() {
         "RECORD" => line.record.map(Message::Record),
         "STATE" => line.state.map(Message::State),
+        "SPEC" => line.spec.map(|spec| Message::Specification(spec.settings)),
         "CATALOG" => line.catalog.map(Message::Catalog),
         "CONNECTION_STATUS" => {
             line.status.map(|s| Message::Status { succeeded: s.status == "SUCCEEDED", why: s.message })
@@ -163,6 +174,7 @@ mod tests {
     fn lines_of_real_connectors_are_understood() {
         let lines = [
             r#"{"type":"LOG","log":{"level":"INFO","message":"Check succeeded"}}"#,
+            r#"{"type":"SPEC","spec":{"connectionSpecification":{"type":"object"},"documentationUrl":null}}"#,
             r#"{"type": "LOG", "log": {"level": "FATAL", "message": "boom", "stack_trace": null}}"#,
             r#"{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED"}}"#,
             r#"{"type":"CONNECTION_STATUS","connectionStatus":{"status":"FAILED","message":"Config validation error"}}"#,
@@ -181,6 +193,7 @@ mod tests {
         let shown: Vec<String> = lines.iter().map(|line| format!("{:?}", read(line.as_bytes()))).collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"
         None
+        Some(Specification(Object {"type": String("object")}))
         Some(Trouble("boom"))
         Some(Status { succeeded: true, why: None })
         Some(Status { succeeded: false, why: Some("Config validation error") })

@@ -1,6 +1,6 @@
 //! Any source connector of Airbyte, run as a program by the connector protocol: no Airbyte server is needed.
 //!
-//! Each call is a run of its own: `check`, `discover`, and `read` of one stream. A row counts as read only once the
+//! Each call is a run of its own: `spec`, `check`, `discover`, and `read` of one stream. A row counts as read only once the
 //! connector has printed a state behind it; what landed after the last state is taken out and read again.
 
 mod message;
@@ -15,12 +15,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::copy_text::{NULL, is_json, push_escaped};
+use super::specification;
 use super::{BATCH_BYTES, Batch, BatchSink, Connector, How, Position, Programs, ReadOrder, Stopped, failure};
 use crate::model::{Catalog, RepoPath, json_schema};
 use crate::ports::{Discovered, EndpointHandle, EngineError, Remedy};
 use message::Message;
 use process::Running;
 
+/// A specification comes with the program: nothing is asked of anybody.
+const SPEC: Duration = Duration::from_secs(60);
 /// Connectors try a network that does not answer for a while themselves.
 const CHECK: Duration = Duration::from_secs(5 * 60);
 /// A discover of thousands of tables takes minutes.
@@ -28,11 +31,15 @@ const DISCOVER: Duration = Duration::from_secs(15 * 60);
 /// A read that prints nothing for so long is stuck; connectors that wait for a rate limit log that they do.
 const SILENCE: Duration = Duration::from_secs(30 * 60);
 
+/// Where the runner of manifests takes one from the settings, if it is given no file.
+const INJECTED: &str = "__injected_declarative_manifest";
+
 /// A connector as a program.
 pub struct Airbyte {
     endpoint: EndpointHandle,
     command: Vec<String>,
-    more: Vec<String>,
+    /// The file of a connector that is a manifest; the program is its runner.
+    manifest: Option<PathBuf>,
     settings: Value,
 }
 
@@ -83,24 +90,49 @@ impl Airbyte {
             let why = "write its whole path, or install it where PATH leads";
             return Err(wrong(format!("there is no program {program} on this machine: {why}")));
         }
-        let more = match given.get("manifest").and_then(Value::as_str) {
-            Some(path) => {
-                let path = manifest(&programs.root, path).map_err(|why| wrong(format!("manifest {path}: {why}")))?;
-                vec!["--manifest-path".to_owned(), path.to_string_lossy().into_owned()]
-            }
-            None => Vec::new(),
-        };
+        let manifest = given
+            .get("manifest")
+            .and_then(Value::as_str)
+            .map(|path| manifest(&programs.root, path).map_err(|why| wrong(format!("manifest {path}: {why}"))));
+        let manifest = manifest.transpose()?;
         let settings = given.get("config").filter(|config| !config.is_null()).cloned().unwrap_or_else(|| json!({}));
-        Ok(Self { endpoint: endpoint.clone(), command, more, settings })
+        Ok(Self { endpoint: endpoint.clone(), command, manifest, settings })
     }
 
     fn error(&self, what: &str, why: &str, remedy: Remedy) -> EngineError {
         failure(&self.endpoint, format!("{what} {}", self.endpoint.name), why, remedy)
     }
 
+    /// Starts the program with the settings and these files.
     fn start(&self, verb: &str, files: &[(&str, &Value)]) -> std::io::Result<Running> {
         let files: Vec<_> = std::iter::once(("config", &self.settings)).chain(files.iter().copied()).collect();
-        Running::start(&self.command, verb, &files, &self.more)
+        let manifest = self.manifest.iter().flat_map(|path| ["--manifest-path".into(), path.clone().into_os_string()]);
+        Running::start(&self.command, verb, &files, &manifest.collect::<Vec<_>>())
+    }
+
+    /// What the settings must be; `None` where the connector does not tell, for then its check decides alone. The runner
+    /// of manifests knows only what all manifests have in common, so the manifest itself is asked.
+    async fn specification(&self) -> Option<Value> {
+        let manifest = match &self.manifest {
+            Some(path) => serde_yaml::from_str(&std::fs::read_to_string(path).ok()?).ok(),
+            None => self.settings.get(INJECTED).cloned(),
+        };
+        if let Some(manifest) = manifest {
+            return Value::pointer(&manifest, "/spec/connection_specification").cloned();
+        }
+        let mut running = Running::start(&self.command, "spec", &[], &[]).ok()?;
+        let mut told = None;
+        let whole = async {
+            while let Ok(Some(line)) = running.line().await {
+                if let Some(Message::Specification(schema)) = message::read(line) {
+                    told = Some(schema);
+                }
+            }
+        };
+        if tokio::time::timeout(SPEC, whole).await.is_err() {
+            running.end().await;
+        }
+        told
     }
 
     /// Runs `check` or `discover` to its end; the last catalog.
@@ -167,14 +199,25 @@ impl Heard {
             Message::Status { succeeded, why } => self.status = Some((*succeeded, why.clone())),
             Message::Progress(status) => self.progress = Some(status.clone()),
             Message::NewSettings => self.new_settings = true,
-            Message::Record(_) | Message::State(_) | Message::Catalog(_) | Message::Unreadable(_) => {}
+            Message::Record(_)
+            | Message::State(_)
+            | Message::Specification(_)
+            | Message::Catalog(_)
+            | Message::Unreadable(_) => {}
         }
     }
 }
 
 #[async_trait]
 impl Connector for Airbyte {
+    /// Names everything that the specification wants and the settings lack, before the connector tries them.
     async fn check(&self) -> Result<(), EngineError> {
+        if let Some(asked) = self.specification().await {
+            let problems = specification::problems(&asked, &self.settings, &self.endpoint.config);
+            if !problems.is_empty() {
+                return Err(self.error("check of source", &problems.join("; "), Remedy::Person));
+            }
+        }
         let (heard, _) = self.ask("check", CHECK).await?;
         match heard.status {
             Some((true, _)) => Ok(()),

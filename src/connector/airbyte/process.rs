@@ -63,7 +63,7 @@ pub struct Running {
 
 impl Running {
     /// Starts `command`, then `verb`, then each file as `--name PATH`, then `more`.
-    pub fn start(command: &[String], verb: &str, files: &[(&str, &Value)], more: &[String]) -> io::Result<Self> {
+    pub fn start(command: &[String], verb: &str, files: &[(&str, &Value)], more: &[OsString]) -> io::Result<Self> {
         sweep(&std::env::temp_dir());
         let folder =
             tempfile::Builder::new().prefix(FOLDER).permissions(fs::Permissions::from_mode(0o700)).tempdir()?;
@@ -76,7 +76,7 @@ impl Running {
             fs::write(&path, serde_json::to_vec(value)?)?;
             arguments.extend([format!("--{name}").into(), path.into()]);
         }
-        arguments.extend(more.iter().map(OsString::from));
+        arguments.extend_from_slice(more);
         let tmp = folder.path().join("tmp");
         fs::create_dir(&tmp)?;
         let (program, first) = command.split_first().ok_or_else(|| io::Error::other("the command is empty"))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -422,30 +423,40 @@ impl Airbyte {
 
     /// Every connection of a workspace.
     pub async fn connections(&self, workspace: Uuid) -> Result<Vec<Kept<Connection>>, ApiError> {
-        let mut all = Vec::new();
-        self.each_connection(workspace, |connection| all.push(connection)).await?;
+        let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
+        let take = |texts: Vec<Box<RawValue>>| {
+            let before = seen.len();
+            for text in texts {
+                let one = serde_json::from_str(text.get()).map_err(|_| lacking("/v1/connections/list"))?;
+                let one: Kept<Connection> = one;
+                // one that comes twice is not two
+                if seen.insert(one.known.connection_id) {
+                    all.push(one);
+                }
+            }
+            Ok(seen.len() > before)
+        };
+        self.connection_texts(workspace, take).await?;
         Ok(all)
     }
 
-    /// Gives every connection of a workspace, once. They come with their whole catalogs: where one answer would be too large,
-    /// they are asked for in pages.
-    pub async fn each_connection(
+    /// Every connection of a workspace, deleted ones too, each in the words in which it came. They come with their whole
+    /// catalogs: where one answer would be too large, they are asked for page by page. `take` says whether something on a
+    /// page was new.
+    pub async fn connection_texts(
         &self,
         workspace: Uuid,
-        mut each: impl FnMut(Kept<Connection>) + Send,
+        mut take: impl FnMut(Vec<Box<RawValue>>) -> Result<bool, ApiError> + Send,
     ) -> Result<(), ApiError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            connections: Option<Vec<Box<RawValue>>>,
+        }
         let path = "/v1/connections/list";
-        let mut seen = BTreeSet::new();
-        // one that comes twice is not two
-        let mut take = |found: Vec<Kept<Connection>>| {
-            let before = seen.len();
-            found.into_iter().filter(|one| seen.insert(one.known.connection_id)).for_each(&mut each);
-            seen.len() > before
-        };
-        match self.client.config(Kind::Read, path, &json!({"workspaceId": workspace})).await {
+        match self.client.config::<Listed>(Kind::Read, path, &json!({"workspaceId": workspace})).await {
             Err(e) if e.fate == Fate::TooLarge => {}
             found => {
-                take(list("connections", found?, path)?);
+                take(found?.connections.ok_or_else(|| broken("connections", path))?)?;
                 return Ok(());
             }
         }
@@ -453,9 +464,10 @@ impl Airbyte {
         for page in 0..PAGES_MAX {
             let rows = json!({"pageSize": CATALOGS_AT_ONCE, "rowOffset": page * CATALOGS_AT_ONCE});
             let body = json!({"workspaceIds": [workspace], "userId": Uuid::nil(), "pagination": rows});
-            let found = list("connections", self.client.config(Kind::Read, path, &body).await?, path)?;
+            let found: Listed = self.client.config(Kind::Read, path, &body).await?;
+            let found = found.connections.ok_or_else(|| broken("connections", path))?;
             let is_last = found.len() < CATALOGS_AT_ONCE;
-            match (take(found), is_last) {
+            match (take(found)?, is_last) {
                 (_, true) => return Ok(()),
                 (true, false) => {}
                 (false, false) => break,
@@ -575,11 +587,17 @@ fn another(call: &str) -> ApiError {
 
 /// The list below a key; an answer without it is broken, never empty.
 fn list<T: DeserializeOwned>(key: &str, mut answer: Value, call: &str) -> Result<Vec<T>, ApiError> {
-    let broken = || ApiError::new(call, Fate::Garbled, format!("the answer has no list `{key}`"));
-    let found = answer.get_mut(key).map(Value::take).filter(Value::is_array).ok_or_else(broken)?;
-    // serde's text repeats values, which may be settings
-    serde_json::from_value(found)
-        .map_err(|_| ApiError::new(call, Fate::Garbled, "an object of the list lacks what it must have"))
+    let found = answer.get_mut(key).map(Value::take).filter(Value::is_array).ok_or_else(|| broken(key, call))?;
+    serde_json::from_value(found).map_err(|_| lacking(call))
+}
+
+fn broken(key: &str, call: &str) -> ApiError {
+    ApiError::new(call, Fate::Garbled, format!("the answer has no list `{key}`"))
+}
+
+/// Of an object of a list; serde's text repeats values, which may be settings.
+pub(super) fn lacking(call: &str) -> ApiError {
+    ApiError::new(call, Fate::Garbled, "an object of the list lacks what it must have")
 }
 
 /// Pages of the public API until one is short. Objects that come twice count once.

@@ -1,22 +1,25 @@
 //! The engine door on one Airbyte instance. Whatever may have happened without an answer is said to be so
 //! ([`Remedy::Look`]); nothing here writes twice.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError};
+use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError, lacking};
+use super::catalog;
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
+use super::seen::Seen;
 use super::told::{choose_definition, flat, moves_rows, named, told, told_endpoint, told_job};
-use super::{catalog, specification};
+use crate::connector::specification;
 use crate::model::{StreamName, TenantId};
 use crate::ports::{
     Candidate, ClearOrder, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError,
@@ -52,6 +55,7 @@ pub struct AirbyteEngine {
     only: OnceCell<Uuid>,
     definitions: Mutex<Definitions>,
     jobs: Mutex<SeenJobs>,
+    seen: Mutex<Arc<Seen>>,
 }
 
 /// The connectors of each workspace, and when they were listed.
@@ -106,6 +110,7 @@ impl AirbyteEngine {
             only: OnceCell::new(),
             definitions: Mutex::default(),
             jobs: Mutex::default(),
+            seen: Mutex::default(),
         })
     }
 
@@ -205,7 +210,7 @@ impl AirbyteEngine {
         let what = format!("checking {} {}", kind.word(), handle.name);
         let (workspace, definition) = self.parts(kind, handle).await?;
         let asked = self.api.specification(kind, workspace, definition).await.map_err(|e| unread(&what, &e))?;
-        let problems = specification::problems(&asked, &handle.config);
+        let problems = specification::problems(&asked, handle.config.expose(), &handle.config);
         if !problems.is_empty() {
             return Err(person(&what, problems.join("; ")));
         }
@@ -437,7 +442,8 @@ impl EngineRead for AirbyteEngine {
         let what = "looking at everything in Airbyte";
         let wrong = |e: ApiError| unread(what, &e);
         let workspaces = self.workspaces().await?;
-        let mut survey = Survey::default();
+        let (mut survey, mut seen, mut ids) = (Survey::default(), Seen::default(), BTreeSet::new());
+        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for workspace in &workspaces {
             for kind in [ObjectKind::Source, ObjectKind::Destination] {
                 for actor in self.api.actors(kind, *workspace).await.map_err(wrong)? {
@@ -446,15 +452,20 @@ impl EngineRead for AirbyteEngine {
                     survey.endpoints.insert((kind, id), told_endpoint(actor.known));
                 }
             }
-            let connections = self.api.each_connection(*workspace, |live| {
-                if live.known.status != "deprecated" {
-                    let id = engine_id(live.known.connection_id);
-                    survey.connections.insert(id.clone(), told(&live));
-                    survey.names.insert((ObjectKind::Connection, id), live.known.name);
+            let take = |texts: Vec<Box<RawValue>>| {
+                let known = ids.len();
+                for text in &texts {
+                    let listed = before.read(text, &mut seen).map_err(|_| lacking("/v1/connections/list"))?;
+                    if ids.insert(listed.id.clone()) && !listed.is_gone {
+                        survey.connections.insert(listed.id.clone(), listed.is.clone());
+                        survey.names.insert((ObjectKind::Connection, listed.id.clone()), listed.name.clone());
+                    }
                 }
-            });
-            connections.await.map_err(wrong)?;
+                Ok(ids.len() > known)
+            };
+            self.api.connection_texts(*workspace, take).await.map_err(wrong)?;
         }
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
         survey.jobs = self.newest_jobs(&workspaces).await.map_err(wrong)?;
         Ok(survey)
     }

@@ -9,7 +9,7 @@ pub mod error;
 pub mod import;
 pub mod landing;
 pub mod schedule;
-mod specification;
+mod seen;
 mod told;
 
 pub use engine::{AirbyteEngine, Place};

@@ -6,15 +6,10 @@ use aam::spec::StreamMode::{self, FullRefreshOverwrite, IncrementalAppend, Incre
 use serde_json::json;
 
 use super::harness::{Bench, allowed, handle, lines};
+use super::published::program;
 
-#[expect(clippy::print_stdout, reason = "scripts/checks.sh looks for it")]
 async fn faker(count: u32, always_updated: bool) -> Option<(Bench, String)> {
-    let Ok(program) = std::env::var("AAM_SOURCE_FAKER") else {
-        println!(
-            "SKIPPED: source-faker: AAM_SOURCE_FAKER does not say where it is (`pip install airbyte-source-faker`)"
-        );
-        return None;
-    };
+    let program = program("AAM_SOURCE_FAKER", "source-faker")?;
     let settings = json!({"count": count, "seed": 42, "records_per_slice": 1000, "always_updated": always_updated, "parallelism": 1});
     let source = handle("faker", "airbyte", json!({"command": [program], "config": settings}));
     let mut bench = Bench::reading(source).await;

@@ -14,7 +14,9 @@ use super::harness::{Bench, allowed, handle, lines, run};
 /// Emits the rows `at`..`total`, a state after every `every`; what the settings say may go wrong does.
 const CONNECTOR: &str = r#"#!/bin/sh
 verb=$1; shift
-while [ $# -gt 1 ]; do case $1 in --config) config=$2;; --catalog) catalog=$2;; --state) state=$2;; --manifest-path) manifest=$2;; esac; shift 2; done
+while [ $# -gt 0 ]; do case $1 in --config) config=$2;; --catalog) catalog=$2;; --state) state=$2;; --manifest-path) manifest=$2;; esac; shift; done
+[ "$verb" = spec ] && echo '{"type":"SPEC","spec":{"connectionSpecification":{"properties":{"api_key":{"airbyte_secret":true}}}}}'
+[ -n "$config" ] || exit 0
 setting() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p" "$config"; }
 here=$(setting here)
 stat -c '%a' "$(dirname "$config")" >"$here/mode"; env >"$here/env"; echo "$manifest" >"$here/manifest"; dirname "$config" >"$here/folder"
@@ -137,16 +139,19 @@ async fn errors_say_what_the_connector_said() {
         program.set(&mut bench, json!({"wrong": wrong}));
         said.push(bench.engine.check(&bench.source_handle).await.unwrap_err());
     }
+    program.set(&mut bench, json!({"api_key": "open"}));
+    said.push(bench.engine.check(&bench.source_handle).await.unwrap_err());
     program.set(&mut bench, json!({"wrong": "nothing"}));
     said.push(bench.engine.discover(&bench.source_handle).await.unwrap_err());
     let settings = said.iter().map(|e| e.remedy == Remedy::Person).collect::<Vec<_>>();
-    assert_eq!(settings, [true, false, true, false, false]);
+    assert_eq!(settings, [true, false, true, false, true, false]);
     let said: Vec<String> = said.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"), @"
     check of source things: wrong key ***
     check of source things: a bug
     check of source things: usage: connector
     check of source things: the connector said neither succeeded nor failed
+    check of source things: `api_key` is a secret: write a reference, for example ${env:NAME}, and not the value
     discover of source things: the connector printed no catalog
     ");
 }
@@ -155,7 +160,8 @@ async fn errors_say_what_the_connector_said() {
 async fn only_programs_that_the_settings_name_are_run() {
     let program = Program::new();
     let bench = program.bench(json!({})).await;
-    let refused = |command: Value| handle("x", "airbyte", json!({"command": command}));
+    let settings = json!({"here": program.folder.path()});
+    let refused = |command: Value| handle("x", "airbyte", json!({"command": command, "config": settings}));
     let mut said = Vec::new();
     for command in [json!(["/bin/rm"]), json!([]), json!("rm")] {
         said.push(bench.engine.check(&refused(command)).await.unwrap_err().to_string());

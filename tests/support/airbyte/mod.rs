@@ -59,11 +59,26 @@ impl Standin {
         Self::on(0, version.parse().expect("a version")).await.expect("a free port")
     }
 
+    /// Plays this version on a free port and holds nothing against the documents: for benchmarks, since a judge takes longer
+    /// than both sides.
+    pub async fn unjudged(version: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        Self::serve(listener, version.parse().expect("a version"), None).expect("an address")
+    }
+
     /// Plays this version on this port.
     pub async fn on(port: u16, version: Version) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        Self::serve(listener, version, contract::Contract::get())
+    }
+
+    fn serve(
+        listener: tokio::net::TcpListener,
+        version: Version,
+        judge: Option<&'static contract::Contract>,
+    ) -> std::io::Result<Self> {
         let url = format!("http://{}", listener.local_addr()?);
-        let shared = Shared::new(State::new(version));
+        let shared = Shared::new(State::new(version), judge);
         let task = tokio::spawn(server::serve(listener, shared.clone()));
         Ok(Self { shared, task, url })
     }

@@ -36,14 +36,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Around this state.
-    pub fn new(state: State) -> Arc<Self> {
+    /// Around this state, judged by these documents.
+    pub fn new(state: State, contract: Option<&'static Contract>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
             rules: Mutex::default(),
             log: Mutex::default(),
             violations: Mutex::default(),
-            contract: Contract::get(),
+            contract,
         })
     }
 

@@ -1,14 +1,15 @@
-//! What a connector's specification (a JSON Schema) wants of settings, told all at once before anything is sent. The server
-//! checks the rest.
+//! What a connector's specification (a JSON Schema) wants of settings, told all at once before anything is sent. Airbyte's
+//! server, or the connector itself, checks the rest.
 
 use serde_json::Value;
 
 use crate::ports::ResolvedConfig;
 
-/// What is missing, and what is secret and yet stands in the spec as it is; a sentence each, without values.
-pub fn problems(specification: &Value, config: &ResolvedConfig) -> Vec<String> {
+/// What is missing from `settings`, and what is secret and yet stands in the spec as it is; a sentence each, without values.
+/// `config` is what the settings are part of, with what of it was a reference.
+pub fn problems(specification: &Value, settings: &Value, config: &ResolvedConfig) -> Vec<String> {
     let mut problems = Vec::new();
-    look(specification, config.expose(), "", config, &mut problems);
+    look(specification, settings, "", config, &mut problems);
     problems.sort();
     problems.dedup();
     problems
@@ -86,7 +87,7 @@ mod tests {
             "client_secret": {"airbyte_secret": true, "title": "Client Secret"},
             "refresh_token": {"airbyte_secret": true}}});
         let config = |value| ResolvedConfig::new(value, vec!["s3cret".into()], String::new());
-        let told = |value| problems(&salesforce, &config(value)).join("\n");
+        let told = |value: Value| problems(&salesforce, &value, &config(value.clone())).join("\n");
         insta::assert_snapshot!(told(json!({})), @"
         `client_id` is missing (Enter your Salesforce developer application's Client ID)
         `client_secret` is missing (Client Secret)
@@ -101,7 +102,7 @@ mod tests {
             {"properties": {"kind": {"const": "none"}}},
             {"required": ["host"], "properties": {"kind": {"const": "ssh"}, "key": {"airbyte_secret": true}}}]}}});
         let config = ResolvedConfig::new(json!({"tunnel": {"kind": "ssh", "key": "open"}}), vec![], String::new());
-        insta::assert_snapshot!(problems(&schema, &config).join("\n"), @"
+        insta::assert_snapshot!(problems(&schema, config.expose(), &config).join("\n"), @"
         `tunnel.host` is missing
         `tunnel.key` is a secret: write a reference, for example ${env:NAME}, and not the value
         ");
