@@ -2,7 +2,7 @@
 //! ([`Remedy::Look`]); nothing here writes twice.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,9 +19,9 @@ use super::told::{choose_definition, flat, moves_rows, told, told_endpoint, told
 use super::{catalog, specification};
 use crate::model::{StreamName, TenantId};
 use crate::ports::{
-    Candidate, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError, EngineId,
-    EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey, SyncOrder,
-    applied,
+    Candidate, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint,
+    EngineError, EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig,
+    Survey, SyncOrder, applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -52,6 +52,7 @@ pub struct AirbyteEngine {
     only: OnceCell<Uuid>,
     definitions: Mutex<Definitions>,
     jobs: Mutex<SeenJobs>,
+    looks: Mutex<BTreeMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// The connectors of each workspace, and when they were listed.
@@ -106,6 +107,7 @@ impl AirbyteEngine {
             only: OnceCell::new(),
             definitions: Mutex::default(),
             jobs: Mutex::default(),
+            looks: Mutex::default(),
         })
     }
 
@@ -287,6 +289,44 @@ impl AirbyteEngine {
         Ok(seen.newest.clone())
     }
 
+    /// Waits until no discover of this source runs: Airbyte rejects no second one, it starts another pod.
+    async fn turn_of(&self, source: Uuid) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.looks.lock().unwrap_or_else(PoisonError::into_inner).entry(source).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Refuses streams in a mode that the destination's connector does not know. Those that are in it already are Airbyte's
+    /// own affair.
+    async fn refuse_modes(
+        &self,
+        draft: &ConnectionDraft,
+        live: &[ConfiguredStream],
+        what: &str,
+    ) -> Result<(), EngineError> {
+        let is_new = |new: &&ConfiguredStream| !live.iter().any(|old| old.name == new.name && old.mode == new.mode);
+        let new: Vec<_> = draft.streams.iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let (kind, id) = (ObjectKind::Destination, uuid(what, &draft.destination)?);
+        let actor = self.api.actor(kind, id).await.map_err(|e| unread(what, &e))?;
+        let actor = actor.ok_or_else(|| person(what, format!("its destination {id} is gone from Airbyte")))?.known;
+        let known = self.api.destination_modes(actor.workspace_id, actor.definition).await;
+        let Some(known) = known.map_err(|e| unread(what, &e))? else { return Ok(()) };
+        match new.iter().find(|stream| !known.iter().any(|mode| mode == catalog::modes(stream.mode).1)) {
+            None => Ok(()),
+            Some(stream) => {
+                let (mode, known) =
+                    (catalog::modes(stream.mode).1, crate::diag::escape(&known.join(", ")).into_owned());
+                let why = format!(
+                    "stream {} is to be written by {mode}, but its destination knows only {known}",
+                    stream.name
+                );
+                Err(person(what, why))
+            }
+        }
+    }
+
     /// The entries of a catalog to send, and the id of the catalog that they come from. The server answers from its store
     /// where the source was discovered before; no schema is ever made up where it is known.
     async fn entries(
@@ -296,6 +336,7 @@ impl AirbyteEngine {
         what: &str,
     ) -> Result<(Vec<Value>, Option<Uuid>), EngineError> {
         let source = uuid(what, &draft.source)?;
+        let _alone = self.turn_of(source).await;
         let stored = self.api.stored_catalog(source).await.map_err(|e| match e {
             RunError::Api(e) => unread(what, &e),
             RunError::Connector(why) => EngineError { what: what.to_owned(), why, remedy: Remedy::Retry },
@@ -345,7 +386,9 @@ impl EngineRead for AirbyteEngine {
     async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError> {
         let what = format!("discovering source {}", source.name);
         let Some(id) = &source.id else { return Err(person(&what, "it is not in Airbyte yet")) };
-        let found = self.api.discover(uuid(&what, id)?).await;
+        let id = uuid(&what, id)?;
+        let _alone = self.turn_of(id).await;
+        let found = self.api.discover(id).await;
         let found = found.map_err(|e| failed_run(&what, &e, &source.config))?;
         let raw = json!({"catalogId": found.catalog_id, "streams": found.catalog.streams});
         Ok(Discovered { catalog: catalog::catalog(&found.catalog.streams), raw })
@@ -499,6 +542,7 @@ impl EngineWrite for AirbyteEngine {
         let source = uuid(&what, &draft.source)?;
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
         let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
+        self.refuse_modes(draft, &[], &what).await?;
         let (streams, catalog_id) = self.entries(draft, &[], &what).await?;
         let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
         let mut body = flat(&draft.settings, |_, _| true);
@@ -537,6 +581,7 @@ impl EngineWrite for AirbyteEngine {
                 );
                 return Err(person(&what, why));
             }
+            self.refuse_modes(draft, &is.streams, &what).await?;
             let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
             body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
