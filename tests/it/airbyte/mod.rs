@@ -9,5 +9,6 @@ mod ground;
 mod import;
 mod landing;
 mod live;
+mod sent;
 mod standin;
 mod tour;
