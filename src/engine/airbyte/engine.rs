@@ -530,6 +530,16 @@ impl EngineWrite for AirbyteEngine {
     ) -> Result<(), EngineError> {
         let what = format!("updating {} {}", kind.word(), handle.name);
         let id = uuid(&what, id)?;
+        let (_, definition) = self.parts(kind, handle).await?;
+        let live = self.api.actor(kind, id).await.map_err(|e| unread(&what, &e))?;
+        if live.is_some_and(|live| live.known.definition != definition) {
+            let why = format!(
+                "it is of another connector in Airbyte than {}, and that cannot be changed there: declare a new one beside it \
+                 and remove the old one",
+                crate::diag::escape(&handle.connector)
+            );
+            return Err(person(&what, why));
+        }
         let sent = self.api.update_actor(kind, id, self.name_of(handle), handle.config.expose());
         let sent = applied(&format!("update_{}", kind.word()), sent).await;
         sent.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;

@@ -161,6 +161,17 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
 }
 
 #[tokio::test]
+async fn the_connector_of_a_source_is_never_changed_by_an_update() {
+    let bench = Bench::new("1.8").await;
+    let of_another = handle("airbyte/source-postgres", bench.source);
+    let error = engine(&bench).update_endpoint(SOURCE, &id(bench.source), &of_another).await.unwrap_err();
+    assert_eq!(error.remedy, Remedy::Person);
+    insta::assert_snapshot!(error.why, @"it is of another connector in Airbyte than airbyte/source-postgres, and that cannot be changed there: declare a new one beside it and remove the old one");
+    assert_eq!(bench.standin.writes(), Vec::<String>::new());
+    bench.finish();
+}
+
+#[tokio::test]
 async fn a_start_that_is_409_attaches_to_the_job_that_runs() {
     let bench = Bench::new("1.8").await;
     bench.standin.edit(|s| s.hold_jobs = true);
