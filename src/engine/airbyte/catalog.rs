@@ -115,7 +115,7 @@ pub fn entries(
     let (discovered, live) = (by_name(discovered), by_name(live));
     let given_back = |name: &StreamName| options.get(name).map(|config| json!({ "config": config }));
     let one = |w: &ConfiguredStream| {
-        let back = live.get(&w.name).is_none().then(|| given_back(&w.name)).flatten();
+        let back = (!live.contains_key(&w.name)).then(|| given_back(&w.name)).flatten();
         entry(w, discovered.get(&w.name).copied(), live.get(&w.name).copied().or(back.as_ref()))
     };
     wanted.iter().map(one).collect()
