@@ -404,6 +404,15 @@ impl Airbyte {
         Ok(answer.get_mut("connectionSpecification").map(Value::take).unwrap_or_default())
     }
 
+    /// How a destination's connector can write: the words of `destinationSyncMode`; `None` if it does not say.
+    pub async fn destination_modes(&self, workspace: Uuid, definition: Uuid) -> Result<Option<Vec<String>>, ApiError> {
+        let body = json!({"workspaceId": workspace, "destinationDefinitionId": definition});
+        let path = "/v1/destination_definition_specifications/get";
+        let answer: Value = self.client.config(Kind::Read, path, &body).await?;
+        let words = answer.get("supportedDestinationSyncModes").and_then(Value::as_array);
+        Ok(words.map(|words| words.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
+    }
+
     /// The tags of a workspace, whole; `None` from a server that has none (before 1.4).
     pub async fn tags(&self, workspace: Uuid) -> Result<Option<Vec<Value>>, ApiError> {
         match self.client.config(Kind::Read, "/v1/tags/list", &json!({"workspaceId": workspace})).await {

@@ -115,7 +115,7 @@ pub fn entries(
     let (discovered, live) = (by_name(discovered), by_name(live));
     let given_back = |name: &StreamName| options.get(name).map(|config| json!({ "config": config }));
     let one = |w: &ConfiguredStream| {
-        let back = live.get(&w.name).is_none().then(|| given_back(&w.name)).flatten();
+        let back = (!live.contains_key(&w.name)).then(|| given_back(&w.name)).flatten();
         entry(w, discovered.get(&w.name).copied(), live.get(&w.name).copied().or(back.as_ref()))
     };
     wanted.iter().map(one).collect()
@@ -234,7 +234,7 @@ fn words(path: &FieldPath) -> Value {
 }
 
 /// `syncMode` and `destinationSyncMode`.
-fn modes(mode: StreamMode) -> (&'static str, &'static str) {
+pub(super) fn modes(mode: StreamMode) -> (&'static str, &'static str) {
     match mode {
         StreamMode::FullRefreshOverwrite => ("full_refresh", "overwrite"),
         StreamMode::FullRefreshAppend => ("full_refresh", "append"),
@@ -341,6 +341,29 @@ mod tests {
         ]
         "#);
         assert_eq!(configured(&sent).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_only_the_server_sets_is_never_sent() {
+        let keys = ["generationId", "minimumGenerationId", "syncId", "suggested"];
+        let mut live = orders();
+        keys.iter().for_each(|key| live["config"][key] = json!(7));
+        let sent = entries(&configured(&[live.clone()]).unwrap(), &[live.clone()], &[live], &BTreeMap::new());
+        assert_eq!(keys.map(|key| sent[0]["config"].get(key)), [None; 4]);
+    }
+
+    #[test]
+    fn an_id_that_the_server_gives_a_mapper_is_no_change() {
+        let mut renumbered = orders();
+        renumbered["config"]["mappers"][0]["id"] = json!("2");
+        assert!(same(&configured(&[orders()]).unwrap(), &configured(&[renumbered]).unwrap()));
+    }
+
+    #[test]
+    fn a_namespace_of_null_is_none_and_an_empty_one_is_one() {
+        let named = |namespace: Value| name(&json!({"name": "s", "namespace": namespace})).unwrap();
+        assert_eq!(named(Value::Null), name(&json!({"name": "s"})).unwrap());
+        assert_ne!(named(json!("")), named(Value::Null));
     }
 
     #[test]

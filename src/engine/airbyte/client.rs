@@ -28,6 +28,11 @@ const TOKEN_LIFE: Duration = Duration::from_secs(180);
 
 /// How long a token is waited for: it is a row of a database for the server.
 const TOKEN_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a refusal of the credentials counts: a turn over a thousand connections asks once, and credentials that were
+/// mended in Airbyte are tried within a minute.
+const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
+/// How the paths end that give tokens.
+const TOKEN_PATH: &str = "/applications/token";
 
 /// What the settings say about an instance.
 #[derive(Debug, Clone)]
@@ -134,6 +139,13 @@ impl Failure {
     fn since(&self, asked: Instant) -> Option<ApiError> {
         let last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         last.as_ref().filter(|(at, _)| *at > asked).map(|(_, error)| error.clone())
+    }
+
+    /// The refusal, if it is young enough to count still.
+    fn refusal(&self) -> Option<ApiError> {
+        let last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let counts = |at: Instant, error: &ApiError| error.fate == Fate::Refused && at.elapsed() < REFUSAL_COUNTS;
+        last.as_ref().filter(|(at, error)| counts(*at, error)).map(|(_, error)| error.clone())
     }
 
     fn note<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
@@ -368,7 +380,7 @@ impl Client {
         {
             return Ok(Some(token.clone()));
         }
-        if let Some(error) = self.fetched.since(asked) {
+        if let Some(error) = self.fetched.since(asked).or_else(|| self.fetched.refusal()) {
             return Err(error);
         }
         *kept = None;
@@ -403,6 +415,9 @@ impl Client {
         self.admit("GET /v1/health")?;
         let found = self.find_base().await;
         self.hear(found.as_ref().err());
+        if let Ok(Instance { version, .. }) = &found {
+            tracing::info!(airbyte.version = %version, "Airbyte at {} is version {version}", self.access.url);
+        }
         found
     }
 
@@ -463,6 +478,8 @@ impl Client {
 /// Whether a call is sent again. A run of a connector goes on in Airbyte after a broken answer: it is not started twice.
 fn worth_another(kind: Kind, error: &ApiError) -> bool {
     match kind {
+        // a 500 may be how this version refuses credentials: they are never tried in a loop
+        Kind::Read if error.fate == Fate::Answered(500) && error.call.ends_with(TOKEN_PATH) => false,
         Kind::Read => error.is_transient() && error.fate != Fate::HeldBack,
         Kind::Check | Kind::Discover => matches!(error.fate, Fate::NotSent | Fate::Answered(429 | 503)),
         Kind::Write => false,
@@ -561,6 +578,10 @@ fn refusal(error: ApiError, secret: &SecretString) -> ApiError {
             ),
             ..error
         },
+        Fate::Answered(500) => ApiError {
+            sentence: format!("{sentence}; some versions of Airbyte refuse wrong credentials like this"),
+            ..error
+        },
         _ => ApiError { sentence, ..error },
     }
 }
@@ -601,5 +622,31 @@ fn seconds(duration: Duration) -> String {
     match duration.as_secs_f64() {
         s if s < 10.0 => format!("{s:.1}s"),
         s => format!("{s:.0}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize as _;
+
+    use super::*;
+
+    fn life(granted: &Value) -> Duration {
+        Granted::deserialize(granted).unwrap().life()
+    }
+
+    #[test]
+    fn the_life_of_a_token_is_first_as_told_then_as_it_says_itself_then_the_shortest_of_all() {
+        let now = chrono::Utc::now().timestamp();
+        let part = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+        let token = |claims: Value| format!("{}.{}.c2ln", part(json!({"alg": "HS256"})), part(claims));
+        let quarter = token(json!({"iat": now, "exp": now + 900}));
+        assert_eq!(life(&json!({"access_token": quarter, "expires_in": 60})).as_secs(), 60);
+        assert!((890..=900).contains(&life(&json!({"access_token": quarter})).as_secs()));
+        let other_clock = token(json!({"iat": now - 7200, "exp": now - 6300}));
+        assert_eq!(life(&json!({"access_token": other_clock})).as_secs(), 900);
+        for opaque in ["opaque".to_owned(), "a.b.c".to_owned(), token(json!({}))] {
+            assert_eq!(life(&json!({"access_token": opaque})), TOKEN_LIFE);
+        }
     }
 }

@@ -22,9 +22,9 @@ use super::told::{choose_definition, flat, moves_rows, named, told, told_endpoin
 use crate::connector::specification;
 use crate::model::{StreamName, TenantId};
 use crate::ports::{
-    Candidate, ClearOrder, ConnectionDraft, Discovered, EndpointHandle, EngineConnection, EngineEndpoint, EngineError,
-    EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy, ResolvedConfig, Survey,
-    SyncOrder, applied,
+    Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
+    EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy,
+    ResolvedConfig, Survey, SyncOrder, applied,
 };
 use crate::spec::{Connection, Mode, Namespace};
 
@@ -56,6 +56,7 @@ pub struct AirbyteEngine {
     definitions: Mutex<Definitions>,
     jobs: Mutex<SeenJobs>,
     seen: Mutex<Arc<Seen>>,
+    looks: Mutex<BTreeMap<Uuid, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 /// The connectors of each workspace, and when they were listed.
@@ -111,6 +112,7 @@ impl AirbyteEngine {
             definitions: Mutex::default(),
             jobs: Mutex::default(),
             seen: Mutex::default(),
+            looks: Mutex::default(),
         })
     }
 
@@ -292,6 +294,44 @@ impl AirbyteEngine {
         Ok(seen.newest.clone())
     }
 
+    /// Waits until no discover of this source runs: Airbyte rejects no second one, it starts another pod.
+    async fn turn_of(&self, source: Uuid) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.looks.lock().unwrap_or_else(PoisonError::into_inner).entry(source).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// Refuses streams in a mode that the destination's connector does not know. Those that are in it already are Airbyte's
+    /// own affair.
+    async fn refuse_modes(
+        &self,
+        draft: &ConnectionDraft,
+        live: &[ConfiguredStream],
+        what: &str,
+    ) -> Result<(), EngineError> {
+        let is_new = |new: &&ConfiguredStream| !live.iter().any(|old| old.name == new.name && old.mode == new.mode);
+        let new: Vec<_> = draft.streams.iter().filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let (kind, id) = (ObjectKind::Destination, uuid(what, &draft.destination)?);
+        let actor = self.api.actor(kind, id).await.map_err(|e| unread(what, &e))?;
+        let actor = actor.ok_or_else(|| person(what, format!("its destination {id} is gone from Airbyte")))?.known;
+        let known = self.api.destination_modes(actor.workspace_id, actor.definition).await;
+        let Some(known) = known.map_err(|e| unread(what, &e))? else { return Ok(()) };
+        match new.iter().find(|stream| !known.iter().any(|mode| mode == catalog::modes(stream.mode).1)) {
+            None => Ok(()),
+            Some(stream) => {
+                let (mode, known) =
+                    (catalog::modes(stream.mode).1, crate::diag::escape(&known.join(", ")).into_owned());
+                let why = format!(
+                    "stream {} is to be written by {mode}, but its destination knows only {known}",
+                    stream.name
+                );
+                Err(person(what, why))
+            }
+        }
+    }
+
     /// The entries of a catalog to send, and the id of the catalog that they come from. The server answers from its store
     /// where the source was discovered before; no schema is ever made up where it is known.
     async fn entries(
@@ -301,6 +341,7 @@ impl AirbyteEngine {
         what: &str,
     ) -> Result<(Vec<Value>, Option<Uuid>), EngineError> {
         let source = uuid(what, &draft.source)?;
+        let _alone = self.turn_of(source).await;
         let stored = self.api.stored_catalog(source).await.map_err(|e| match e {
             RunError::Api(e) => unread(what, &e),
             RunError::Connector(why) => EngineError { what: what.to_owned(), why, remedy: Remedy::Retry },
@@ -365,7 +406,9 @@ impl EngineRead for AirbyteEngine {
     async fn discover(&self, source: &EndpointHandle) -> Result<Discovered, EngineError> {
         let what = format!("discovering source {}", source.name);
         let Some(id) = &source.id else { return Err(person(&what, "it is not in Airbyte yet")) };
-        let found = self.api.discover(uuid(&what, id)?).await;
+        let id = uuid(&what, id)?;
+        let _alone = self.turn_of(id).await;
+        let found = self.api.discover(id).await;
         let found = found.map_err(|e| failed_run(&what, &e, &source.config))?;
         let raw = json!({"catalogId": found.catalog_id, "streams": found.catalog.streams});
         Ok(Discovered { catalog: catalog::catalog(&found.catalog.streams), raw })
@@ -513,6 +556,16 @@ impl EngineWrite for AirbyteEngine {
     ) -> Result<(), EngineError> {
         let what = format!("updating {} {}", kind.word(), handle.name);
         let id = uuid(&what, id)?;
+        let (_, definition) = self.parts(kind, handle).await?;
+        let live = self.api.actor(kind, id).await.map_err(|e| unread(&what, &e))?;
+        if live.is_some_and(|live| live.known.definition != definition) {
+            let why = format!(
+                "it is of another connector in Airbyte than {}, and that cannot be changed there: declare a new one beside it \
+                 and remove the old one",
+                crate::diag::escape(&handle.connector)
+            );
+            return Err(person(&what, why));
+        }
         let sent = self.api.update_actor(kind, id, self.name_of(handle), handle.config.expose());
         let sent = applied(&format!("update_{}", kind.word()), sent).await;
         sent.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
@@ -525,6 +578,7 @@ impl EngineWrite for AirbyteEngine {
         let source = uuid(&what, &draft.source)?;
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
         let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
+        self.refuse_modes(draft, &[], &what).await?;
         let (streams, catalog_id) = self.entries(draft, &[], &what).await?;
         let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
         let mut body = flat(&draft.settings, |_, _| true);
@@ -563,6 +617,7 @@ impl EngineWrite for AirbyteEngine {
                 );
                 return Err(person(&what, why));
             }
+            self.refuse_modes(draft, &is.streams, &what).await?;
             let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
             body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));

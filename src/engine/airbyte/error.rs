@@ -290,6 +290,31 @@ mod tests {
     }
 
     #[test]
+    fn of_a_body_of_several_shapes_the_first_of_the_contract_counts() {
+        let mut body = serde_json::json!({
+            "type": "problem", "title": "t", "data": {"message": "of a problem"},
+            "_embedded": {"errors": [{"message": "embedded"}]}, "message": "outer", "errorId": "7",
+        });
+        let mut all = Vec::new();
+        for shape in ["title", "_embedded", "message", "errorId"] {
+            all.push(said(400, &body.to_string()));
+            body.as_object_mut().unwrap().remove(shape);
+        }
+        insta::assert_snapshot!(all.join("\n"), @r"
+        POST /v1/x: 400 of a problem
+        POST /v1/x: 400 embedded (outer)
+        POST /v1/x: 400 outer
+        POST /v1/x: 400 Airbyte keeps the reason in its server log under errorId 7
+        ");
+    }
+
+    #[test]
+    fn of_a_body_without_a_shape_only_the_first_500_characters_are_told() {
+        let told = ApiError::answered("x", 400, "text/plain", "ä".repeat(2000).as_bytes());
+        assert_eq!(told.sentence, "ä".repeat(500));
+    }
+
+    #[test]
     fn only_airbytes_own_404_says_absent() {
         let own = ApiError::answered(
             "x",

@@ -178,3 +178,41 @@ pub(super) fn told_job(job: &ApiJob) -> Job {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn definition(id: u128, name: &str, repository: &str) -> Definition {
+        Definition {
+            id: Uuid::from_u128(id),
+            name: name.into(),
+            docker_repository: repository.into(),
+            docker_image_tag: "1".into(),
+        }
+    }
+
+    #[test]
+    fn a_connector_is_found_by_its_repository_first_and_by_its_name_in_any_case_then() {
+        let all = [
+            // a name that is another one's repository
+            definition(1, "airbyte/source-crm", "acme/crm"),
+            definition(2, "Customers", "airbyte/source-crm"),
+            definition(3, "crm", "acme/other"),
+        ];
+        let found = |connector: &str| choose_definition(ObjectKind::Source, &all, connector).map(|d| d.id.as_u128());
+        assert_eq!(found("airbyte/source-crm"), Ok(2));
+        assert_eq!(found("crm"), Ok(2), "its short form");
+        assert_eq!(found("CUSTOMERS"), Ok(2));
+        assert_eq!(found("Crm"), Ok(3));
+        assert_eq!(found(&Uuid::from_u128(3).to_string()), Ok(3));
+    }
+
+    #[test]
+    fn two_connectors_that_match_are_refused_with_both_named() {
+        let all = [definition(1, "CRM", "acme/one"), definition(2, "crm", "acme/two")];
+        insta::assert_snapshot!(choose_definition(ObjectKind::Source, &all, "crm").unwrap_err(), @"Airbyte has 2 of them: name one by its id: 00000000-0000-0000-0000-000000000001 (acme/one), 00000000-0000-0000-0000-000000000002 (acme/two)");
+    }
+}

@@ -33,6 +33,15 @@ struct Script {
     public: bool,
     token_life_s: u64,
     tokens: u32,
+    /// What calls for a token are answered with, in order; then a token.
+    refusals: VecDeque<Scripted>,
+    /// Content type and body of every call for a token.
+    asked: Vec<(String, Value)>,
+    /// How long `POST /v1/things` takes.
+    pause: Duration,
+    running: usize,
+    /// The most calls that ever ran side by side.
+    most: usize,
     /// What `POST /v1/things` answers, in order; then `{}`.
     things: VecDeque<Scripted>,
     /// Every call as `METHOD path [token]`.
@@ -44,6 +53,16 @@ type Shared = Arc<Mutex<Script>>;
 async fn answer(State(script): State<Shared>, method: Method, headers: HeaderMap, request: Request) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
+    let pause = script.lock().unwrap().pause;
+    if path.ends_with("/things") && !pause.is_zero() {
+        let begin = |script: &mut Script| {
+            script.running += 1;
+            script.most = script.most.max(script.running);
+        };
+        begin(&mut script.lock().unwrap());
+        tokio::time::sleep(pause).await;
+        script.lock().unwrap().running -= 1;
+    }
     let scripted = respond(&mut script.lock().unwrap(), &method, &path, &headers, &body);
     match scripted {
         Scripted::Hang => std::future::pending().await,
@@ -73,6 +92,11 @@ fn respond(script: &mut Script, method: &Method, path: &str, headers: &HeaderMap
         "/public/v1/health" => status(404, r#"{"message":"Not Found"}"#),
         "/public/v1/applications/token" | "/v1/applications/token" => {
             let asked: Value = serde_json::from_slice(body).unwrap();
+            let kind = headers["content-type"].to_str().unwrap().to_owned();
+            script.asked.push((kind, asked.clone()));
+            if let Some(refusal) = script.refusals.pop_front() {
+                return refusal;
+            }
             if asked["client_secret"] != "canary-secret" {
                 return status(
                     400,
@@ -207,6 +231,69 @@ async fn bad_credentials_are_asked_for_once_and_never_shown() {
     assert_eq!(error.fate, Fate::Refused);
     insta::assert_snapshot!(error, @r#"POST /v1/applications/token: the credentials were refused: Invalid client id or token "***"; `abctl local credentials` shows client id and secret (Bad Request)"#);
     insta::assert_snapshot!(server.log(), @"POST /v1/applications/token -");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_credentials_is_never_tried_again_in_a_loop() {
+    let server = Server::start(Script::default()).await;
+    let mistaken = server.client(Some("wrong-canary"));
+    for _ in 0..10 {
+        assert_eq!(read(&mistaken).await.unwrap_err().fate, Fate::Refused);
+        assert!(!write(&mistaken).await.unwrap_err().may_have_happened());
+    }
+    insta::assert_snapshot!(server.log(), @"POST /v1/applications/token -");
+
+    // as some versions refuse them; it may heal, so a later call asks anew
+    let client = server.client(Some("canary-secret"));
+    server.script.lock().unwrap().refusals = [status(500, "{}")].into();
+    insta::assert_snapshot!(read(&client).await.unwrap_err(), @"POST /v1/applications/token: 500 {}; some versions of Airbyte refuse wrong credentials like this");
+    insta::assert_snapshot!(server.log(), @"POST /v1/applications/token -");
+    read(&client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_call_that_ran_into_the_servers_limit_is_tried_again() {
+    let server = Server::start(Script { token_life_s: 900, ..Script::default() }).await;
+    let client = server.client(Some("canary-secret"));
+    server.script.lock().unwrap().refusals = [status(408, "{}")].into();
+    read(&client).await.unwrap();
+    insta::assert_snapshot!(server.log(), @"
+    POST /v1/applications/token -
+    POST /v1/applications/token -
+    POST /v1/things t1
+    ");
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_in_json_and_of_the_public_api_with_both_spellings_of_the_grant() {
+    for public in [true, false] {
+        let server = Server::start(Script { public, token_life_s: 900, ..Script::default() }).await;
+        read(&server.client(Some("canary-secret"))).await.unwrap();
+        let (kind, body) = server.script.lock().unwrap().asked.pop().unwrap();
+        let grant = if public { json!("client_credentials") } else { Value::Null };
+        assert_eq!((kind.as_str(), &body["grant_type"], &body["grant-type"]), ("application/json", &grant, &grant));
+    }
+}
+
+#[tokio::test]
+async fn at_most_four_calls_are_in_flight() {
+    let pause = Duration::from_millis(50);
+    let server = Server::start(Script { pause, ..Script::default() }).await;
+    let client = client(&server.url, None, Manners { calls_per_second: 1000, ..Manners::default() });
+    futures_util::future::join_all((0..20).map(|_| read(&client))).await;
+    assert_eq!(server.script.lock().unwrap().most, 4);
+}
+
+#[tokio::test]
+async fn the_version_is_read_once_per_start() {
+    let server = Server::start(Script::default()).await;
+    let client = server.client(None);
+    for _ in 0..3 {
+        read(&client).await.unwrap();
+    }
+    assert_eq!(client.instance().await.unwrap().version, "1.8.0");
+    let asked = |path: &str| server.script.lock().unwrap().log.iter().filter(|line| line.contains(path)).count();
+    assert_eq!((asked("/v1/instance_configuration"), asked("/v1/things")), (1, 3));
 }
 
 #[tokio::test]

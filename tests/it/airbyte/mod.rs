@@ -10,5 +10,6 @@ mod ground;
 mod import;
 mod landing;
 mod live;
+mod sent;
 mod standin;
 mod tour;

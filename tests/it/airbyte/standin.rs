@@ -3,10 +3,12 @@
 mod actors;
 mod connections;
 mod discover;
+mod engine;
 mod faults;
 mod jobs;
 pub mod landing;
 mod public;
+mod reading;
 mod session;
 
 use std::time::Duration;
@@ -37,10 +39,14 @@ fn client(url: &str, credentials: Option<(&str, &str)>) -> Airbyte {
 }
 
 fn client_within(quick: Duration, url: &str, credentials: Option<(&str, &str)>) -> Airbyte {
+    Airbyte { client: Client::new(access(quick, url, credentials)).unwrap() }
+}
+
+fn access(quick: Duration, url: &str, credentials: Option<(&str, &str)>) -> Access {
     aam::wiring::install_tls();
     let credentials = credentials.map(|(id, secret)| (id.to_owned(), secret.to_owned().into()));
     let manners = Manners { calls_per_second: 1000, quick, check: quick, ..Manners::default() };
-    Airbyte { client: Client::new(Access { url: url.parse().unwrap(), credentials, manners }).unwrap() }
+    Access { url: url.parse().unwrap(), credentials, manners }
 }
 
 impl Bench {

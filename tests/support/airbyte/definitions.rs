@@ -50,6 +50,7 @@ pub fn all() -> Vec<Definition> {
             spec: json!({"type": "object", "required": ["host", "port", "database", "username"],
                 "properties": with(json!({"schemas": schemas, "replication_method": {"type": "object"}}))}),
             refreshes: false,
+            modes: vec![],
         },
         Definition {
             id: uuid!("dfd88b22-b603-4c3d-aad7-3701784586b1"),
@@ -61,6 +62,7 @@ pub fn all() -> Vec<Definition> {
                 "count": {"type": "integer", "minimum": 1, "default": 1000}, "seed": {"type": "integer"},
                 "always_updated": {"type": "boolean"}}}),
             refreshes: false,
+            modes: vec![],
         },
         Definition {
             id: uuid!("b117307c-14b6-41aa-9422-947e34922962"),
@@ -72,6 +74,7 @@ pub fn all() -> Vec<Definition> {
                 "client_id": text(), "client_secret": secret(), "refresh_token": secret(),
                 "is_sandbox": {"type": "boolean"}, "start_date": text()}}),
             refreshes: false,
+            modes: vec![],
         },
         Definition {
             id: DESTINATION_POSTGRES,
@@ -85,6 +88,7 @@ pub fn all() -> Vec<Definition> {
                     "drop_cascade": {"type": "boolean"}, "unconstrained_number": {"type": "boolean"},
                     "cdc_deletion_mode": text()}))}),
             refreshes: true,
+            modes: vec!["overwrite", "append", "append_dedup"],
         },
     ]
 }

@@ -67,6 +67,8 @@ pub enum Fault {
     TwiceCut,
     /// Applied; the answer is that of another object of the kind.
     Other,
+    /// Applied; every object of the answer has a key more, as those of later versions have.
+    Newer,
     /// Refused with this status; its text repeats what was sent.
     Echo(u16),
     /// A list gives its first page again, whichever is asked for.
@@ -142,6 +144,24 @@ pub fn of_another(mut answer: Answer) -> Answer {
     }
     if let Some(job) = body.get_mut("job").and_then(serde_json::Value::as_object_mut) {
         job.insert("configId".into(), other);
+    }
+    answer
+}
+
+/// The answer with a key that no version has, in every object of it.
+pub fn newer(mut answer: Answer) -> Answer {
+    fn add(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                fields.values_mut().for_each(add);
+                fields.insert("addedLater".into(), serde_json::json!({"a": [1]}));
+            }
+            serde_json::Value::Array(items) => items.iter_mut().for_each(add),
+            _ => {}
+        }
+    }
+    if let Payload::Json(body) = &mut answer.body {
+        add(body);
     }
     answer
 }

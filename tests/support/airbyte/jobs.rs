@@ -60,6 +60,19 @@ pub fn start(
     Ok(job)
 }
 
+/// Fails what the connection runs now.
+pub fn fail_running(state: &mut State, connection: Uuid) {
+    for job in state.jobs.iter_mut().filter(|j| j.connection == connection && !j.has_ended()) {
+        job.cancel = true;
+        job.status = "failed";
+        job.updated_at = now();
+        if let Some(attempt) = job.attempts.last_mut().filter(|a| a.status == "running") {
+            attempt.status = "failed";
+            attempt.ended_at = Some(now());
+        }
+    }
+}
+
 /// Cancels what the connection of this job runs now, which may be another job. The id of the one that was.
 pub fn cancel(state: &mut State, id: i64) -> Result<i64, Trouble> {
     let named = state.jobs.iter().find(|j| j.id == id).ok_or_else(|| Trouble::Absent("job", id.to_string()))?;

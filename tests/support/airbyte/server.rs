@@ -177,6 +177,7 @@ impl Exchange {
         match fault {
             Some(Fault::Deny(status, shape)) => self.send(&faults::refusal(status, shape)),
             Some(Fault::CutAfter | Fault::TwiceCut) => self.cut(),
+            Some(Fault::Newer) => self.send(&faults::newer(answer)),
             Some(Fault::Other) => self.send(&faults::of_another(answer)),
             Some(Fault::Drip(pause)) => {
                 let (kind, body) = text(&answer.body);

@@ -28,6 +28,8 @@ pub struct State {
     pub workspaces: Vec<Workspace>,
     /// Connectors.
     pub definitions: Vec<Definition>,
+    /// The version that a workspace is held at, by workspace and connector.
+    pub pins: BTreeMap<(Uuid, Uuid), String>,
     /// Sources and destinations, deleted ones too.
     pub actors: Vec<Actor>,
     /// Connections, deleted ones too.
@@ -96,6 +98,8 @@ pub struct Definition {
     pub spec: Value,
     /// Whether a destination can refresh streams; one that cannot is cleared instead.
     pub refreshes: bool,
+    /// How a destination can write.
+    pub modes: Vec<&'static str>,
 }
 
 /// A source or destination.
@@ -328,6 +332,7 @@ impl State {
             tokens_given: 0,
             workspaces: Vec::new(),
             definitions: super::definitions::all(),
+            pins: BTreeMap::new(),
             actors: Vec::new(),
             connections: Vec::new(),
             catalogs: Vec::new(),

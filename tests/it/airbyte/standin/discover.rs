@@ -154,6 +154,22 @@ async fn a_connection_id_on_discover_can_pause_a_connection() {
 }
 
 #[tokio::test]
+async fn a_diff_comes_only_with_a_connection_id_and_a_fresh_run() {
+    let bench = Bench::new("1.8").await;
+    let connection = saved(&bench, "ignore").await;
+    for (named, fresh) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut body = json!({"sourceId": bench.source, "disable_cache": fresh});
+        if named {
+            body["connectionId"] = json!(connection);
+        }
+        let answer = bench.post("/v1/sources/discover_schema", body).await.unwrap();
+        let has = ["catalogDiff", "breakingChange", "connectionStatus"].map(|key| answer.get(key).is_some());
+        assert_eq!(has, [named && fresh; 3], "{named} {fresh}");
+    }
+    bench.finish();
+}
+
+#[tokio::test]
 async fn a_refreshed_catalog_of_the_web_page_has_the_same_effect() {
     let bench = Bench::new("1.8").await;
     let connection = saved(&bench, "ignore").await;

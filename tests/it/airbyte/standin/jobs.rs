@@ -171,3 +171,15 @@ async fn resets_asked_for_during_a_pause_run_at_the_next_start() {
     assert!(bench.standin.edit(|s| s.connection(id).unwrap().resets.is_empty()));
     bench.finish();
 }
+
+#[tokio::test]
+async fn creating_a_job_first_fails_all_that_run() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.edit(|s| s.hold_jobs = true);
+    let id = bench.connection("full_refresh", "overwrite").await;
+    bench.api.sync(id).await.unwrap();
+    bench.post("/v1/jobs/create", json!({"connectionId": id, "isScheduled": false})).await.unwrap();
+    let told = bench.api.jobs(id, 2).await.unwrap();
+    assert_eq!([&told[0].status, &told[1].status], ["running", "failed"]);
+    bench.finish();
+}

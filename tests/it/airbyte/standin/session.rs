@@ -205,6 +205,30 @@ async fn workspaces_are_read_to_the_last_page_whichever_api_there_is() {
 }
 
 #[tokio::test]
+async fn the_organization_is_always_the_nil_one() {
+    let bench = Bench::new("1.8").await;
+    let refused = Fault::Refuse(404, crate::standin::answer::Shape::Page);
+    bench.standin.script("GET /public/v1/health", When::Always, refused);
+    let api = client(&bench.standin.url, Some(("client", "secret")));
+    assert_eq!(api.workspaces().await.unwrap().len(), 1);
+    let other = json!({"organizationId": Uuid::from_u128(7), "pagination": {"pageSize": 20, "rowOffset": 0}});
+    let error = bench.post("/v1/workspaces/list_by_organization_id", other).await.unwrap_err();
+    assert_eq!(error.fate, Fate::Answered(404));
+    bench.finish();
+}
+
+#[tokio::test]
+async fn next_is_ignored_and_the_offset_raised_by_whole_pages_until_one_is_short() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.edit(|state| (0..205).map(|n| state.add_workspace(&format!("w{n}"))).count());
+    assert_eq!(bench.api.workspaces().await.unwrap().len(), 206);
+    let log = bench.standin.log();
+    let pages: Vec<_> = log.iter().filter(|e| e.path == "/public/v1/workspaces").map(|e| e.query.as_str()).collect();
+    assert_eq!(pages, ["limit=100&offset=0", "limit=100&offset=100", "limit=100&offset=200"]);
+    bench.finish();
+}
+
+#[tokio::test]
 async fn the_log_tells_reads_from_writes() {
     let bench = Bench::new("1.8").await;
     bench.api.workspaces().await.unwrap();

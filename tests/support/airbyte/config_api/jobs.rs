@@ -1,5 +1,6 @@
 //! `jobs/*`. Times are seconds; lists are newest first.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,6 +22,12 @@ pub fn answer(shared: &Arc<Shared>, call: &Call, verb: &str) -> Result<Answer, T
         "cancel" => {
             let cancelled = jobs::cancel(&mut shared.state(), id(call)?)?;
             Ok(Answer::ok(info(&shared.state(), cancelled)?))
+        }
+        "create" => {
+            let connection = call.id("connectionId")?;
+            jobs::fail_running(&mut shared.state(), connection);
+            let job = jobs::start(shared, connection, "sync", BTreeSet::new(), false)?;
+            Ok(Answer::ok(info(&shared.state(), job)?))
         }
         _ => Err(Trouble::NoSuchCall),
     }

@@ -65,7 +65,11 @@ fn workspaces(state: &mut State, call: &Call, verb: &str) -> Result<Answer, Trou
             Ok(Answer::ok(json!({"workspaces": state.workspaces.iter().map(read).collect::<Vec<_>>()})))
         }
         "list_by_organization_id" => {
-            call.id("organizationId")?;
+            // an installation has one organization
+            let organization = call.id("organizationId")?;
+            if !organization.is_nil() {
+                return Err(absent("organization", organization));
+            }
             let all = state.workspaces.iter().map(read).collect();
             Ok(Answer::ok(json!({"workspaces": rows(&call.body, all)})))
         }
@@ -84,16 +88,18 @@ pub fn rows(body: &Value, all: Vec<Value>) -> Vec<Value> {
     all.into_iter().skip(number("rowOffset").unwrap_or(0)).take(number("pageSize").unwrap_or(usize::MAX)).collect()
 }
 
+/// `list` needs no workspace, and knows nothing of its pins.
 fn definitions(state: &State, call: &Call, side: Side, verb: &str) -> Result<Answer, Trouble> {
-    if verb == "list_for_workspace" {
-        state.workspace(call.id("workspaceId")?)?;
-    } else if verb != "list" {
-        return Err(Trouble::NoSuchCall);
-    }
+    let workspace = match verb {
+        "list_for_workspace" => Some(state.workspace(call.id("workspaceId")?)?.id),
+        "list" => None,
+        _ => return Err(Trouble::NoSuchCall),
+    };
+    let pinned = |definition: Uuid| state.pins.get(&(workspace?, definition));
     let word = side.word();
     let all = state.definitions.iter().filter(|d| d.side == side).map(|d| {
         json!({format!("{word}DefinitionId"): d.id, "name": d.name, "dockerRepository": d.repository,
-            "dockerImageTag": d.tag, "documentationUrl": "https://example.org/connector", "custom": false,
+            "dockerImageTag": pinned(d.id).unwrap_or(&d.tag), "documentationUrl": "https://example.org/connector", "custom": false,
             "supportLevel": "certified"})
     });
     Ok(Answer::ok(json!({format!("{word}Definitions"): all.collect::<Vec<_>>()})))
@@ -111,7 +117,7 @@ fn specification(state: &State, call: &Call, side: Side, verb: &str) -> Result<A
         "connectionSpecification": definition.spec,
     });
     if side == Side::Destination {
-        answer["supportedDestinationSyncModes"] = json!(["overwrite", "append", "append_dedup"]);
+        answer["supportedDestinationSyncModes"] = json!(definition.modes);
     }
     Ok(Answer::ok(answer))
 }
