@@ -85,15 +85,16 @@ async fn end_of(app: &App, id: &crate::plan::EngineId, job: i64) -> anyhow::Resu
 pub async fn cancel(args: &Cancel, context: &Context) -> anyhow::Result<Exit> {
     wiring::with_app(&context.root, context.config.as_deref(), async |app| {
         let row = act::connection(app, &args.connection).await?;
+        let by = app.repo().person().await?;
         let line = match Control::find(&wiring::control_socket(&app.state)?)? {
             // its process runs the job
             Some(daemon) => {
-                let answer = daemon.ask(&Request::Cancel { connection: row.name.clone() }).await?;
+                let answer = daemon.ask(&Request::Cancel { connection: row.name.clone(), by }).await?;
                 answer.outcomes.into_iter().next().context("the daemon did not say what became of it")?
             }
             None => {
                 let gathered = app.reconciler.gather(None).await?;
-                OutcomeLine::of_cancel(&row.name, app.reconciler.cancel(&gathered, &row.name).await)
+                OutcomeLine::of_cancel(&row.name, app.reconciler.cancel(&gathered, &row.name, &by).await)
             }
         };
         if let Some(why) = &line.reason {

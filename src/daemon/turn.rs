@@ -189,11 +189,18 @@ impl Loop {
         let Request::Settle { look, sync, refresh, digest, confirm_removals } = &asked.request else {
             self.turn().await;
             if let Some(gathered) = self.last.clone() {
-                let outcomes = match &asked.request {
-                    Request::Cancel { connection } => vec![self.cancel(&gathered, connection).await],
-                    _ => Vec::new(),
-                };
-                self.reply(asked, &gathered, outcomes, None).await;
+                match asked.request.clone() {
+                    // an engine may answer only once the job has stopped: the turns go on meanwhile
+                    Request::Cancel { connection, by } => {
+                        let reconciler = self.reconciler.clone();
+                        tokio::spawn(async move {
+                            let done = reconciler.cancel(&gathered, &connection, &by).await;
+                            let outcomes = vec![OutcomeLine::of_cancel(&connection, done)];
+                            reply(&reconciler, asked, &gathered, outcomes, None).await;
+                        });
+                    }
+                    _ => self.reply(asked, &gathered, Vec::new(), None).await,
+                }
             }
             return;
         };
@@ -222,10 +229,6 @@ impl Loop {
         self.turn().await;
     }
 
-    async fn cancel(&self, gathered: &Gathered, connection: &ConnectionRef) -> OutcomeLine {
-        OutcomeLine::of_cancel(connection, self.reconciler.cancel(gathered, connection).await)
-    }
-
     /// Answers who waited for nothing but connections that are at rest by now.
     async fn answer_waiters(&mut self, gathered: &Arc<Gathered>, active: &BTreeSet<ConnectionRef>) {
         for mut waiter in std::mem::take(&mut self.waiters) {
@@ -240,11 +243,7 @@ impl Loop {
     }
 
     async fn reply(&self, asked: Asked, gathered: &Arc<Gathered>, outcomes: Vec<OutcomeLine>, refused: Option<String>) {
-        match self.reconciler.report(gathered).await {
-            // The command may have gone away meanwhile: nothing is lost by that.
-            Ok(report) => drop(asked.answer.send(Answer { report, outcomes, refused })),
-            Err(error) => tracing::error!("a command's ask could not be answered: {error}"),
-        }
+        reply(&self.reconciler, asked, gathered, outcomes, refused).await;
     }
 
     /// Logs problems of the committed files when they change.
@@ -289,6 +288,20 @@ fn execute(
 ) -> impl Future<Output = Vec<Outcome>> + Send + 'static {
     let (reconciler, gathered) = (reconciler.clone(), gathered.clone());
     async move { reconciler.execute(&gathered, &item).await }
+}
+
+async fn reply(
+    reconciler: &Reconciler,
+    asked: Asked,
+    gathered: &Arc<Gathered>,
+    outcomes: Vec<OutcomeLine>,
+    refused: Option<String>,
+) {
+    match reconciler.report(gathered).await {
+        // The command may have gone away meanwhile: nothing is lost by that.
+        Ok(report) => drop(asked.answer.send(Answer { report, outcomes, refused })),
+        Err(error) => tracing::error!("a command's ask could not be answered: {error}"),
+    }
 }
 
 /// How long a connection is left alone after an outcome, and whether it is stuck rather than just paced: `pace` apart.

@@ -29,6 +29,8 @@ pub enum Request {
     Cancel {
         /// Which.
         connection: ConnectionRef,
+        /// Who asks.
+        by: String,
     },
     /// Carry out what is planned and answer when nothing but waiting is left.
     Settle {

@@ -43,6 +43,17 @@ pub(super) fn plan_lifecycle(
         row.secrets.as_ref() != Some(secrets) && (manage || row.secrets.is_some() || !world.drives_itself)
     };
     let changed = stuck || row.applied_digest.as_ref() != Some(&connection.digest) || facts.live == Live::Free;
+    if !manage
+        && world.drives_itself
+        && steps.is_empty()
+        && changed
+        && facts.as_declared
+        && connection.airbyte.id.is_some()
+    {
+        // git followed what is live: nothing is to be written, only to be noted
+        plan.steps.push(Step::Adopt);
+        return;
+    }
     // Without a lock there is nothing to apply them with: it is written first.
     if connection.lock.is_some()
         && let Some(Ok(secrets)) = &facts.secrets

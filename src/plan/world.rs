@@ -99,6 +99,8 @@ pub struct Facts {
     pub live: Live,
     /// What of the engine's connection would be written to bring it to its spec and lock, where it was looked at.
     pub writes: Vec<String>,
+    /// Whether the engine was seen to be just as the spec says.
+    pub as_declared: bool,
     /// Streams that the engine's connection should leave out because a breaking drift waits.
     pub held: BTreeSet<StreamName>,
     /// A job that the engine started by itself and that is not followed yet.

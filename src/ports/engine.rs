@@ -251,6 +251,6 @@ pub trait EngineWrite: EngineRead {
     /// Deletes what landed of these streams; their next sync reads them from the beginning. Gives the job that does it, if it
     /// is not done at once. Only ever called for streams that a person named.
     async fn clear(&self, order: &ClearOrder) -> Result<Option<i64>, EngineError>;
-    /// Stops a running job at its next commit; no error if it has ended.
-    async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError>;
+    /// Stops a running job at its next commit; whether it still ran.
+    async fn cancel(&self, id: &EngineId, job: i64) -> Result<bool, EngineError>;
 }

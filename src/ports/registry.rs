@@ -197,6 +197,21 @@ pub trait Registry: Send + Sync {
         agreed: &Agreed,
         held: &BTreeSet<StreamName>,
     ) -> Result<(), RegistryError>;
+    /// The keyed fingerprint of the settings that the engine's source or destination was sent last; `None` if none were.
+    async fn sent_settings(
+        &self,
+        tenant: &TenantId,
+        kind: ObjectKind,
+        id: &EngineId,
+    ) -> Result<Option<String>, RegistryError>;
+    /// Records that these settings were sent.
+    async fn set_sent_settings(
+        &self,
+        lease: &Lease,
+        kind: ObjectKind,
+        id: &EngineId,
+        fingerprint: &str,
+    ) -> Result<(), RegistryError>;
     /// Records when the schedule last started a sync.
     async fn set_last_sync(&self, lease: &Lease, at: DateTime<Utc>) -> Result<(), RegistryError>;
 

@@ -69,13 +69,28 @@ impl Reconciler {
     }
 
     /// Stops the running job of a connection at its next commit; the job, if one runs.
-    pub async fn cancel(&self, gathered: &Gathered, name: &ConnectionRef) -> Result<Option<i64>, StepError> {
+    pub async fn cancel(
+        &self,
+        gathered: &Gathered,
+        name: &ConnectionRef,
+        actor: &str,
+    ) -> Result<Option<i64>, StepError> {
         let (_, row) = managed(gathered, name)?;
         let Some(id) = row.objects.get(&ObjectKind::Connection) else { return Ok(None) };
-        let newest = self.doors.engine.jobs(id, 1).await?.pop();
-        let Some(job) = newest.filter(|job| job.ended_at.is_none()) else { return Ok(None) };
-        sent("cancel", self.doors.engine.cancel(id, job.id)).await?;
-        Ok(Some(job.id))
+        // one that waits behind it may be newer
+        let jobs = self.doors.engine.jobs(id, 20).await?;
+        let running = jobs.iter().filter(|job| job.ended_at.is_none()).min_by_key(|job| job.id);
+        let Some(job) = running.map(|job| job.id) else { return Ok(None) };
+        if !sent("cancel", self.doors.engine.cancel(id, job)).await? {
+            return Ok(None);
+        }
+        let cause = Cause {
+            actor: actor.to_owned(),
+            summary: format!("connection {name}: job {job} is cancelled"),
+            detail: json!({"job": job}),
+        };
+        self.doors.registry.audit(&name.tenant, "sync.cancelled", Some(row.id), &cause).await?;
+        Ok(Some(job))
     }
 }
 
@@ -83,10 +98,14 @@ impl Reconciler {
 fn managed<'g>(gathered: &'g Gathered, name: &ConnectionRef) -> Result<(&'g Connection, &'g ConnectionRow), StepError> {
     let connection = gathered.desired().connections.get(name);
     let found = connection.and_then(|connection| Some((connection, gathered.row_of(connection)?)));
-    let (connection, row) = found.ok_or_else(|| StepError::Spec(format!("connection {name} is not onboarded")))?;
+    let (connection, row) = found.ok_or_else(|| {
+        StepError::Spec(format!("connection {name} is not onboarded: `aam plan` says what it waits for"))
+    })?;
     match connection.mode {
         Mode::Manage => Ok((connection, row)),
-        _ => Err(StepError::Spec(format!("connection {name} is not in mode: manage, so nothing is written for it"))),
+        _ => Err(StepError::Spec(format!(
+            "connection {name} is not in `mode: manage`, so nothing is written for it: raise its mode, or do it in the engine"
+        ))),
     }
 }
 

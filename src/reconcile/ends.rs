@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use super::live::differences;
 use super::{Reconciler, StepError};
 use crate::model::ConnectionId;
-use crate::plan::{Agreed, MASKED, Part, Properties, of_git};
+use crate::plan::{Agreed, MASKED, Part, Properties, of_git, same};
 use crate::ports::{
     ConnectionRow, EndpointHandle, EngineEndpoint, EngineId, Intent, Lease, ObjectKind, OwnerKey, recorded, sent,
 };
-use crate::spec::{Connection, Endpoint};
+use crate::spec::{Connection, Endpoint, needs_reference};
 
 /// Source and destination, in the order in which they are made.
 pub(super) const ENDS: [ObjectKind; 2] = [ObjectKind::Source, ObjectKind::Destination];
@@ -57,10 +57,12 @@ pub(super) fn is_of(kind: ObjectKind, name: &str) -> bool {
 }
 
 fn property(kind: ObjectKind, path: &[String]) -> String {
-    format!("{} config.{}", kind.word(), path.join("."))
+    let part = |key: &String| if key.contains('.') { format!("{key:?}") } else { key.clone() };
+    format!("{} config.{}", kind.word(), path.iter().map(part).collect::<Vec<_>>().join("."))
 }
 
-/// Every setting that is no map, with its path. A list is one setting, and masked if it holds something masked.
+/// Every setting that is no map, with its path. Null is none. A list is one setting, and masked if it holds something masked;
+/// so is a value that must not be told, whoever wrote it there.
 fn leaves(config: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
     let mut all = Vec::new();
     for (key, value) in config {
@@ -72,6 +74,8 @@ fn leaves(config: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
             Value::Array(items) if items.iter().any(|item| item.to_string().contains(MASKED)) => {
                 all.push((vec![key.clone()], json!(MASKED)));
             }
+            Value::String(text) if needs_reference(key, text) => all.push((vec![key.clone()], json!(MASKED))),
+            Value::Null => {}
             value => all.push((vec![key.clone()], value.clone())),
         }
     }
@@ -80,19 +84,51 @@ fn leaves(config: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
 
 /// The settings to send: git's, but for edited ones, which stay as they are; and what git never said anything about.
 fn settings_to_send(kind: ObjectKind, git: &Value, live: &Value, agreed: &Agreed, edited: &BTreeSet<String>) -> Value {
-    let (empty, mut all) = (Map::new(), git.as_object().cloned().unwrap_or_default());
-    let live = live.as_object().unwrap_or(&empty);
-    for (key, value) in live {
-        let name = property(kind, std::slice::from_ref(key));
-        let was_git = |known: &String| known.strip_prefix(&name).is_some_and(|r| r.is_empty() || r.starts_with('.'));
-        if !all.contains_key(key) && !agreed.applied.keys().any(was_git) {
-            all.insert(key.clone(), value.clone());
-        }
-    }
-    let mut all = Value::Object(all);
-    for (path, _) in leaves(all.as_object().unwrap_or(&empty)).into_iter().chain(leaves(live)) {
+    let (empty, live) = (Map::new(), live.as_object());
+    let (git, live) = (git.as_object().unwrap_or(&empty), live.unwrap_or(&empty));
+    let mut all = Value::Object(merged(kind, &[], git, live, agreed));
+    let mut paths: Vec<Vec<String>> = leaves(live).into_iter().map(|(path, _)| path).collect();
+    paths.extend(leaves(git).into_iter().map(|(path, _)| path));
+    for path in paths {
         if edited.contains(&property(kind, &path)) {
             put(&mut all, &path, at(live, &path));
+        }
+    }
+    all
+}
+
+/// Git's map with what it never named in the live one. Within a setting that git changes, it decides all: it may be another
+/// branch of a choice, which takes other keys.
+fn merged(
+    kind: ObjectKind,
+    path: &[String],
+    git: &Map<String, Value>,
+    live: &Map<String, Value>,
+    agreed: &Agreed,
+) -> Map<String, Value> {
+    let within = |key: &String| [path, std::slice::from_ref(key)].concat();
+    let mut all = git.clone();
+    for (key, value) in live {
+        let name = property(kind, &within(key));
+        let is_within = |known: &str| known.strip_prefix(&name).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+        match (git.get(key), value) {
+            (None, value) if !agreed.applied.keys().any(|known| is_within(known)) => {
+                all.insert(key.clone(), value.clone());
+            }
+            (Some(Value::Object(ours)), Value::Object(theirs)) => {
+                let wanted = leaves(ours)
+                    .into_iter()
+                    .map(|(rest, value)| (property(kind, &[within(key), rest].concat()), value));
+                let changes = wanted
+                    .filter(|(name, value)| {
+                        agreed.applied.contains_key(name) && !same(agreed.applied.get(name), Some(value))
+                    })
+                    .count();
+                if changes == 0 {
+                    all.insert(key.clone(), Value::Object(merged(kind, &within(key), ours, theirs, agreed)));
+                }
+            }
+            _ => {}
         }
     }
     all
@@ -144,35 +180,10 @@ impl Reconciler {
         }
         for (kind, handle) in ENDS.into_iter().zip([source, destination]) {
             let Some(id) = &handle.id else { continue };
-            let work = async {
-                let rotated = self.is_rotated(row, kind, id, handle).await?;
-                self.update_end(connection, row, (kind, id), handle, rotated, lease).await
-            };
+            let work = self.update_end(connection, row, (kind, id), handle, lease);
             self.alone_with(kind, end_of(connection, kind), work).await?;
         }
         Ok(())
-    }
-
-    /// Whether the engine does not have these settings with these secrets yet: neither this connection nor another one with
-    /// the same source or destination brought them there.
-    async fn is_rotated(
-        &self,
-        row: &ConnectionRow,
-        kind: ObjectKind,
-        id: &EngineId,
-        handle: &EndpointHandle,
-    ) -> Result<bool, StepError> {
-        let has = |row: &ConnectionRow| {
-            let known = row.secrets.as_deref().and_then(|known| known.split_once(':'));
-            let known =
-                known.map(|(source, destination)| if kind == ObjectKind::Source { source } else { destination });
-            known == Some(handle.config.fingerprint())
-        };
-        if has(row) {
-            return Ok(false);
-        }
-        let rows = self.doors.registry.connections().await?;
-        Ok(!rows.iter().any(|row| row.objects.get(&kind) == Some(id) && has(row)))
     }
 
     /// Brings one end to what its spec says where the engine has it otherwise, or where its secrets are new. `row` holds what
@@ -183,14 +194,16 @@ impl Reconciler {
         row: &ConnectionRow,
         (kind, id): (ObjectKind, &EngineId),
         handle: &EndpointHandle,
-        rotated: bool,
         lease: &Lease,
     ) -> Result<(), StepError> {
+        let registry = &self.doors.registry;
+        let fingerprint = handle.config.fingerprint();
+        let rotated = registry.sent_settings(&lease.tenant, kind, id).await?.as_deref() != Some(fingerprint);
         let what = format!("{} {}", kind.word(), handle.name);
         let wanted = wanted_end(kind, end_of(connection, kind));
         let live = self.end(kind, id, &what).await?;
         let is = live_end(kind, &live);
-        let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id).unwrap_or_default();
+        let agreed = self.agreed_on_end(row, kind, id).await?;
         let edited = agreed.edited(&wanted, &is);
         let mut target = wanted.clone();
         for name in &edited {
@@ -220,13 +233,27 @@ impl Reconciler {
             if !differs.is_empty() {
                 return Err(StepError::ReadBack { what, differs: differs.join("; ") });
             }
-            self.doors.registry.settle(lease, intent).await?;
+            registry.set_sent_settings(lease, kind, id, fingerprint).await?;
+            registry.settle(lease, intent).await?;
             recorded(&update(kind));
         }
-        let agreed = self.agree_on_end(row, kind, &wanted, &edited, lease).await?;
+        let agreed = self.agree_on_end(row, kind, &agreed, (&wanted, &edited), lease).await?;
         let now = if as_wanted { is } else { target };
         self.note_live(row.id, agreed, |name| is_of(kind, name), now);
         Ok(())
+    }
+
+    /// What was agreed about an end with this connection, or else with another one that has the same.
+    async fn agreed_on_end(&self, row: &ConnectionRow, kind: ObjectKind, id: &EngineId) -> Result<Agreed, StepError> {
+        let mut all = self.doors.registry.agreed(None).await?;
+        let own = all.remove(&row.id).unwrap_or_default();
+        if own.applied.keys().any(|name| is_of(kind, name)) {
+            return Ok(own);
+        }
+        let rows = self.doors.registry.connections().await?;
+        let siblings = rows.iter().filter(|other| other.objects.get(&kind) == Some(id));
+        let knows = |agreed: &Agreed| agreed.applied.keys().any(|name| is_of(kind, name));
+        Ok(siblings.filter_map(|other| all.remove(&other.id)).find(knows).unwrap_or(own))
     }
 
     /// What is agreed of one end; the other one stays as it was agreed.
@@ -234,15 +261,19 @@ impl Reconciler {
         &self,
         row: &ConnectionRow,
         kind: ObjectKind,
-        wanted: &Properties,
-        edited: &BTreeSet<String>,
+        agreed: &Agreed,
+        (wanted, edited): (&Properties, &BTreeSet<String>),
         lease: &Lease,
     ) -> Result<Agreed, StepError> {
         let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id).unwrap_or_default();
         let other = |name: &str| Part::of(name) == Part::Ends && !is_of(kind, name);
         let mut all = wanted.clone();
         all.extend(before.applied.iter().filter(|(name, _)| other(name)).map(|(n, v)| (n.clone(), v.clone())));
-        let mut after = Agreed::after(Some(&before), Part::Ends, &all, edited);
+        let mut known = before.clone();
+        for (name, value) in agreed.applied.iter().filter(|(name, _)| is_of(kind, name)) {
+            known.applied.insert(name.clone(), value.clone());
+        }
+        let mut after = Agreed::after(Some(&known), Part::Ends, &all, edited);
         after.waiting.extend(before.waiting.into_iter().filter(|(name, _)| other(name)));
         self.doors.registry.set_agreed(lease, &after, &row.held).await?;
         Ok(after)
@@ -266,7 +297,8 @@ impl Reconciler {
         };
         let Some(live) = self.doors.engine.endpoint(kind, &EngineId(intent.key.clone())).await? else { return Ok(()) };
         if differences(&live_end(kind, &live), &target).is_empty() {
-            self.agree_on_end(row, kind, &wanted, &edited, lease).await?;
+            let agreed = self.agreed_on_end(row, kind, &EngineId(intent.key.clone())).await?;
+            self.agree_on_end(row, kind, &agreed, (&wanted, &edited), lease).await?;
         }
         self.forget_live(row.id);
         Ok(())
@@ -307,7 +339,10 @@ impl Reconciler {
     ) -> Result<T, StepError> {
         let owner = owner_of(kind, end);
         let of_owner = ConnectionId(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, owner.0.as_bytes()));
-        let Some(lease) = self.take_lease(&end.name, of_owner).await? else {
+        // each task is a holder of its own: those of one process exclude each other, too
+        let holder = format!("{}#{}", self.holder, uuid::Uuid::now_v7());
+        let ttl = self.policy().lease_ttl;
+        let Some(lease) = self.doors.registry.lease(&end.name.tenant, of_owner, &holder, ttl).await? else {
             return Err(StepError::Busy(format!("{} {}", kind.word(), end.name)));
         };
         let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;
@@ -336,7 +371,13 @@ mod tests {
         let edited = BTreeSet::from(["source config.ssl.mode".to_owned()]);
         let all = settings_to_send(ObjectKind::Source, &git, &live, &agreed, &edited);
         // the port was git's, and git dropped it
-        assert_eq!(all, json!({"host": "b", "ssl": {"mode": "prefer"}, "password": "p", "new": {"x": 1}}));
+        let kept = json!({"host": "b", "ssl": {"mode": "prefer", "extra": 1}, "password": "p", "new": {"x": 1}});
+        assert_eq!(all, kept);
+
+        let applied = properties(ObjectKind::Source, "crm", json!({"ssl": {"mode": "allow"}}).as_object().unwrap());
+        let agreed = Agreed { applied, ..Agreed::default() };
+        let all = settings_to_send(ObjectKind::Source, &git, &live, &agreed, &BTreeSet::new());
+        assert_eq!(all["ssl"], json!({"mode": "require"}), "another branch of a choice takes other keys");
     }
 
     #[test]

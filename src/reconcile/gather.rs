@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::drifted::Drifted;
 use super::gathered::{Index, held};
 use super::landed::{is_expected, to_normalize};
+use super::moved::InUse;
 use super::onboard::{join_secrets, lock_draft};
 use super::resolved::Resolved;
 use super::reverted::overruling;
@@ -74,12 +75,17 @@ impl Reconciler {
             }
             map.into_iter().map(|(id, name)| (id, &gathered.resolved.desired.connections[&name])).collect()
         };
+        let in_use = match gathered.drives_itself {
+            true => InUse::of(gathered.rows.iter().filter_map(|row| Some((row, *by_id.get(&row.id)?)))),
+            false => InUse::default(),
+        };
         let mut facts = BTreeMap::new();
         let mut drifted = BTreeMap::new();
         for row in &gathered.rows {
             let known = match by_id.get(&row.id) {
                 Some(connection) => {
-                    let (known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
+                    let (mut known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
+                    known.blocked = known.blocked.or_else(|| in_use.moved(connection, row));
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }
@@ -124,6 +130,10 @@ impl Reconciler {
         let branch = branches.get(&branch_name);
         let intents = open.get(&row.id).map_or(&[][..], Vec::as_slice);
         let syncing = intents.iter().any(|intent| intent.effect == "sync");
+        if connection.mode < spec::Mode::Manage {
+            // an ask that cannot be met now is none for later
+            self.take_asked_sync(&connection.name);
+        }
         let mut facts = Facts {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
@@ -211,7 +221,9 @@ impl Reconciler {
         if (changed || edited || row.secrets.is_none())
             && let Some(Ok(wanted)) = self.wanted(connection, row)
         {
-            facts.writes = super::live::differences(&seen.properties, &wanted);
+            let edits = seen.agreed.as_ref().map(|agreed| agreed.edited(&wanted, &seen.properties)).unwrap_or_default();
+            facts.writes = super::live::differences_but(&seen.properties, &wanted, &edits);
+            facts.as_declared = super::live::differences(&seen.properties, &wanted).is_empty();
             if row.secrets.is_none() {
                 let (source, destination) = (&connection.source.name, &connection.destination.name);
                 facts
@@ -219,9 +231,8 @@ impl Reconciler {
                     .push(format!("source {source} and destination {destination} with their settings and secrets"));
             }
             // git may have followed the edit by now
-            if let Some(agreed) = seen.agreed.as_ref().filter(|_| edited) {
-                let edited = agreed.edited(&wanted, &seen.properties);
-                facts.live = if edited.is_empty() { Live::Free } else { Live::Edited(edited.into_iter().collect()) };
+            if edited && seen.agreed.is_some() {
+                facts.live = if edits.is_empty() { Live::Free } else { Live::Edited(edits.into_iter().collect()) };
             }
         }
     }

@@ -87,6 +87,14 @@ pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String>
     differing.map(|name| format!("{name}: {} → {}", short(live.get(name)), short(wanted.get(name)))).collect()
 }
 
+/// The same for what is written: what a person changed stays.
+pub(super) fn differences_but(live: &Properties, wanted: &Properties, edited: &BTreeSet<String>) -> Vec<String> {
+    let rest = |all: &Properties| -> Properties {
+        all.iter().filter(|(name, _)| !edited.contains(*name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    };
+    differences(&rest(live), &rest(wanted))
+}
+
 /// What would be written to an adopted connection to bring it to its spec and lock: empty if it is as they say. The same
 /// comparison as adoption and planning make.
 pub fn unlike<E: EngineRead + ?Sized>(

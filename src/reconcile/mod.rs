@@ -20,6 +20,7 @@ mod landed;
 mod leftover;
 mod live;
 mod look;
+mod moved;
 mod onboard;
 mod publish;
 mod relock;
@@ -202,12 +203,10 @@ impl Reconciler {
         self.ask(Ask::Sync, connection);
     }
 
-    fn refresh_asked(&self, connection: &ConnectionRef) -> BTreeSet<StreamName> {
-        self.cache.lock().expect("no panic while held").refresh.get(connection).cloned().unwrap_or_default()
-    }
-
-    fn answered_refresh(&self, connection: &ConnectionRef) {
-        self.cache.lock().expect("no panic while held").refresh.remove(connection);
+    /// A sync is no longer asked for; the streams that it was to read anew.
+    fn take_asked_sync(&self, connection: &ConnectionRef) -> BTreeSet<StreamName> {
+        self.answered(Ask::Sync, connection);
+        self.cache.lock().expect("no panic while held").refresh.remove(connection).unwrap_or_default()
     }
 
     /// Reads secrets anew at the next turn, of one connection or of all.

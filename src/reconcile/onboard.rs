@@ -11,9 +11,11 @@ use serde_json::json;
 use super::drifted::RULE;
 use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
+use super::live::properties;
 use super::reverted::is_by_rule;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
+use crate::plan::{Agreed, Part};
 use crate::ports::{
     Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
     EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
@@ -51,12 +53,7 @@ impl Reconciler {
         self.doors.engine.check(&source).await?;
         self.doors.engine.check_destination(&destination).await?;
         for (kind, handle) in ENDS.into_iter().zip([&mut source, &mut destination]) {
-            let id = self.ensure_endpoint(gathered, kind, connection, &row, handle, lease).await?;
-            handle.id = Some(id.clone());
-            if self.doors.engine.manner().drives_itself {
-                // what was found may differ from what its spec says
-                self.update_end(connection, &row, (kind, &id), handle, false, lease).await?;
-            }
+            handle.id = Some(self.ensure_endpoint(gathered, kind, connection, &row, handle, lease).await?);
         }
 
         let catalog = match &connection.lock {
@@ -234,20 +231,37 @@ impl Reconciler {
         handle: &EndpointHandle,
         lease: &Lease,
     ) -> Result<EngineId, StepError> {
-        if let Some(id) = row.objects.get(&kind) {
+        let shares = self.doors.engine.manner().drives_itself;
+        let known = row.objects.get(&kind);
+        if let Some(id) = known.filter(|_| !shares) {
             return Ok(id.clone());
         }
         let endpoint = end_of(connection, kind);
         let owner = owner_of(kind, endpoint);
         let make = async {
-            let found = match self.shared(gathered, kind, endpoint).await? {
-                Some(id) => vec![Candidate { id, marked: true }],
-                None => self.doors.engine.find_endpoint(kind, &owner, handle).await?,
+            let id = match known {
+                Some(id) => id.clone(),
+                None => {
+                    let found = match self.shared(gathered, kind, endpoint).await? {
+                        Some(id) => vec![Candidate { id, marked: true }],
+                        None => self.doors.engine.find_endpoint(kind, &owner, handle).await?,
+                    };
+                    let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
+                    let (id, made) = self.ensure_object(kind, &owner, &handle.name, found, lease, create).await?;
+                    if made && shares {
+                        let fingerprint = handle.config.fingerprint();
+                        self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
+                    }
+                    id
+                }
             };
-            let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
-            self.ensure_object(kind, &owner, &handle.name, found, lease, create).await
+            if shares {
+                // what was found may differ from what its spec says
+                self.update_end(connection, row, (kind, &id), handle, lease).await?;
+            }
+            Ok(id)
         };
-        match self.doors.engine.manner().drives_itself {
+        match shares {
             true => self.alone_with(kind, endpoint, make).await,
             false => make.await, // creating the same one twice gives one
         }
@@ -288,7 +302,14 @@ impl Reconciler {
         let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
         let create = || self.doors.engine.create_connection(&owner, &draft);
-        self.ensure_object(kind, &owner, &name, found, lease, create).await
+        let (id, made) = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
+        if made && self.doors.engine.manner().drives_itself {
+            // from here on, whatever differs is somebody's, also if the spec moves on before this is over
+            let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
+            let agreed = Agreed::after(before.as_ref(), Part::Connection, &properties(&draft), &BTreeSet::new());
+            self.doors.registry.set_agreed(lease, &agreed, &BTreeSet::new()).await?;
+        }
+        Ok(id)
     }
 
     pub(super) fn connection_draft(
@@ -317,7 +338,7 @@ impl Reconciler {
         draft_of(&*self.doors.engine, connection, (source, destination), catalog, held)
     }
 
-    /// Adopts the one that was found, or creates it under an intent; then records it.
+    /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
     async fn ensure_object<F>(
         &self,
         kind: ObjectKind,
@@ -326,7 +347,7 @@ impl Reconciler {
         found: Vec<Candidate>,
         lease: &Lease,
         create: impl FnOnce() -> F,
-    ) -> Result<EngineId, StepError>
+    ) -> Result<(EngineId, bool), StepError>
     where
         F: Future<Output = Result<EngineId, EngineError>>,
     {
@@ -336,12 +357,12 @@ impl Reconciler {
         let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
         let mut asked = self.doors.registry.intents(of).await?;
         asked.retain(|intent| intent.effect == effect && intent.key == owner.0);
-        let (id, how) = match ours(&what, found, !asked.is_empty())? {
-            Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted"),
-            Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted"),
+        let (id, how, made) = match ours(&what, found, !asked.is_empty())? {
+            Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted", false),
+            Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
             None => {
                 asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
-                (self.create(&effect, owner, name, lease, create).await?, "created")
+                (self.create(&effect, owner, name, lease, create).await?, "created", true)
             }
         };
         let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
@@ -352,7 +373,7 @@ impl Reconciler {
             }
         }
         recorded(&effect);
-        Ok(id)
+        Ok((id, made))
     }
 
     /// While an earlier ask may still have its effect, no second one is sent.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::live::STATUS;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::Closing;
 use crate::ports::{ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, recorded, sent};
@@ -21,7 +22,14 @@ impl Reconciler {
                 OnDelete::Pause => {
                     if let Some(live) = self.doors.engine.connection(id).await? {
                         let draft = ConnectionDraft { enabled: false, ..live.is };
+                        let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
                         self.update_and_read_back(row, &draft, &row.held, lease).await?;
+                        if let Some(mut agreed) = agreed {
+                            // what a person had changed stays hers, also when the spec comes back
+                            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
+                            self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
+                            self.forget_live(row.id);
+                        }
                     } else {
                         let cause =
                             by_aam(format!("connection {} is gone from the engine", row.name), json!({"id": id}));

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::landed::{self, LANDED, Mapped};
 use super::onboard::UNANSWERED;
-use super::{Ask, Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::canonical::{self, StreamWork, Work};
 use crate::model::StreamName;
 use crate::ports::{
@@ -57,17 +57,16 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let refresh = self.refresh_asked(&connection.name);
+        let refresh = self.take_asked_sync(&connection.name);
         let unsent = self.order(gathered, connection, row, Began::default())?;
         if self.open_sync(row).await?.is_some() {
-            if refresh.is_empty() {
-                self.answered(Ask::Sync, &connection.name);
+            if !refresh.is_empty() {
+                self.ask_refresh(&connection.name, refresh);
             }
             return self.follow_sync(gathered, connection, row, lease).await;
         }
-        self.answered(Ask::Sync, &connection.name);
         let after = match self.doors.engine.manner().drives_itself {
-            true => match self.newest_before(&unsent.engine_id).await? {
+            true => match self.newest_before(&unsent.engine_id, !refresh.is_empty()).await? {
                 Ok(after) => after,
                 Err(why) => return Ok(OutcomeKind::Skipped(why)),
             },
@@ -75,7 +74,6 @@ impl Reconciler {
         };
         let began = Began { after, refresh, ..Began::default() };
         let (began, intent) = self.begin_sync(gathered, connection, began, lease).await?;
-        self.answered_refresh(&connection.name);
         let order = self.order(gathered, connection, row, began.clone())?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
         let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
@@ -97,8 +95,9 @@ impl Reconciler {
         Ok(OutcomeKind::Applied)
     }
 
-    /// The newest job that an ask for a sync comes after; one that runs answers it. The inner error: no sync can be had.
-    async fn newest_before(&self, id: &EngineId) -> Result<Result<i64, String>, StepError> {
+    /// The newest job that an ask for a sync comes after; one that runs answers it, but for a refresh. The inner error: no sync
+    /// can be had.
+    async fn newest_before(&self, id: &EngineId, refreshes: bool) -> Result<Result<i64, String>, StepError> {
         let Some(live) = self.doors.engine.connection(id).await? else {
             return Ok(Err("it is gone from the engine".into()));
         };
@@ -106,7 +105,8 @@ impl Reconciler {
             return Ok(Err(live.stopped.unwrap_or_else(|| "it is inactive in the engine".into())));
         }
         let newest = self.doors.engine.jobs(id, 1).await?.pop();
-        Ok(Ok(newest.map_or(0, |job| if job.state == JobState::Running { job.id - 1 } else { job.id })))
+        let answers = |job: &Job| job.state == JobState::Running && !refreshes;
+        Ok(Ok(newest.map_or(0, |job| if answers(&job) { job.id - 1 } else { job.id })))
     }
 
     /// Notes that a sync begins: what its rows land under, and the newest job before it. Its request and its intent.
@@ -149,8 +149,15 @@ impl Reconciler {
         {
             return Err(early);
         }
+        let refreshes = !began.refresh.is_empty();
         let order = self.order(gathered, connection, row, began)?;
-        let job = self.doors.engine.start_sync(&order).await?;
+        let job = match self.doors.engine.start_sync(&order).await {
+            Err(error) if error.remedy == Remedy::Person && refreshes => {
+                self.doors.registry.settle(lease, intent.id).await?;
+                return Err(error.into());
+            }
+            other => other?,
+        };
         if job.state == JobState::Running {
             self.doors.registry.record_job(lease, &job).await?;
             return Ok(OutcomeKind::Unchanged);

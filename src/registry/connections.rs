@@ -397,6 +397,41 @@ pub(super) async fn set_agreed(
     .await
 }
 
+/// The keyed fingerprint of the settings that the engine's source or destination was sent last.
+pub(super) async fn sent_settings(
+    registry: &PgRegistry,
+    tenant: &TenantId,
+    kind: ObjectKind,
+    id: &EngineId,
+) -> Result<Option<String>, RegistryError> {
+    transact("reading what the engine was sent", move || async move {
+        let sql = "SELECT fingerprint FROM secret_fingerprints WHERE tenant_id = $1 AND kind = $2 AND engine_id = $3";
+        let query = sqlx::query_scalar(sql).bind(tenant.as_str()).bind(kind.word()).bind(&id.0);
+        Ok(query.fetch_optional(registry.pool()).await?)
+    })
+    .await
+}
+
+/// Records the settings that the engine's source or destination was sent.
+pub(super) async fn set_sent_settings(
+    registry: &PgRegistry,
+    lease: &Lease,
+    kind: ObjectKind,
+    id: &EngineId,
+    fingerprint: &str,
+) -> Result<(), RegistryError> {
+    transact("recording what the engine was sent", move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        let sql = "INSERT INTO secret_fingerprints (tenant_id, kind, engine_id, fingerprint) VALUES ($1, $2, $3, $4)
+                   ON CONFLICT (tenant_id, kind, engine_id) DO UPDATE SET fingerprint = excluded.fingerprint";
+        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(kind.word()).bind(&id.0);
+        query.bind(fingerprint).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    })
+    .await
+}
+
 /// Sets one column without an audit line; writes nothing if it holds the value.
 async fn set_one<T>(
     registry: &PgRegistry,

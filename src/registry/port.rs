@@ -95,6 +95,25 @@ impl Registry for PgRegistry {
         connections::agreed(self, connection).await
     }
 
+    async fn sent_settings(
+        &self,
+        tenant: &TenantId,
+        kind: ObjectKind,
+        id: &EngineId,
+    ) -> Result<Option<String>, RegistryError> {
+        connections::sent_settings(self, tenant, kind, id).await
+    }
+
+    async fn set_sent_settings(
+        &self,
+        lease: &Lease,
+        kind: ObjectKind,
+        id: &EngineId,
+        fingerprint: &str,
+    ) -> Result<(), RegistryError> {
+        connections::set_sent_settings(self, lease, kind, id, fingerprint).await
+    }
+
     async fn set_agreed(
         &self,
         lease: &Lease,

@@ -577,15 +577,15 @@ impl Airbyte {
         pages(page, |job: &ApiJob| job.id).await
     }
 
-    /// Cancels a job, if it is still the one that runs: cancelling acts on whatever the connection runs now.
-    pub async fn cancel(&self, connection: Uuid, id: i64) -> Result<(), ApiError> {
+    /// Cancels a job, if it is still the one that runs; whether it was: cancelling acts on whatever the connection runs now.
+    pub async fn cancel(&self, connection: Uuid, id: i64) -> Result<bool, ApiError> {
         // one that waits behind it may be newer
         let jobs = self.jobs(connection, 20).await?;
         let running = jobs.iter().filter(|job| !job.has_ended()).min_by_key(|job| job.id);
         if running.is_none_or(|job| job.id != id) {
-            return Ok(());
+            return Ok(false);
         }
-        self.client.config::<Value>(Kind::Write, "/v1/jobs/cancel", &json!({ "id": id })).await.map(drop)
+        self.client.config::<Value>(Kind::Write, "/v1/jobs/cancel", &json!({ "id": id })).await.map(|_| true)
     }
 }
 

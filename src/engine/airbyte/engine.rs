@@ -618,6 +618,14 @@ impl EngineWrite for AirbyteEngine {
                 return Err(person(&what, why));
             }
             self.refuse_modes(draft, &is.streams, &what).await?;
+            let is_new = |name: &StreamName| !left_out(name) && !is.streams.iter().any(|stream| stream.name == *name);
+            if let Some((stream, _)) = draft.options.iter().find(|(name, _)| is_new(name) && !kept(name)) {
+                let why = format!(
+                    "stream {stream} had mappers with a secret in Airbyte, which cannot be given back: take the stream in again \
+                     there, with its mappers"
+                );
+                return Err(person(&what, why));
+            }
             let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
             body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
@@ -646,7 +654,7 @@ impl EngineWrite for AirbyteEngine {
         cleared.map(|job| Some(job.id)).map_err(|e| unwritten(&what, &e))
     }
 
-    async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {
+    async fn cancel(&self, id: &EngineId, job: i64) -> Result<bool, EngineError> {
         let what = format!("cancelling job {job}");
         self.api.cancel(uuid(&what, id)?, job).await.map_err(|e| unwritten(&what, &e))
     }

@@ -298,17 +298,19 @@ impl EngineWrite for EmbeddedEngine {
         Ok(None)
     }
 
-    async fn cancel(&self, id: &EngineId, job: i64) -> Result<(), EngineError> {
+    async fn cancel(&self, id: &EngineId, job: i64) -> Result<bool, EngineError> {
         let token = self.shared.running().get(&job).cloned();
         if let Some(token) = token {
             token.cancel();
-            return Ok(());
+            return Ok(true);
         }
         let wrong = |e: sqlx::Error| records_error("cancelling a job", &e);
         let orphan = store::running(&self.shared.pool, id).await.map_err(wrong)?.filter(|j| j.id == job);
         match orphan {
-            Some(_) => store::end(&self.shared.pool, job, JobState::Cancelled, None).await.map_err(wrong),
-            None => Ok(()),
+            Some(_) => {
+                store::end(&self.shared.pool, job, JobState::Cancelled, None).await.map_err(wrong).map(|()| true)
+            }
+            None => Ok(false),
         }
     }
 }

@@ -255,3 +255,44 @@ async fn a_new_secret_of_a_shared_destination_is_sent_once() {
     assert_eq!(updates(&tour), [2, 1], "{:?}", tour.standin.writes());
     tour.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_survives_that_its_spec_goes_and_comes_back() {
+    let tour = Tour::onboarded().await;
+    let every = json!({"basicSchedule": {"units": 1, "timeUnit": "hours"}});
+    tour.by_hand(|c| (c.schedule_type, c.schedule_data) = ("basic".into(), every.clone()));
+    let world = &tour.world;
+    let spec = world.read("connectors.d/crm.yaml");
+    let lock = world.read("connectors.d/crm.lock.yaml");
+    for file in ["connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"] {
+        std::fs::remove_file(world.root.join(file)).unwrap();
+    }
+    world.commit("crm goes");
+    world.aam(&["apply", "--confirm-removals"]);
+    assert_eq!(tour.look().0, "inactive");
+    world.write("connectors.d/crm.yaml", &spec);
+    world.write("connectors.d/crm.lock.yaml", &lock);
+    world.commit("crm comes back");
+    let ran = world.aam(&["apply"]);
+    assert_eq!((ran.code, tour.look()), (3, ("active".to_owned(), every.to_string())), "{ran:?}");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_git_follows_is_over_for_one_that_is_only_observed_too() {
+    let tour = Tour::onboarded().await;
+    let id = tour.standin.edit(|s| s.connections[0].id);
+    tour.write_spec("mapping: crm\n", &format!("mapping: crm\nmode: observe\nairbyte: {{id: {id}}}\n"));
+    tour.world.aam_is(0, &["apply"]);
+    let writes = tour.standin.writes();
+    tour.by_hand(|c| {
+        c.schedule_type = "basic".into();
+        c.schedule_data = json!({"basicSchedule": {"units": 1, "timeUnit": "hours"}});
+    });
+    assert_eq!(tour.world.aam(&["status"]).code, 3);
+    tour.write_spec("schedule: manual", "schedule: {every: 1h}");
+    tour.world.aam_is(0, &["apply"]);
+    let ran = tour.world.aam(&["status"]);
+    assert_eq!((ran.code, tour.standin.writes()), (0, writes), "{ran:?}");
+    tour.finish().await;
+}

@@ -11,5 +11,6 @@ mod import;
 mod landing;
 mod live;
 mod sent;
+mod shared;
 mod standin;
 mod tour;
