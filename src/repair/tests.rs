@@ -53,6 +53,7 @@ fn drafted_in(desired: &Desired, connection: &Connection, spec_text: &str, obser
         spec_text,
         files: &BTreeMap::new(),
         observed,
+        values: None,
         ask_for_all: false,
     };
     let repair = draft(input).unwrap();
