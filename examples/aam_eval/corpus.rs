@@ -125,7 +125,9 @@ impl Case {
             kept: self
                 .before
                 .iter()
-                .filter_map(|(name, field)| Some(Kept { path: FieldPath::top(name), before: field.place, after: *after.get(name)? }))
+                .filter_map(|(name, field)| {
+                    Some(Kept { path: FieldPath::top(name), before: field.place, after: *after.get(name)? })
+                })
                 .collect(),
             gone: members(&self.before, |name| !after.contains_key(name)),
             new: members(&self.after, |name| !before.contains_key(name)),

@@ -1,8 +1,9 @@
 //! Fits the parameters of rename detection on labelled cases, and judges cases with parameters that never saw their project.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex};
 
-use aam::drift::rename::{Judge, assigned, looked_at, standing};
+use aam::drift::rename::{FEATURES, Judge, assigned, least_confidence, looked_at, probability, standing};
 
 use super::boost::{self, Settings};
 use super::corpus::{Case, Kind};
@@ -15,6 +16,10 @@ const SETTINGS: Settings =
 const PARTS: usize = 5;
 /// Penalty of the final curve's factors.
 const PENALTY: f64 = 1.0;
+
+/// Where the likeness of names is among the features.
+static LIKENESS: LazyLock<usize> =
+    LazyLock::new(|| FEATURES.iter().position(|name| *name == "likeness").expect("it is a feature"));
 
 /// What is known of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +56,11 @@ impl Sample {
                 None => Label::Unknown,
             }
         };
-        let labels: Vec<Vec<Label>> =
-            level.gone.iter().map(|from| level.new.iter().map(|to| label(from.path.root(), to.path.root())).collect()).collect();
+        let labels: Vec<Vec<Label>> = level
+            .gone
+            .iter()
+            .map(|from| level.new.iter().map(|to| label(from.path.root(), to.path.root())).collect())
+            .collect();
         let renames = labels.iter().flatten().filter(|label| **label == Label::Renamed).count();
         Self { project: case.project.clone(), features: looked_at(&level), labels, renames }
     }
@@ -102,6 +110,8 @@ fn grown(samples: &[&Sample], seed: u64) -> Judge {
 /// One pair that the detection would make.
 #[derive(Debug, Clone)]
 pub struct Found {
+    /// Whether it is told as a rename: likely enough for names that are so alike.
+    pub told: bool,
     pub gone: usize,
     pub new: usize,
     pub label: Label,
@@ -111,22 +121,19 @@ pub struct Found {
 /// All pairs of the best assignment of a case.
 pub fn found(sample: &Sample, judge: &Judge) -> Vec<Found> {
     let scores = sample.scores(judge);
-    let pairs = assigned(&scores).into_iter();
-    pairs
-        .map(|(i, j)| Found {
-            gone: i,
-            new: j,
-            label: sample.labels[i][j],
-            confidence: aam::drift::rename::probability(judge.settled(&standing(&scores, i, j))),
-        })
-        .collect()
+    let found = |(gone, new): (usize, usize)| {
+        let confidence = probability(judge.settled(&standing(&scores, gone, new)));
+        let told = confidence >= least_confidence(sample.features[gone][new][*LIKENESS]);
+        Found { told, gone, new, label: sample.labels[gone][new], confidence }
+    };
+    assigned(&scores).into_iter().map(found).collect()
 }
 
 /// Fits without each project in turn and judges that project: what was found in each case.
 pub fn leave_one_out(samples: &[Sample], seed: u64) -> Vec<Vec<Found>> {
     let projects: BTreeSet<&str> = samples.iter().map(|sample| sample.project.as_str()).collect();
-    let queue = std::sync::Mutex::new(projects.into_iter());
-    let results = std::sync::Mutex::new(Vec::new());
+    let queue = Mutex::new(projects.into_iter());
+    let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {

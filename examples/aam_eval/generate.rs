@@ -84,7 +84,7 @@ impl Making<'_> {
                 _ => {
                     let (first, second) = self.contrast(at);
                     let copy = self.near(at);
-                    self.both(at, &first, Column { name: second, values: copy });
+                    self.both(at, &first, &Column { name: second, values: copy });
                     self.remove(&first);
                     let rows = self.drift.before[at].values.len();
                     let values = self.pools[at].rows(rows, &mut self.random);
@@ -114,7 +114,7 @@ impl Making<'_> {
     fn near_copy(&mut self) {
         let (first, second) = self.contrast(0);
         let copy = Column { name: second.clone(), values: self.near(0) };
-        self.both(0, &first, copy.clone());
+        self.both(0, &first, &copy);
         let new = self.renamed(&first);
         match self.random.below(4) {
             0 | 1 => self.rename(&first, &new),
@@ -163,7 +163,7 @@ impl Making<'_> {
     }
 
     /// Gives the first column that name, and puts its copy beside it; both are there before and after.
-    fn both(&mut self, at: usize, first: &str, copy: Column) {
+    fn both(&mut self, at: usize, first: &str, copy: &Column) {
         let old = self.pools[at].name.clone();
         for columns in [&mut self.drift.before, &mut self.drift.after] {
             columns.retain(|column| column.name != first && column.name != copy.name || column.name == old);
@@ -223,8 +223,26 @@ impl Making<'_> {
 
 fn word(random: &mut Random) -> String {
     const WORDS: [&str; 20] = [
-        "main", "crm", "customer", "legacy", "external", "segment", "priority", "score", "label", "channel", "batch",
-        "branch", "territory", "remark", "rating", "origin", "campaign", "contract", "detail", "audit",
+        "main",
+        "crm",
+        "customer",
+        "legacy",
+        "external",
+        "segment",
+        "priority",
+        "score",
+        "label",
+        "channel",
+        "batch",
+        "branch",
+        "territory",
+        "remark",
+        "rating",
+        "origin",
+        "campaign",
+        "contract",
+        "detail",
+        "audit",
     ];
     WORDS[random.below(WORDS.len())].to_owned()
 }

@@ -38,9 +38,8 @@ fn solved(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     for at in 0..size {
         for below in at + 1..size {
             let factor = matrix[below][at] / matrix[at][at];
-            for column in at..size {
-                matrix[below][column] -= factor * matrix[at][column];
-            }
+            let (above, rest) = matrix.split_at_mut(below);
+            rest[0].iter_mut().zip(&above[at]).skip(at).for_each(|(value, upper)| *value -= factor * upper);
             right[below] -= factor * right[at];
         }
     }

@@ -13,6 +13,8 @@ mod kinds;
 mod logistic;
 mod report;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod types;
 mod values;
 
@@ -82,7 +84,7 @@ enum Format {
 /// Where the random numbers of fitting begin.
 const SEED: u64 = 1;
 
-pub fn main() -> ExitCode {
+fn main() -> ExitCode {
     match run(&Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -95,8 +97,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Drift { file, fit, format } => {
-            let lopo = matches!(fit, Fit::Lopo);
-            let figures = report::measure(file, lopo)?;
+            let figures = report::measure(file, *fit)?;
             match format {
                 Format::Json => println!("{}", serde_json::to_string(&figures.json())?),
                 Format::Text => print!("{}", figures.text()),
@@ -113,13 +114,14 @@ fn run(command: &Command) -> anyhow::Result<()> {
                 ordered: judge(&samples(true)?),
                 unordered: judge(&samples(false)?),
             };
-            let text = serde_json::to_string(&model)?.replace("{\"trees\"", "\n{\"trees\"").replace("[[", "\n[[");
+            // one tree a line, whole numbers without a point: small, and its diffs can be read
+            let text = serde_json::to_string(&model)?.replace("[[", "\n[[").replace(".0,", ",").replace(".0]", "]");
             std::fs::write(out, text + "\n").with_context(|| format!("{}: cannot be written", out.display()))?;
         }
         Command::Values { seed, drifts, tables } => {
             let figures = values::measure(*seed, *drifts, tables.as_deref())?;
             print!("{}", figures.text());
-            anyhow::ensure!(figures.wrong_automatic == 0, "{} automatic repairs are wrong", figures.wrong_automatic);
+            figures.hold()?;
         }
     }
     Ok(())

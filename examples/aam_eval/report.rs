@@ -1,6 +1,6 @@
 //! Figures of rename detection on labelled schema changes, as text and as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -8,12 +8,13 @@ use aam::drift::rename::{LEAST, Model};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
+use super::Fit;
 use super::corpus::{self, Case};
 use super::fit::{self, Found, Label, Sample};
 use super::kinds::{self, Kinds};
 
 /// Confidences at which precision and recall are told.
-const THRESHOLDS: [f64; 7] = [0.3, LEAST, 0.5, 0.6, 0.7, 0.85, 0.95];
+const THRESHOLDS: [f64; 6] = [LEAST, 0.5, 0.6, 0.7, 0.85, 0.95];
 /// Bins of the reliability table.
 const BINS: usize = 10;
 
@@ -33,7 +34,8 @@ struct Renames {
 }
 
 /// Judges a file with and without the order of fields.
-pub fn measure(file: &Path, lopo: bool) -> anyhow::Result<Figures> {
+pub fn measure(file: &Path, fit: Fit) -> anyhow::Result<Figures> {
+    let lopo = matches!(fit, Fit::Lopo);
     let cases: Vec<Case> = corpus::read(file)?.collect::<anyhow::Result<_>>()?;
     let (ordered, by_case) = renames(&cases, lopo, true)?;
     let mut kinds = Kinds::new();
@@ -43,7 +45,7 @@ pub fn measure(file: &Path, lopo: bool) -> anyhow::Result<Figures> {
             let (from, to) = (&level.gone[found.gone].path, &level.new[found.new].path);
             (from.root().to_owned(), to.root().to_owned())
         };
-        let renames: Vec<_> = found.iter().filter(|found| found.confidence >= LEAST).map(name).collect();
+        let renames: Vec<_> = found.iter().filter(|found| found.told).map(name).collect();
         kinds::add(&mut kinds, case, &renames);
     }
     kinds::finish(&mut kinds);
@@ -55,7 +57,7 @@ pub fn measure(file: &Path, lopo: bool) -> anyhow::Result<Figures> {
 fn renames(cases: &[Case], lopo: bool, ordered: bool) -> anyhow::Result<(Renames, Vec<Vec<Found>>)> {
     let samples: Vec<Sample> = cases.iter().map(Sample::of).collect();
     let by_case = if lopo {
-        let projects = samples.iter().map(|sample| &sample.project).collect::<std::collections::BTreeSet<_>>();
+        let projects = samples.iter().map(|sample| &sample.project).collect::<BTreeSet<_>>();
         ensure!(projects.len() > 1, "leaving one project out needs two projects; `--fit shipped` does not");
         fit::leave_one_out(&samples, super::SEED)
     } else {
@@ -75,9 +77,9 @@ fn renames(cases: &[Case], lopo: bool, ordered: bool) -> anyhow::Result<(Renames
     Ok((renames, by_case))
 }
 
-/// Precision, recall and F1 of what was found with a confidence of at least so much.
+/// Precision, recall and F1 of what is told as a rename with a confidence of at least so much.
 fn at(stated: usize, found: &[Found], least: f64) -> (f64, f64, f64) {
-    let taken: Vec<&Found> = found.iter().filter(|found| found.confidence >= least).collect();
+    let taken: Vec<&Found> = found.iter().filter(|found| found.told && found.confidence >= least).collect();
     let right = taken.iter().filter(|found| found.label == Label::Renamed).count() as f64;
     let precision = right / taken.len().max(1) as f64;
     let recall = right / stated.max(1) as f64;
@@ -101,7 +103,8 @@ fn bins(found: &[Found]) -> Vec<(usize, f64, f64)> {
 /// Expected calibration error: how far confidence is from the share that is right, on average over all pairs of best
 /// pairings, likely or not (Guo et al. 2017; ten bins of equal width).
 fn ece(found: &[Found]) -> f64 {
-    let off: f64 = bins(found).iter().map(|(count, confidence, right)| *count as f64 * (confidence - right).abs()).sum();
+    let off: f64 =
+        bins(found).iter().map(|(count, confidence, right)| *count as f64 * (confidence - right).abs()).sum();
     off / found.len().max(1) as f64
 }
 
@@ -120,7 +123,10 @@ impl Figures {
 
     /// The figures for people.
     pub fn text(&self) -> String {
-        let mut out = format!("Parameters: {}. A pair is told as a rename from a confidence of {LEAST} on.\n", self.fit);
+        let mut out = format!(
+            "Parameters: {}. A pair is told as a rename from a confidence of {LEAST} on, if the names have\nsomething in common; else from a higher one.\n",
+            self.fit
+        );
         for (title, renames) in [("with the order of fields", &self.ordered), ("without order", &self.unordered)] {
             let _ = writeln!(out, "\nRenames {title}: {} stated", renames.stated);
             out.push_str("  confidence  precision  recall     F1\n");
@@ -140,7 +146,9 @@ impl Figures {
                 let _ = writeln!(out, "  {project:44}  {stated:6}      {precision:.3}   {recall:.3}  {f1:.3}");
             }
         }
-        out.push_str("\nKinds of change, with the order of fields\n  kind            stated   found  precision  recall\n");
+        out.push_str(
+            "\nKinds of change, with the order of fields\n  kind            stated   found  precision  recall\n",
+        );
         for (kind, tally) in &self.kinds {
             let kind = format!("{kind:?}");
             let _ = writeln!(

@@ -7,6 +7,10 @@ use anyhow::Context as _;
 
 use super::boost::Random;
 
+/// A column with fewer distinct values is not used: where every row holds the same, no value tells two columns apart, and a
+/// generated "other column of like content" would be the column itself.
+const LEAST_VALUES: usize = 3;
+
 /// A column whose values others are made like.
 #[derive(Debug, Clone)]
 pub struct Pool {
@@ -49,7 +53,7 @@ fn invented() -> Vec<Pool> {
         list("created_at", &["2026-01-05T08:00:00Z", "2026-02-11T15:20:43Z", "2025-12-31T23:59:59Z"], 1.0),
         list("close_date", &["2026-03-01", "2026-06-30", "2025-11-15"], 0.4),
         list("stage", &["open", "won", "lost", "qualified"], 0.03),
-        list("currency", &["EUR"], 0.0),
+        list("currency", &["EUR", "USD", "GBP"], 0.02),
         list("owner_email", &["ines@crm.example.com", "tomasz@crm.example.com", "aiko@crm.example.com"], 0.9),
         list("website", &["alder-freight.example.com", "dune-optics.example.com", "ember-kilns.example.com"], 1.0),
         list("phone", &["+1 555 0100", "+49 30 901820", "+44 20 7946 0958"], 1.0),
@@ -60,7 +64,8 @@ fn invented() -> Vec<Pool> {
 fn add(file: &Path, pools: &mut Vec<Pool>) -> anyhow::Result<()> {
     let shown = file.display();
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(file).with_context(|| format!("{shown}"))?;
-    let names: Vec<String> = reader.headers().with_context(|| format!("{shown}:1"))?.iter().map(str::to_owned).collect();
+    let names: Vec<String> =
+        reader.headers().with_context(|| format!("{shown}:1"))?.iter().map(str::to_owned).collect();
     let mut columns: Vec<Vec<String>> = vec![Vec::new(); names.len()];
     let mut rows = 0_usize;
     for record in reader.records() {
@@ -71,7 +76,11 @@ fn add(file: &Path, pools: &mut Vec<Pool>) -> anyhow::Result<()> {
         }
     }
     for (name, values) in names.into_iter().zip(columns).filter(|(_, values)| !values.is_empty()) {
-        let distinct = values.iter().collect::<BTreeSet<_>>().len() as f64 / values.len() as f64;
+        let count = values.iter().collect::<BTreeSet<_>>().len();
+        if count < LEAST_VALUES {
+            continue;
+        }
+        let distinct = count as f64 / values.len() as f64;
         let nulls = (1.0 - values.len() as f64 / rows as f64).min(0.8);
         pools.push(Pool { name, values, nulls, distinct });
     }

@@ -32,7 +32,9 @@ fn one(written: &str) -> FieldType {
         _ if is(&["integer", "int", "serial", "auto", "primary_key", "counter", "countercache", "references"]) => {
             FieldType::Integer
         }
-        _ if is(&["foreignkey", "onetoone", "many2one", "belongs_to"]) => FieldType::union([FieldType::Integer, FieldType::String(None)]),
+        _ if is(&["foreignkey", "onetoone", "many2one", "belongs_to"]) => {
+            FieldType::union([FieldType::Integer, FieldType::String(None)])
+        }
         _ if is(&["many2many", "one2many", "manytomany"]) => FieldType::Array,
         _ if is(&["decimal", "float", "money"]) => FieldType::Number,
         _ if is(&["json", "jsonb", "hstore"]) => FieldType::Object,

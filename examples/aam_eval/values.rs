@@ -5,12 +5,17 @@ use std::path::Path;
 
 use aam::drift::rename::{Joined, JoinedPair, Judged, Kept, Level, Member, Role, Sampled, plain};
 use aam::model::{Field, FieldPath, FieldType};
+use anyhow::ensure;
 
 use super::generate::{Column, Drift, drift};
 use super::tables::{Pool, pools};
 
 /// Confidence from which a repair may be automatic: the default of `drift.threshold`.
 const THRESHOLD: f64 = 0.85;
+
+/// What must be reached on generated drifts.
+const LEAST_PRECISION: f64 = 0.995;
+const LEAST_RECALL: f64 = 0.97;
 
 /// What came of all drifts.
 #[derive(Debug, Default, PartialEq)]
@@ -65,9 +70,7 @@ fn judge(pools: &[Pool], seed: u64, number: usize, figures: &mut Figures) {
         figures.right += usize::from(right);
         figures.automatic += usize::from(automatic);
         figures.wrong_automatic += usize::from(automatic && !right);
-        if std::env::var_os("AAM_EVAL_SHOW").is_some() && !right { eprintln!("#{number} {from} -> {to} {:.2} auto {automatic} truth {:?}", found.confidence, drift.renames); }
     }
-    if std::env::var_os("AAM_EVAL_SHOW").is_some() { for (o,n) in &drift.renames { if !judged.matches().iter().any(|f| level.gone[f.gone].path.root()==o && level.new[f.new].path.root()==n) { eprintln!("#{number} missed {o} -> {n}"); } } }
 }
 
 fn level<'a>(drift: &Drift, before: &'a [Field], after: &'a [Field]) -> Level<'a> {
@@ -151,6 +154,14 @@ impl Figures {
     /// Share of the renames that were found.
     pub fn recall(&self) -> f64 {
         self.right as f64 / self.renames.max(1) as f64
+    }
+
+    /// What must hold: no wrong automatic repair, and nearly all renames found, nearly none invented.
+    pub fn hold(&self) -> anyhow::Result<()> {
+        ensure!(self.wrong_automatic == 0, "{} automatic repairs are wrong", self.wrong_automatic);
+        ensure!(self.precision() >= LEAST_PRECISION, "precision {:.4} is below {LEAST_PRECISION}", self.precision());
+        ensure!(self.recall() >= LEAST_RECALL, "recall {:.4} is below {LEAST_RECALL}", self.recall());
+        Ok(())
     }
 
     /// The figures for people.

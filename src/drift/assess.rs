@@ -372,7 +372,7 @@ entities:
             "id integer!, addresses object, addresses.city string!, addresses.zip string, addresses.street string";
         insta::assert_snapshot!(fields(before, after), @r"
         ~ public/accounts.address -> addresses: object
-            AAM-D006 BreakingForMapping 0.94 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForMapping 0.90 a person: only values joined by key could prove a rename
             mappings/crm.yaml:8 canonical field account.label reads address.city
         ~ public/accounts.addresses.city: never null now
             AAM-D011 None 0.95 a person: only additive changes are taken in by themselves
@@ -390,7 +390,7 @@ entities:
             connection.streams = Selection::Listed([("accounts".parse().unwrap(), choice)].into());
         }), @r"
         ~ public/accounts.changed -> changed_at: timestamp
-            AAM-D006 BreakingForSync 0.92 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForSync 0.86 a person: only values joined by key could prove a rename
             connectors.d/crm.yaml:0 it is the cursor that the spec chose
         + public/accounts.name: string
             AAM-D003 Additive 0.98 automatic

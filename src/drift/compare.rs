@@ -135,7 +135,7 @@ impl Walk<'_> {
             }
         }
         let pairs = if gone.is_empty() || new.is_empty() { Vec::new() } else { self.renames(before, after) };
-        self.renamed_removed_added(pairs, gone, new);
+        self.renamed_removed_added(&pairs, gone, new);
     }
 
     /// The renames among the fields directly inside two fields that correspond to each other.
@@ -147,7 +147,7 @@ impl Walk<'_> {
 
     fn renamed_removed_added(
         &mut self,
-        pairs: Vec<(FieldPath, FieldPath)>,
+        pairs: &[(FieldPath, FieldPath)],
         gone: Vec<(FieldPath, &Node<'_>)>,
         mut new: Vec<(FieldPath, &Node<'_>)>,
     ) {

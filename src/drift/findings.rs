@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Change;
 use super::compare::renames_in;
 use super::rename::{Judged, Line, Values};
 use super::sides::Sides;
 use super::tree::Node;
-use super::Change;
 use crate::model::{Catalog, FieldPath, StreamName};
 
 /// What was found out about a change.

@@ -43,12 +43,7 @@ pub(super) fn assign(lefts: usize, rights: usize, edges: &[Edge]) -> Vec<(usize,
 }
 
 /// Everything that hangs together with a left member, both sides sorted.
-fn part(
-    start: usize,
-    by_left: &[Vec<Edge>],
-    by_right: &[Vec<Edge>],
-    seen: &mut [bool],
-) -> (Vec<usize>, Vec<usize>) {
+fn part(start: usize, by_left: &[Vec<Edge>], by_right: &[Vec<Edge>], seen: &mut [bool]) -> (Vec<usize>, Vec<usize>) {
     let (mut rows, mut columns, mut queue) = (Vec::new(), Vec::new(), VecDeque::from([start]));
     let mut taken = vec![false; by_right.len()];
     seen[start] = true;
@@ -130,9 +125,11 @@ mod tests {
     fn best(gains: &[Vec<f64>], row: usize, used: u32) -> f64 {
         let Some(of_row) = gains.get(row) else { return 0.0 };
         let without = best(gains, row + 1, used);
-        of_row.iter().enumerate().filter(|(at, _)| used & (1 << at) == 0).fold(without, |most, (at, gain)| {
-            most.max(gain + best(gains, row + 1, used | (1 << at)))
-        })
+        of_row
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| used & (1 << at) == 0)
+            .fold(without, |most, (at, gain)| most.max(gain + best(gains, row + 1, used | (1 << at))))
     }
 
     proptest! {

@@ -27,13 +27,38 @@ const CONTRASTS: &[&[&str]] = &[
     &["open", "close", "high", "low"],
 ];
 
+/// Words that name something made of another field: whoever has them beside it is a second field.
+const DERIVED: &[&str] = &[
+    "normalized",
+    "normalised",
+    "sanitized",
+    "cleaned",
+    "clean",
+    "formatted",
+    "raw",
+    "hash",
+    "hashed",
+    "masked",
+    "encrypted",
+];
+
 /// The two words by which names stand against each other: each has one that the other lacks.
 pub(super) fn contrast<'n>(a: &'n Name, b: &'n Name) -> Option<(&'n str, &'n str)> {
     let lacks = |name: &Name, word: &str| name.words.iter().all(|other| stem(other) != stem(word));
     let only_b = || b.words.iter().filter(|word| lacks(a, word));
-    a.words.iter().filter(|word| lacks(b, word)).find_map(|one| {
+    let only_a = || a.words.iter().filter(|word| lacks(b, word));
+    let opposite = only_a().find_map(|one| {
         let other = only_b().find(|other| CONTRASTS.iter().any(|line| differ(line, one, other)))?;
         Some((one.as_str(), other.as_str()))
+    });
+    opposite.or_else(|| {
+        // `phone`, `phone_normalized`: nothing else differs
+        let is_derived = |word: &&String| DERIVED.contains(&word.as_str());
+        let word = match (only_a().next(), only_b().next()) {
+            (Some(word), None) | (None, Some(word)) => word,
+            _ => return None,
+        };
+        is_derived(&word).then_some((word.as_str(), "what it is made of"))
     })
 }
 

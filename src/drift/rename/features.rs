@@ -151,7 +151,9 @@ fn of_names(context: &Context<'_>, from: &Prepared<'_>, to: &Prepared<'_>, pair:
     let (gone, come) = difference(a, b);
     (pair.replaced_from, pair.replaced_to) = (gone.len() as f64, come.len() as f64);
     pair.difference_likeness = gone.iter().map(|word| best(word, come)).fold(0.0, f64::max);
-    let near = |a: Option<&String>, b: Option<&String>| flag(matches!((a, b), (Some(a), Some(b)) if word_likeness(a, b) >= 0.9));
+    let near = |a: Option<&String>, b: Option<&String>| {
+        flag(matches!((a, b), (Some(a), Some(b)) if word_likeness(a, b) >= 0.9))
+    };
     pair.same_last = near(a.words.last(), b.words.last());
     pair.same_first = near(a.words.first(), b.words.first());
     let least = short.words.iter().map(|word| best(word, &long.words)).fold(1.0, f64::min);

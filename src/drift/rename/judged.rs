@@ -10,19 +10,22 @@ use super::{assign, names};
 use crate::model::FieldPath;
 
 /// Least confidence of a rename: below it, a field went and another came. Of two readings the likelier one is told, and a
-/// rename that is missed costs more (its canonical fields starve) than one that a person takes apart; 0.4 gives the best
+/// rename that is missed costs more (its canonical fields starve) than one that a person takes apart; 0.45 gives the best
 /// balance of found and wrong on the development corpus, with and without places.
-pub const LEAST: f64 = 0.4;
+pub const LEAST: f64 = 0.45;
+/// Least confidence of a rename whose names have nothing at all in common; it falls to [`LEAST`] at a likeness of [`UNLIKE`].
+const LEAST_UNLIKE: f64 = 0.75;
+const UNLIKE: f64 = 0.18;
 /// Least confidence where values were joined: they tell, so what they leave open is told as open.
-const LEAST_JOINED: f64 = 0.75;
+const LEAST_JOINED: f64 = 0.6;
 /// Score (log-odds) at and below which a pair is never made: a probability of 5 %.
 const FLOOR: f64 = -2.944;
 /// Score of pairs that are not looked at.
 const NEVER: f64 = -30.0;
 /// Most log-odds that names and types give before values are added: values may overrule them.
 const MOST_BY_NAME: f64 = 4.0;
-/// Taken from joined values' log-odds where the names say that they are two things: near copies agree in most rows.
-const CONTRAST: f64 = 9.0;
+/// Log-odds of a pair whose names say that they are two things: near copies agree in most rows, so values say nothing for it.
+const TWO_THINGS: f64 = -1.0;
 
 // What the corpus of real changes says nothing about is set by hand, in log-odds.
 /// Both, or only one, are part of a key that the source defines (or its cursor).
@@ -32,6 +35,11 @@ const OTHER_ROLE: f64 = -2.0;
 const OTHER_NULLS: f64 = -0.3;
 /// The source describes both in the same words; half as much against it if in none of the same.
 const SAME_DESCRIPTION: f64 = 2.0;
+
+/// Least confidence of a rename whose names are so alike, by names, types and places alone.
+pub fn least_confidence(likeness: f64) -> f64 {
+    LEAST + (LEAST_UNLIKE - LEAST) * (1.0 - likeness / UNLIKE).max(0.0)
+}
 
 /// A pair of the best pairing.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,9 +93,12 @@ impl<'a> Judged<'a> {
         } else {
             assigned(&self.scores)
         };
-        let least = if self.is_joined() { LEAST_JOINED } else { LEAST };
+        let least = |pair: &Match| match self.is_joined() {
+            true => LEAST_JOINED,
+            false => least_confidence(likeness(&self.context.gone[pair.gone], &self.context.new[pair.new])),
+        };
         let pairs = pairs.into_iter().map(|(gone, new)| Match { gone, new, confidence: self.confidences[gone][new] });
-        pairs.filter(|pair| pair.confidence >= least).collect()
+        pairs.filter(|pair| pair.confidence >= least(pair)).collect()
     }
 
     /// Confidence of any pair.
@@ -136,9 +147,12 @@ impl<'a> Judged<'a> {
         let stayed: Vec<FieldPath> = self.level.kept.iter().map(|kept| kept.path.clone()).collect();
         let odds = all(&|i, j| {
             let (from, to) = (&self.level.gone[i].path, &self.level.new[j].path);
-            let two_things = contrast(&self.context.gone[i].name, &self.context.new[j].name).is_some();
-            let by_values = sampled.weight(from, to, &stayed) - if two_things { CONTRAST } else { 0.0 };
-            (by_name(i, j).clamp(-MOST_BY_NAME, MOST_BY_NAME) + by_values).exp()
+            let by_values = sampled.weight(from, to, &stayed);
+            let by_name = by_name(i, j).clamp(-MOST_BY_NAME, MOST_BY_NAME);
+            match contrast(&self.context.gone[i].name, &self.context.new[j].name) {
+                None => (by_name + by_values).exp(),
+                Some(_) => (by_name.min(0.0) + by_values.min(0.0) + TWO_THINGS).exp(),
+            }
         });
         if !self.is_joined() {
             return all(&|i, j| odds[i][j] / (1.0 + odds[i][j]));

@@ -23,7 +23,7 @@ mod words;
 
 pub use evidence::{About, Counts, Line};
 pub use features::FEATURES;
-pub use judged::{Judged, LEAST, Match, assigned, looked_at};
+pub use judged::{Judged, LEAST, Match, assigned, least_confidence, looked_at};
 pub use level::{Kept, Level, Member, Role};
 pub use model::{Judge, Model, Node, Tree, probability, standing};
 pub use profile::Profile;

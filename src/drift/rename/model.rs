@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// The parameters that are shipped.
 static SHIPPED: LazyLock<Model> = LazyLock::new(|| {
-    let model: Model = serde_json::from_str(include_str!("model.json")).expect("model.json was written by `aam_eval fit`");
+    let model: Model =
+        serde_json::from_str(include_str!("model.json")).expect("model.json was written by `aam_eval fit`");
     assert_eq!(model.features, super::FEATURES, "model.json was fitted on other features: run `aam_eval fit`");
     model
 });
@@ -43,14 +44,35 @@ pub struct Judge {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tree(pub Vec<Node>);
 
-/// A node of a tree; nodes lead only to later ones.
+/// A node of a tree; nodes lead only to later ones. In the file a list of one or four numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(try_from = "Vec<f64>", into = "Vec<f64>")]
 pub enum Node {
     /// `(feature, limit, left, right)`: left if the feature is at most the limit.
     Split(usize, f64, usize, usize),
     /// What the leaf adds.
     Leaf(f64),
+}
+
+impl TryFrom<Vec<f64>> for Node {
+    type Error = String;
+
+    fn try_from(numbers: Vec<f64>) -> Result<Self, String> {
+        match numbers[..] {
+            [value] => Ok(Self::Leaf(value)),
+            [feature, limit, left, right] => Ok(Self::Split(feature as usize, limit, left as usize, right as usize)),
+            _ => Err(format!("a node has one or four numbers, not {}", numbers.len())),
+        }
+    }
+}
+
+impl From<Node> for Vec<f64> {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Leaf(value) => vec![value],
+            Node::Split(feature, limit, left, right) => vec![feature as f64, limit, left as f64, right as f64],
+        }
+    }
 }
 
 impl Tree {

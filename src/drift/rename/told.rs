@@ -93,7 +93,9 @@ impl Judged<'_> {
             // What is appended stands at the end, too.
             (true, true) => Line::new(About::Place, Counts::Neither, format!("both stand {between}")),
             (true, false) => Line::new(About::Place, Counts::For, format!("both stand {between}")),
-            (false, _) => Line::new(About::Place, Counts::Against, format!("the old one stood {between}, the new one elsewhere")),
+            (false, _) => {
+                Line::new(About::Place, Counts::Against, format!("the old one stood {between}, the new one elsewhere"))
+            }
         })
     }
 

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::probability;
 use super::profile::Profile;
 use crate::model::{FieldPath, StreamName};
 
@@ -77,11 +76,17 @@ const MOST_CHANCE: f64 = 0.2;
 /// Share of equal values of a true rename, for weighing: what is left after edits, nulls and changes of format.
 const EXPECTED: f64 = 0.93;
 /// A key counts as one eighth of an independent observation, and at most this many keys count: rows of one table have much in
-/// common, and copies must not look certain.
-const MOST_WEIGHED: f64 = 60.0;
+/// common.
+const MOST_WEIGHED: f64 = 200.0;
 const PER_KEY: f64 = 1.0 / 8.0;
 /// Most that values add to or take from the log-odds.
 const MOST_WEIGHT: f64 = 9.0;
+/// What a pair loses in log-odds for being behind another pair of one of its fields, per share of rows, and at most: of two near
+/// copies the better one is the likelier, and a hundredth (0.6) may be chance.
+const BEHIND: f64 = 60.0;
+const MOST_BEHIND: f64 = 6.0;
+/// What is left of the weight where a field that stayed holds the values, too: what came may be a copy of that one.
+const COPIED: f64 = 0.6;
 
 impl Joined {
     /// Keys that say something: at least one side has a value.
@@ -155,11 +160,14 @@ impl Sampled {
     /// The log-odds that values add to a pair: joined ones where there are any, else profiles.
     pub(super) fn weight(&self, from: &FieldPath, to: &FieldPath, stayed: &[FieldPath]) -> f64 {
         if let Some(joined) = self.pair(from, to) {
+            let share = joined.share();
             let copied = stayed.iter().filter_map(|field| self.pair(from, field)).map(Joined::share);
-            // A field that stayed holds them too: what came may be a copy of that one.
-            let told = if copied.fold(0.0, f64::max) > joined.share() - LEAST_LEAD { 0.25 } else { 1.0 };
+            let told = if copied.fold(0.0, f64::max) > share - LEAST_LEAD { COPIED } else { 1.0 };
+            let is_rival = |pair: &&JoinedPair| (pair.from == *from) != (pair.to == *to) && !stayed.contains(&pair.to);
+            let ahead = self.joined.iter().filter(is_rival).map(|pair| pair.joined.share()).fold(share, f64::max);
             let weight = joined.weight();
-            return if weight > 0.0 { weight * told } else { weight };
+            let weight = if weight > 0.0 { weight * told } else { weight };
+            return weight - (BEHIND * (ahead - share)).min(MOST_BEHIND);
         }
         match (self.before.get(from), self.after.get(to)) {
             (Some(before), Some(after)) => before.weight(after),
@@ -220,10 +228,4 @@ fn time(text: &str) -> Option<String> {
     };
     let rest = rest.trim();
     Some(if rest.is_empty() || rest.trim_end_matches(":00") == "00" { date } else { format!("{date} {rest}") })
-}
-
-/// A probability with values' log-odds added to it.
-pub(super) fn raised(confidence: f64, by: f64) -> f64 {
-    let clamped = confidence.clamp(1e-4, 1.0 - 1e-4);
-    probability((clamped / (1.0 - clamped)).ln() + by)
 }
