@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Change;
-use super::compare::{cursor_field, goes_with_retype, renamed, renamed_cursor};
+use super::compare::{cursor_field, renamed, renamed_cursor};
+use super::sides::goes_with_retype;
 use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, StreamName};
 
 /// The catalog with these changes, which must come from [`super::compare`] with the same observed catalog.

@@ -1,15 +1,17 @@
 //! Judges every change: which rule it falls under, how bad it is, whether it may be taken in without a person, and what it
 //! touches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::compare::renames_in;
+use super::findings::{Finding, findings, old_name};
 use super::impact::{self, Hit, Impact};
+use super::rename::{Line, Values};
 use super::rules::{self, Rule, Severity};
-use super::{Change, Grade, rename};
+use super::{Change, Grade, grade};
 use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, SyncMode};
 use crate::spec::{Connection, EntitySpec, Selection};
 
@@ -38,7 +40,12 @@ pub struct Assessed {
     pub confidence: f64,
     /// What it touches.
     pub impact: Vec<Impact>,
+    /// Of a rename: what spoke for and against it; of a field that went: who could be its new name.
+    pub evidence: Vec<Line>,
 }
+
+/// More entities than this are never changed without a person, however sure the rename is: so much at once is worth a look.
+const MOST_ENTITIES: usize = 3;
 
 /// All changes of a drift, judged; in the order of [`super::compare`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -76,12 +83,16 @@ pub struct Scene<'a> {
     pub connection: &'a Connection,
     /// Canonical entities: which fields are personal.
     pub entities: &'a BTreeMap<String, Arc<EntitySpec>>,
+    /// What was sampled, the same as [`super::compare_with`] was given; without it renames are judged by names and types.
+    pub values: Option<&'a Values>,
 }
 
 /// Judges the changes of [`super::compare`].
 pub fn assess(changes: &[Change], scene: Scene<'_>) -> Assessment {
     let judge = Judge { scene, changes };
-    Assessment { changes: changes.iter().map(|change| judge.assess(change)).collect() }
+    let mut findings = findings(changes, scene.lock, scene.observed, scene.values);
+    let assess = |(at, change)| judge.assess(change, findings.remove(&at).unwrap_or_default());
+    Assessment { changes: changes.iter().enumerate().map(assess).collect() }
 }
 
 struct Judge<'a> {
@@ -90,26 +101,27 @@ struct Judge<'a> {
 }
 
 /// A verdict before impact and gates: the rule, the severity, and the rule's own gate, if it has one.
-type Verdict = (Rule, Severity, Option<&'static str>);
+type Verdict = (Rule, Severity, Option<String>);
 
 impl Judge<'_> {
-    fn assess(&self, change: &Change) -> Assessed {
+    fn assess(&self, change: &Change, finding: Finding) -> Assessed {
         let impact = self.impact(change);
-        let (rule, severity, gate) = self.verdict(change, &impact);
-        let gate = gate.map(str::to_owned).or_else(|| self.gate(change, &impact));
-        let confidence = self.confidence(change).unwrap_or(rule.confidence);
+        let (rule, severity, gate) = self.verdict(change, &impact, finding.doubt);
+        let gate = gate.or_else(|| self.gate(change, &impact));
+        let confidence = finding.confidence.unwrap_or(rule.confidence);
         let automatic = gate.map_or(Automatic::Yes, Automatic::No);
-        Assessed { change: change.clone(), rule: rule.code, severity, automatic, confidence, impact }
+        let (change, evidence) = (change.clone(), finding.lines);
+        Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence }
     }
 
-    fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {
+    fn verdict(&self, change: &Change, impact: &[Impact], doubt: Option<String>) -> Verdict {
         use Severity::{Additive, BreakingForMapping, BreakingForSync, None as Nothing};
         let broken = match impact.iter().any(|i| matches!(i.hit, Hit::ChosenKey | Hit::ChosenCursor)) {
             true => BreakingForSync,
             false if impact.is_empty() => Nothing,
             false => BreakingForMapping,
         };
-        match change {
+        let (rule, severity, gate) = match change {
             Change::StreamAdded { .. } => {
                 let listed = self.scene.connection.streams != Selection::All;
                 (rules::STREAM_ADDED, Additive, listed.then_some("the spec lists its streams one by one"))
@@ -126,8 +138,9 @@ impl Judge<'_> {
             Change::FieldRemoved { .. } => {
                 (rules::FIELD_REMOVED, broken, Some("what went may live on under another name"))
             }
-            Change::FieldRenamed { .. } => {
-                (rules::FIELD_RENAMED, broken, Some("only values joined by key could prove a rename"))
+            Change::FieldRenamed { before, after, .. } => {
+                let gate = doubt.or_else(|| misfit(before, after).map(str::to_owned));
+                return (rules::FIELD_RENAMED, broken, gate);
             }
             Change::FieldRetyped { before, after, grade, .. } => match grade {
                 Grade::Widened if is_plain_widening(before, after) => (rules::WIDENED, Additive, None),
@@ -157,7 +170,8 @@ impl Judge<'_> {
                 let severity = if self.reads_in(stream, before) { BreakingForSync } else { Nothing };
                 (rules::MODE_REMOVED, severity, Some("the stream may have to be read in another way"))
             }
-        }
+        };
+        (rule, severity, gate.map(str::to_owned))
     }
 
     /// Gates that hold for every change of a field, whatever its rule.
@@ -173,6 +187,10 @@ impl Judge<'_> {
         let stream = self.scene.lock.streams.get(change.stream())?;
         if names_field(stream, field) || impact.iter().any(|i| is_key_or_cursor(&i.hit)) {
             return Some("it is part of a key or cursor".to_owned());
+        }
+        let touched: BTreeSet<&str> = impact.iter().filter_map(|i| i.hit.entity()).collect();
+        if touched.len() > MOST_ENTITIES {
+            return Some(format!("it affects {} entities, more than {MOST_ENTITIES}", touched.len()));
         }
         impact.iter().find_map(|i| match &i.hit {
             Hit::Canonical { entity, target, .. } => self
@@ -213,25 +231,11 @@ impl Judge<'_> {
 
     /// The field's path before any rename around it.
     fn old_name(&self, change: &Change, field: &FieldPath) -> FieldPath {
-        let mut renames = renames_in(self.changes, change.stream());
-        renames.reverse();
-        renames.iter().fold(field.clone(), |path, (from, to)| path.rebased(to, from).unwrap_or(path))
-    }
-
-    /// For a rename: the score of the pair.
-    fn confidence(&self, change: &Change) -> Option<f64> {
-        let Change::FieldRenamed { stream, from, to, before, after } = change else { return None };
-        let field = |catalog: &Catalog, path: &FieldPath, shape: &str| {
-            let known = catalog.streams.get(stream).and_then(|s| s.fields.get(path)).cloned();
-            known.or_else(|| Field::from_shape(shape).ok())
-        };
-        let was = field(self.scene.lock, &self.old_name(change, from), before)?;
-        let is = field(self.scene.observed, to, after)?;
-        Some(rename::score(from, &was, to, &is))
+        old_name(field, self.changes, change.stream())
     }
 
     /// Whether the stream is, or may be, read in a mode that is gone.
-    fn reads_in(&self, stream: &crate::model::StreamName, before: &std::collections::BTreeSet<SyncMode>) -> bool {
+    fn reads_in(&self, stream: &crate::model::StreamName, before: &BTreeSet<SyncMode>) -> bool {
         let chosen = impact::choice(self.scene.connection, stream).and_then(|choice| choice.mode);
         let after = self.scene.observed.streams.get(stream).map(|s| &s.modes);
         let gone = |mode: SyncMode| before.contains(&mode) && !after.is_some_and(|modes| modes.contains(&mode));
@@ -240,6 +244,21 @@ impl Judge<'_> {
             None => true,
         }
     }
+}
+
+/// Why a renamed field's new type keeps the rename from being automatic.
+fn misfit(before: &str, after: &str) -> Option<&'static str> {
+    let (Ok(was), Ok(is)) = (Field::from_shape(before), Field::from_shape(after)) else {
+        return Some("its type cannot be read");
+    };
+    if was.ty == is.ty || is_plain_widening(&was.ty, &is.ty) {
+        return (is.nullable && !was.nullable).then_some("a mapping may now meet a record without a value");
+    }
+    Some(match grade(&was.ty, &is.ty).grade {
+        Grade::Widened => "only a widened integer is taken in by itself",
+        Grade::Narrowed => "a narrowed type may not fit rows landed before",
+        Grade::Reinterpreted => "values must be read in another way",
+    })
 }
 
 /// The one change of type that is taken in by itself.
@@ -283,7 +302,7 @@ entities:
         let path = crate::model::RepoPath::new("mappings/entities/account.yaml").unwrap();
         let entity = EntitySpec { name: "account".into(), path, fields: [("mail".to_owned(), field)].into() };
         let entities = [("account".to_owned(), Arc::new(entity))].into();
-        let scene = Scene { lock: before, observed: after, connection: &connection, entities: &entities };
+        let scene = Scene { lock: before, observed: after, connection: &connection, entities: &entities, values: None };
         let mut out = String::new();
         for one in assess(&compare(before, after), scene).changes {
             let gate = match &one.automatic {
@@ -353,7 +372,7 @@ entities:
             "id integer!, addresses object, addresses.city string!, addresses.zip string, addresses.street string";
         insta::assert_snapshot!(fields(before, after), @r"
         ~ public/accounts.address -> addresses: object
-            AAM-D006 BreakingForMapping 0.94 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForMapping 0.90 a person: only values joined by key could prove a rename
             mappings/crm.yaml:8 canonical field account.label reads address.city
         ~ public/accounts.addresses.city: never null now
             AAM-D011 None 0.95 a person: only additive changes are taken in by themselves
@@ -371,7 +390,7 @@ entities:
             connection.streams = Selection::Listed([("accounts".parse().unwrap(), choice)].into());
         }), @r"
         ~ public/accounts.changed -> changed_at: timestamp
-            AAM-D006 BreakingForSync 0.92 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForSync 0.86 a person: only values joined by key could prove a rename
             connectors.d/crm.yaml:0 it is the cursor that the spec chose
         + public/accounts.name: string
             AAM-D003 Additive 0.98 automatic

@@ -5,19 +5,27 @@
 
 use std::collections::BTreeSet;
 
+use super::rename::{Judged, Values};
+use super::sides::{Sides, Spot, goes_with_retype};
 use super::tree::{Node, below};
-use super::{Change, Grade, grade, rename};
-use crate::drift::grade::permits;
-use crate::model::{Catalog, Cursor, Field, FieldPath, FieldType, Segment, Stream, StreamName};
+use super::{Change, Grade, grade};
+use crate::model::{Catalog, Cursor, Field, FieldPath, StreamName};
 
 /// Every change from the approved catalog to the observed one, sorted by stream and path. Empty exactly when both have
 /// the same body. [`super::apply`] is its inverse.
 pub fn compare(lock: &Catalog, observed: &Catalog) -> Vec<Change> {
+    compare_with(lock, observed, &Values::default())
+}
+
+/// The same, where values were sampled: they find renames that names hide, and take apart what only looks like one.
+pub fn compare_with(lock: &Catalog, observed: &Catalog, values: &Values) -> Vec<Change> {
     let mut changes = Vec::new();
     let names: BTreeSet<&StreamName> = lock.streams.keys().chain(observed.streams.keys()).collect();
     for name in names {
         match (lock.streams.get(name), observed.streams.get(name)) {
-            (Some(before), Some(after)) => stream_changes(name, before, after, &mut changes),
+            (Some(before), Some(after)) => {
+                stream_changes(Sides { name, before, after, sampled: values.get(name) }, &mut changes);
+            }
             (Some(_), None) => changes.push(Change::StreamRemoved { stream: name.clone() }),
             (None, Some(after)) => {
                 changes.push(Change::StreamAdded { stream: name.clone(), fields: after.fields.len() });
@@ -34,8 +42,9 @@ fn order(change: &Change) -> (&StreamName, Option<&FieldPath>) {
     (change.stream(), change.field())
 }
 
-fn stream_changes(name: &StreamName, before: &Stream, after: &Stream, into: &mut Vec<Change>) {
-    let mut walk = Walk { stream: name, changes: Vec::new() };
+fn stream_changes(sides: Sides<'_>, into: &mut Vec<Change>) {
+    let Sides { name, before, after, .. } = sides;
+    let mut walk = Walk { stream: name, sides, changes: Vec::new() };
     walk.inside((None, &Node::of(&before.fields)), (None, &Node::of(&after.fields)));
     let renames: Vec<(FieldPath, FieldPath)> = renames_in(&walk.changes, name);
     let key: Vec<FieldPath> = before.key.iter().map(|path| renamed(path, &renames)).collect();
@@ -98,12 +107,10 @@ pub(super) fn renamed_cursor(cursor: &Cursor, renames: &[(FieldPath, FieldPath)]
     }
 }
 
-/// A place in a tree: its path (none for the record itself) and its node.
-type Spot<'n, 'a> = (Option<&'n FieldPath>, &'n Node<'a>);
-
 /// Walks two trees side by side.
 struct Walk<'s> {
     stream: &'s StreamName,
+    sides: Sides<'s>,
     changes: Vec<Change>,
 }
 
@@ -127,11 +134,23 @@ impl Walk<'_> {
                 new.push((path, node));
             }
         }
-        self.renamed_removed_added(gone, new);
+        let pairs = if gone.is_empty() || new.is_empty() { Vec::new() } else { self.renames(before, after) };
+        self.renamed_removed_added(&pairs, gone, new);
     }
 
-    fn renamed_removed_added(&mut self, gone: Vec<(FieldPath, &Node<'_>)>, mut new: Vec<(FieldPath, &Node<'_>)>) {
-        let pairs = rename::pairs(&candidates(&gone), &candidates(&new));
+    /// The renames among the fields directly inside two fields that correspond to each other.
+    fn renames(&self, before: Spot<'_, '_>, after: Spot<'_, '_>) -> Vec<(FieldPath, FieldPath)> {
+        let level = self.sides.level(before, after);
+        let matches = Judged::of(&level, self.sides.sampled).matches();
+        matches.iter().map(|m| (level.gone[m.gone].path.clone(), level.new[m.new].path.clone())).collect()
+    }
+
+    fn renamed_removed_added(
+        &mut self,
+        pairs: &[(FieldPath, FieldPath)],
+        gone: Vec<(FieldPath, &Node<'_>)>,
+        mut new: Vec<(FieldPath, &Node<'_>)>,
+    ) {
         for (path, node) in gone {
             let partner = pairs.iter().find(|(from, _)| *from == path);
             let found = partner.and_then(|(_, to)| new.iter().position(|(path, _)| path == to));
@@ -202,15 +221,4 @@ impl Walk<'_> {
             }
         }
     }
-}
-
-/// Whether what lies inside a field in this way is possible with the one type only: it comes and goes with the type.
-pub(super) fn goes_with_retype(with: Option<&FieldType>, without: Option<&FieldType>, segment: &Segment) -> bool {
-    matches!((with, without), (Some(with), Some(without)) if permits(with, segment) && !permits(without, segment))
-}
-
-/// Named fields only: items and values have no name to change.
-fn candidates<'n>(nodes: &[(FieldPath, &'n Node<'_>)]) -> Vec<(FieldPath, &'n Field)> {
-    let named = |path: &FieldPath| matches!(path.segments().last(), Some(Segment::Name(_)));
-    nodes.iter().filter(|(path, _)| named(path)).filter_map(|(path, node)| Some((path.clone(), node.field?))).collect()
 }

@@ -56,6 +56,17 @@ pub enum Hit {
 }
 
 impl Hit {
+    /// The entity that is touched, if one is.
+    pub fn entity(&self) -> Option<&str> {
+        match self {
+            Self::Canonical { entity, .. }
+            | Self::RecordKey { entity }
+            | Self::DeletedWhen { entity }
+            | Self::EntityStream { entity } => Some(entity),
+            Self::ChosenKey | Self::ChosenCursor | Self::ChosenField | Self::ChosenStream => None,
+        }
+    }
+
     /// In words, completing "this touches …".
     pub fn words(&self) -> String {
         match self {

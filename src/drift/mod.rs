@@ -9,19 +9,21 @@ mod change;
 mod compare;
 mod diff;
 mod expr;
+mod findings;
 mod grade;
 mod impact;
 #[cfg(test)]
 mod laws;
-mod rename;
+pub mod rename;
 mod rules;
 mod say;
+mod sides;
 mod tree;
 
 pub use apply::apply;
 pub use assess::{Assessed, Assessment, Automatic, Scene, assess};
 pub use change::*;
-pub use compare::compare;
+pub use compare::{compare, compare_with};
 pub(crate) use compare::{renamed, renames_in};
 pub use diff::render_diff;
 pub(crate) use expr::{Use, is_identifier, uses, variables};

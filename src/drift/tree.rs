@@ -28,6 +28,13 @@ impl<'a> Node<'a> {
     }
 }
 
+impl<'a> Node<'a> {
+    /// The node below this one at a path; the node itself for none.
+    pub fn at(&self, path: Option<&FieldPath>) -> Option<&Node<'a>> {
+        path.map_or(Some(self), |path| path.segments().iter().try_fold(self, |node, step| node.children.get(step)))
+    }
+}
+
 /// `parent` with one more segment; at the top of a record the segment must be a name.
 pub(super) fn below(parent: Option<&FieldPath>, segment: &Segment) -> Option<FieldPath> {
     match parent {

@@ -44,6 +44,7 @@ impl Drifted {
             spec_text: &spec_text,
             files,
             observed: &observed,
+            values: None,
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");

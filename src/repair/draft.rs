@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::file::{self, Story};
 use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
-use crate::drift::{Assessed, Assessment, Automatic, Change, Scene, apply, assess, compare};
+use crate::drift::rename::Values;
+use crate::drift::{Assessed, Assessment, Automatic, Change, Scene, apply, assess, compare_with};
 use crate::drift::{line_of, renamed, renames_in, say};
 use crate::model::{
     Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
@@ -30,6 +31,8 @@ pub struct Input<'a> {
     pub files: &'a BTreeMap<RepoPath, Arc<[u8]>>,
     /// What the source showed, as far as the connection selects it.
     pub observed: &'a Catalog,
+    /// What was sampled of the source and of landing, to judge renames by; `None` where nothing was.
+    pub values: Option<&'a Values>,
     /// Ask for everything, whatever the policy says: because the engine's mode is `propose`, or a commit was refused.
     pub ask_for_all: bool,
 }
@@ -67,8 +70,9 @@ pub struct Part {
 pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let connection = input.connection;
     let judge = |lock: &Catalog| {
-        let scene = Scene { lock, observed: input.observed, connection, entities: &input.desired.entities };
-        assess(&compare(lock, input.observed), scene)
+        let (observed, entities, values) = (input.observed, &input.desired.entities, input.values);
+        let changes = compare_with(lock, observed, values.unwrap_or(&Values::default()));
+        assess(&changes, Scene { lock, observed, connection, entities, values })
     };
     let assessment = judge(&input.lock.catalog);
     let ask = input.ask_for_all || connection.drift.repair == RepairPolicy::Propose;

@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::markdown::{code, fence, plain};
-use crate::drift::{Assessed, Assessment, Automatic, Severity, say};
+use crate::drift::{Assessed, Assessment, Automatic, Severity, line_of, say};
 use crate::model::{ConnectionRef, FileEdit, Fingerprint};
 
 /// More changes than a person reads one by one: the rest is counted.
 const MOST_CHANGES: usize = 40;
+/// More changes with evidence than a person reads.
+const MOST_EVIDENCE: usize = 12;
 /// More diff lines than a person reads.
 const MOST_DIFF_LINES: usize = 400;
 
@@ -41,6 +43,7 @@ pub(super) fn write(story: &Story<'_>) -> String {
         let _ = writeln!(out, "\n… and {} more; the diff below has them.", count - MOST_CHANGES);
     }
     out.push_str("\nWhat a code means: `aam explain CODE`.\n");
+    evidence(changes, &mut out);
     touches(changes, &mut out);
     out.push_str("\n## What it means for data\n\n");
     for sentence in effects(changes) {
@@ -87,6 +90,30 @@ fn word(severity: Severity) -> &'static str {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
+}
+
+/// What speaks for and against each rename, and whether it needs a person; for a field that went, who could be it.
+fn evidence(changes: &[Assessed], out: &mut String) {
+    let told: Vec<&Assessed> = changes.iter().filter(|c| !c.evidence.is_empty()).collect();
+    if told.is_empty() {
+        return;
+    }
+    out.push_str("\n## Evidence\n\n");
+    let block = |c: &&Assessed| {
+        let mut lines = vec![line_of(&c.change)];
+        lines.extend(c.evidence.iter().map(|line| format!("    {line}")));
+        let verdict = match &c.automatic {
+            Automatic::Yes => "automatic".to_owned(),
+            Automatic::No(gate) => format!("not automatic: {gate}"),
+        };
+        lines.push(format!("    confidence {:.2}; {verdict}", c.confidence));
+        lines.join("\n")
+    };
+    let blocks: Vec<String> = told.iter().take(MOST_EVIDENCE).map(block).collect();
+    out.push_str(&fence("text", &blocks.join("\n")));
+    if told.len() > blocks.len() {
+        let _ = writeln!(out, "\n… and {} more with evidence.", told.len() - blocks.len());
+    }
 }
 
 fn touches(changes: &[Assessed], out: &mut String) {

@@ -53,6 +53,7 @@ fn drafted_in(desired: &Desired, connection: &Connection, spec_text: &str, obser
         spec_text,
         files: &BTreeMap::new(),
         observed,
+        values: None,
         ask_for_all: false,
     };
     let repair = draft(input).unwrap();
@@ -90,7 +91,7 @@ fn a_rename_changes_one_line_in_the_lock_and_every_use_in_the_mapping() {
     insta::assert_snapshot!(check("", &after), @r#"
     automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
     Aam-Connection: crm
-    Aam-Confidence: 0.97
+    Aam-Confidence: 0.86
     Aam-Cause: drift AAM-D006
     connectors.d/crm.lock.yaml
       -version: 1
@@ -144,7 +145,7 @@ fn a_name_that_yaml_would_misread_is_quoted() {
     insta::assert_snapshot!(check("", &after), @r#"
     automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> "annual: rev #1": decimal(12,2)
     Aam-Connection: crm
-    Aam-Confidence: 0.97
+    Aam-Confidence: 0.85
     Aam-Cause: drift AAM-D006
     connectors.d/crm.lock.yaml
       -version: 1
@@ -167,7 +168,7 @@ fn the_spec_follows_a_rename_too() {
     insta::assert_snapshot!(check(spec, &after), @r#"
     automatic: nothingproposed: drift crm: ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
     Aam-Connection: crm
-    Aam-Confidence: 0.97
+    Aam-Confidence: 0.86
     Aam-Cause: drift AAM-D006
     connectors.d/crm.lock.yaml
       -version: 1
@@ -216,6 +217,17 @@ fn a_drift_file_tells_everything() {
     ```
 
     What a code means: `aam explain CODE`.
+
+    ## Evidence
+
+    ```text
+    ~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)
+        + name: annual, rev in common, revenue for rev; likeness 0.89
+        + type: both are decimal(12,2)
+        + rivals: no other field could be the partner
+        = values: no values were compared
+        confidence 0.66; not automatic: only values joined by key could prove a rename
+    ```
 
     ## What it touches
 
