@@ -385,6 +385,6 @@ mod tests {
         let config = json!({"keys": ["a", {"token": MASKED}], "hosts": ["h"], "none": {}});
         let told = leaves(config.as_object().unwrap());
         let told: Vec<String> = told.iter().map(|(path, value)| format!("{} = {value}", path.join("."))).collect();
-        assert_eq!(told, ["keys = \"**********\"", "hosts = [\"h\"]", "none = {}"]);
+        assert_eq!(told, ["hosts = [\"h\"]", "keys = \"**********\"", "none = {}"]);
     }
 }

@@ -130,7 +130,7 @@ async fn a_playground_is_made_once_changed_and_removed() {
         wrong(&["add", "accounts.x", "text; DROP TABLE accounts"]),
         wrong(&["add", "accounts.x"]),
         wrong(&["drop", "nothing.x"]),
-        wrong(&["drop", "accounts"]),
+        wrong(&["require", "accounts"]),
         wrong(&["retype", "exports/contacts.csv:Mobile", "text"]),
         wrong(&["drop", "exports/contacts.csv:Phone"]),
     ].join("\n"), @r#"
@@ -138,7 +138,7 @@ async fn a_playground_is_made_once_changed_and_removed() {
     error: changing table accounts of the sample CRM: say its type too, like text
     error: changing table nothing of the sample CRM: there is no such table
     error: changing table accounts of the sample CRM: name a column too, like accounts.id
-    error: changing exports/contacts.csv: a CSV file has no types: change its values with `update`
+    error: changing exports/contacts.csv: a CSV file has no types and no key: change its values with `update`
     error: changing exports/contacts.csv: it has no column "Phone"; it has Email, First Name, Last Name, Mobile, Company, Met On
     "#);
 
