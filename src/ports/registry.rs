@@ -226,6 +226,8 @@ pub trait Registry: Send + Sync {
         look: &Look,
         catalog: Option<(&Catalog, &Value)>,
     ) -> Result<(), RegistryError>;
+    /// Takes over the look of another connection of the same source, with its catalog.
+    async fn copy_look(&self, lease: &Lease, from: ConnectionId) -> Result<(), RegistryError>;
     /// The catalog last seen with that fingerprint, as body with places and descriptions where known.
     async fn observed(
         &self,

@@ -317,8 +317,14 @@ impl Reconciler {
     ) -> Result<Properties, StepError> {
         let mut all = Properties::new();
         for (kind, id) in ENDS.into_iter().zip(ids) {
-            let live = self.end(kind, id, &format!("{} {}", kind.word(), end_of(connection, kind).name)).await?;
-            all.extend(live_end(kind, &live));
+            let live = match self.surveyed().endpoint(kind, id) {
+                Some(seen) => live_end(kind, seen),
+                None => {
+                    let what = format!("{} {}", kind.word(), end_of(connection, kind).name);
+                    live_end(kind, &self.end(kind, id, &what).await?)
+                }
+            };
+            all.extend(live);
         }
         let wanted = wanted_ends(connection);
         let mut all = of_git(&all, &wanted);

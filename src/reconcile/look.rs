@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
-use crate::model::ConnectionRef;
+use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::Step;
 use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, ResolvedConfig, recorded, sent};
 use crate::spec::Connection;
+
+/// So old may a look be that a connection without one takes over.
+const FRESH: TimeDelta = TimeDelta::minutes(10);
 
 impl Reconciler {
     /// Discovers the source that these connections share. A failure is noted as "could not look", which is neither
@@ -41,6 +46,19 @@ impl Reconciler {
         if leases.is_empty() {
             return outcomes; // whoever works on them sees the source meanwhile
         }
+        if let Ok(Some(from)) = self.seen_by_sibling(&leased).await {
+            for ((connection, row), lease) in leased.into_iter().zip(&leases) {
+                let taken = match row.look {
+                    Some(_) => Ok(OutcomeKind::Unchanged),
+                    None => self.doors.registry.copy_look(lease, from).await.map(|()| OutcomeKind::Applied),
+                };
+                outcomes.push(outcome(connection, taken.unwrap_or_else(|e| OutcomeKind::Failed(e.to_string()))));
+                if let Err(error) = self.doors.registry.release(lease).await {
+                    tracing::warn!(connection.name = %connection.name, "connection {}: giving its lease back: {error}", connection.name);
+                }
+            }
+            return outcomes;
+        }
         let discovered = self.with_renewal(&leases, sent("discover", self.discover(gathered, first))).await;
         for ((connection, row), lease) in leased.into_iter().zip(&leases) {
             self.answered(Ask::Look, &connection.name);
@@ -62,6 +80,25 @@ impl Reconciler {
             outcomes.push(looked);
         }
         outcomes
+    }
+
+    /// While a connection of the source has no look yet, the one that saw it a moment ago: a discover may start a machine, and
+    /// would show the same.
+    async fn seen_by_sibling(
+        &self,
+        leased: &[(&Connection, &ConnectionRow)],
+    ) -> Result<Option<ConnectionId>, StepError> {
+        let asked = |connection: &Connection| self.is_asked(Ask::Look, &connection.name);
+        if leased.iter().all(|(_, row)| row.look.is_some()) || leased.iter().any(|(connection, _)| asked(connection)) {
+            return Ok(None);
+        }
+        let mut newest: Option<(DateTime<Utc>, ConnectionId)> = None;
+        for (_, row) in leased {
+            let fresh = self.fresh_row(row.id).await?;
+            let look = fresh.and_then(|row| row.look).filter(|look| look.seen.is_ok());
+            newest = newest.max(look.map(|look| (look.at, row.id)));
+        }
+        Ok(newest.filter(|(at, _)| self.doors.clock.now() - at < FRESH).map(|(_, id)| id))
     }
 
     async fn discover(&self, gathered: &Arc<Gathered>, connection: &Connection) -> Result<Discovered, String> {

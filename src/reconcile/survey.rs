@@ -13,7 +13,9 @@ use super::live::properties;
 use super::{Reconciler, TurnError, by_aam};
 use crate::model::{ConnectionId, TenantId};
 use crate::plan::{Agreed, Live, Part, Properties};
-use crate::ports::{ConnectionRow, ConnectionStatus, EngineConnection, EngineId, Job, ObjectKind, Survey};
+use crate::ports::{
+    ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId, Job, ObjectKind, Survey,
+};
 
 /// An engine that does not answer is asked again this soon; what asks it holds back by itself while it is in trouble.
 const WHILE_DOWN: TimeDelta = TimeDelta::seconds(10);
@@ -28,6 +30,8 @@ pub(super) struct Surveyed {
     /// Since when it fails, and why.
     down: Option<(DateTime<Utc>, String)>,
     connections: BTreeMap<ConnectionId, Seen>,
+    /// Its sources and destinations.
+    endpoints: Arc<BTreeMap<(ObjectKind, EngineId), EngineEndpoint>>,
     /// What no row of the registry knows.
     unowned: Vec<(ObjectKind, EngineId, String)>,
 }
@@ -52,6 +56,11 @@ impl Surveyed {
         let (since, why) = self.down.as_ref()?;
         let since = self.seen.unwrap_or(*since).to_rfc3339_opts(SecondsFormat::Secs, true);
         Some(format!("the engine was not seen since {since}: {why}"))
+    }
+
+    /// A source or destination as it was seen.
+    pub(super) fn endpoint(&self, kind: ObjectKind, id: &EngineId) -> Option<&EngineEndpoint> {
+        self.endpoints.get(&(kind, id.clone()))
     }
 
     pub(super) fn of(&self, id: ConnectionId) -> Option<&Seen> {
@@ -175,7 +184,8 @@ impl Reconciler {
         }
         survey.names.retain(|object, _| !ours.contains(object));
         let unowned = survey.names.into_iter().map(|((kind, id), name)| (kind, id, name)).collect();
-        Ok(Surveyed { tried: Some(now), seen: Some(now), down: None, connections, unowned })
+        let endpoints = Arc::new(survey.endpoints);
+        Ok(Surveyed { tried: Some(now), seen: Some(now), down: None, connections, endpoints, unowned })
     }
 
     async fn compare(

@@ -80,6 +80,31 @@ pub(super) async fn record_look(
     .await
 }
 
+/// Takes over the look of another connection of the same source, with its catalog.
+pub(super) async fn copy_look(registry: &PgRegistry, lease: &Lease, from: ConnectionId) -> Result<(), RegistryError> {
+    transact("taking over a look", move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        sqlx::query(
+            "WITH look AS (
+                 UPDATE connections AS c SET look_at = o.look_at, look_seen = o.look_seen FROM connections AS o
+                 WHERE c.tenant_id = $1 AND c.id = $2 AND o.tenant_id = $1 AND o.id = $3
+                 RETURNING o.look_seen ->> 'Ok' AS fingerprint)
+             INSERT INTO observed_catalogs (tenant_id, connection_id, fingerprint, body, notes, raw, first_seen_at)
+             SELECT tenant_id, $2, fingerprint, body, notes, raw, first_seen_at
+             FROM observed_catalogs JOIN look USING (fingerprint) WHERE tenant_id = $1 AND connection_id = $3
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(lease.tenant.as_str())
+        .bind(lease.connection.0)
+        .bind(from.0)
+        .execute(&mut *tx)
+        .await?;
+        applied("record_look", tx.commit()).await?;
+        Ok(())
+    })
+    .await
+}
+
 async fn keep(
     tx: &mut PgConnection,
     lease: &Lease,

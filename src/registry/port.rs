@@ -140,6 +140,10 @@ impl Registry for PgRegistry {
         written("record_look", catalogs::record_look(self, lease, look, catalog)).await
     }
 
+    async fn copy_look(&self, lease: &Lease, from: ConnectionId) -> Result<(), RegistryError> {
+        written("record_look", catalogs::copy_look(self, lease, from)).await
+    }
+
     async fn observed(
         &self,
         connection: ConnectionId,

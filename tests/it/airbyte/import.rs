@@ -13,13 +13,13 @@ use crate::support::world::World;
 /// Stored in the stand-in behind masks; must be seen nowhere.
 const CANARY: &str = "c4nary-S3cret/value+1";
 
-struct Bench {
-    world: World,
-    standin: Standin,
+pub(super) struct Bench {
+    pub(super) world: World,
+    pub(super) standin: Standin,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut world = World::new("").await;
         let standin = Standin::start("1.8").await;
         // connectors with the settings of PostgreSQL's that connect to nothing
@@ -38,13 +38,13 @@ impl Bench {
         Self { world, standin }
     }
 
-    fn warehouse(&self, name: &str) -> Uuid {
+    pub(super) fn warehouse(&self, name: &str) -> Uuid {
         let settings = json!({"host": "dw.example.com", "port": 5432, "database": "dw", "username": "aam",
             "password": CANARY, "schema": "public"});
         self.standin.edit(|state| state.add_actor("airbyte/destination-lake", name, settings))
     }
 
-    fn source(&self, name: &str) -> Uuid {
+    pub(super) fn source(&self, name: &str) -> Uuid {
         let settings = json!({"host": "crm.example.com", "port": 5432, "database": "01234", "username": "true",
             "password": CANARY, "schemas": ["public"], "jdbc_url_params": "a=${b}&c",
             "ssl_mode": {"mode": "verify-ca", "ca_certificate": CANARY},
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// A connection as a person saved it, `more` laid over it.
-    fn connect(&self, name: &str, ends: (Uuid, Uuid), streams: &[Value], more: &Value) -> Uuid {
+    pub(super) fn connect(&self, name: &str, ends: (Uuid, Uuid), streams: &[Value], more: &Value) -> Uuid {
         let mut body = json!({"name": name, "sourceId": ends.0, "destinationId": ends.1, "status": "active",
             "scheduleType": "manual", "namespaceDefinition": "destination", "syncCatalog": {"streams": streams}});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -74,14 +74,14 @@ impl Bench {
         out
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         let all = format!("{}{:?}", self.world.git(&["log", "-p"]), self.files());
         assert!(!all.contains(CANARY));
         self.standin.finish();
     }
 }
 
-fn accounts() -> Value {
+pub(super) fn accounts() -> Value {
     let properties = json!({"id": {"type": "integer"}, "name": {"type": ["null", "string"]},
         "updated_at": {"type": ["string", "null"], "format": "date-time"}, "ssn": {"type": ["null", "string"]}});
     let mut stream = Standin::stream("accounts", &properties);
@@ -96,7 +96,7 @@ fn entry(stream: &Value, sync: &str, destination: &str, cursor: &Value, key: &Va
 }
 
 /// One stream of two fields.
-fn small(name: &str) -> Value {
+pub(super) fn small(name: &str) -> Value {
     let stream = Standin::stream(name, &json!({"id": {"type": "integer"}, "note": {"type": ["null", "string"]}}));
     entry(&stream, "full_refresh", "overwrite", &json!(["note"]), &json!([]))
 }

@@ -10,6 +10,7 @@ mod ground;
 mod import;
 mod landing;
 mod live;
+mod observed;
 mod sent;
 mod shared;
 mod standin;
