@@ -2,6 +2,7 @@
 //! where the engine has it otherwise, but for what a person changed there.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -348,8 +349,14 @@ impl Reconciler {
         // each task is a holder of its own: those of one process exclude each other, too
         let holder = format!("{}#{}", self.holder, uuid::Uuid::now_v7());
         let ttl = self.policy().lease_ttl;
-        let Some(lease) = self.doors.registry.lease(&end.name.tenant, of_owner, &holder, ttl).await? else {
-            return Err(StepError::Busy(format!("{} {}", kind.word(), end.name)));
+        // that of a process that was killed holds until its time is over
+        let until = Instant::now() + ttl + Duration::from_secs(1);
+        let lease = loop {
+            match self.doors.registry.lease(&end.name.tenant, of_owner, &holder, ttl).await? {
+                Some(lease) => break lease,
+                None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(200)).await,
+                None => return Err(StepError::Busy(format!("{} {}", kind.word(), end.name))),
+            }
         };
         let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;
         self.doors.registry.release(&lease).await?;

@@ -63,13 +63,11 @@ async fn no_discover_names_a_connection_and_no_update_lacks_skip_reset() {
 }
 
 /// What the contract forbids, or what it warns of without need for us.
-const FORBIDDEN: [(&str, &str); 9] = [
+const FORBIDDEN: [(&str, &str); 7] = [
     ("/jobs/create", "it first fails every running job of the connection"),
     ("connections/search", "it spans all workspaces"),
     ("sources/search", "it spans all workspaces and compares masks"),
-    ("connections/clear", "it deletes the destination's data"),
     ("connections/reset", "it deletes the destination's data"),
-    ("connections/refresh", "it reads everything again"),
     ("withRefreshedCatalog", "it can pause the connection"),
     ("disableCache", "it is silently ignored: the key is `disable_cache`"),
     ("list_latest", "it asks a registry on the internet"),
