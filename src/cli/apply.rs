@@ -66,7 +66,7 @@ pub async fn run(args: &Apply, context: &Context) -> anyhow::Result<Exit> {
     let failed = answer.outcomes.iter().any(|outcome| outcome.outcome == "failed");
     let changed = answer.outcomes.iter().filter(|outcome| outcome.outcome == "applied").count();
     context.out.say(&format!("Apply: {changed} steps done{}", if failed { ", some failed" } else { "" }));
-    super::status::say_attention(&answer.report, context);
+    super::status::say_attention(&answer, context);
     let exit = act::exit_of(&answer.report);
     Ok(if failed { exit.and(Exit::Failed) } else { exit })
 }

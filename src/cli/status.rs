@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::{Context, Exit, act};
 use crate::diag::escape;
+use crate::http::Answer;
 use crate::model::ConnectionRef;
 use crate::plan::{Job, Standing, Trouble, needs_person};
 use crate::status::{ConnectionReport, Report, Unowned};
@@ -133,10 +134,26 @@ fn job_words(job: &Job) -> String {
     }
 }
 
-/// Says on stderr what waits for a person, after a command that did something else.
-pub(super) fn say_attention(report: &Report, context: &Context) {
-    let told = |c: &&ConnectionReport| needs_person(&c.standing) || matches!(c.standing, Standing::Unseen { .. });
-    for connection in report.connections.iter().filter(told) {
-        context.out.say(&format!("! {}: {}", connection.name, escape(&connection.summary)));
+/// Says on stderr why the end is not well, after a command that did something else. A failure among its outcomes was told.
+pub(super) fn say_attention(answer: &Answer, context: &Context) {
+    let told = |c: &ConnectionReport| answer.outcomes.iter().any(|o| o.connection == c.name && o.outcome == "failed");
+    for c in &answer.report.connections {
+        let wrong = match c.standing {
+            Standing::Unseen { .. } => true,
+            Standing::Failed { .. } => !told(c),
+            _ => needs_person(&c.standing),
+        };
+        if wrong {
+            context.out.say(&format!("! {}: {}", c.name, escape(&c.summary)));
+        }
+        if let Some(job) = c.job.as_ref().filter(|_| c.sync_failed() && !told(c)) {
+            context.out.say(&format!("! {}: {}", c.name, job_words(job)));
+        }
+        for (step, trouble) in c.troubles.iter().filter(|_| !told(c)) {
+            context.out.say(&format!("! {}: {}", c.name, trouble_words(step, trouble)));
+        }
+    }
+    if answer.report.invalid {
+        context.out.say("! some files cannot be used (`aam check` says which and why)");
     }
 }

@@ -140,7 +140,6 @@ impl Reconciler {
 
     async fn execute_connection(&self, gathered: &Arc<Gathered>, plan: &ConnectionPlan) -> Vec<Outcome> {
         self.forget_secrets(Some(&plan.name));
-        self.tried(&plan.name);
         let outcome =
             |step: &Step, kind| Outcome { connection: plan.name.clone(), step: step.describe(), kind, retry_at: None };
         let troubles = plan.id.and_then(|id| gathered.row(id)).map(|row| row.troubles.clone()).unwrap_or_default();
@@ -156,6 +155,7 @@ impl Reconciler {
                     .collect();
             }
         };
+        self.tried(&plan.name);
         let work = async {
             let mut outcomes = Vec::new();
             for step in &plan.steps {

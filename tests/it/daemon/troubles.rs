@@ -47,3 +47,35 @@ async fn a_step_that_keeps_failing_is_shown_and_tried_later_and_later() {
     assert!(!world.aam_is(0, &["status"]).contains("failed"));
     assert_eq!(world.registry.one("SELECT troubles::text FROM connections").await, "{}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_connection_is_tried_again_when_the_lease_of_a_killed_process_ends() {
+    let mut world = World::with_crm("").await;
+    world.env.push(("AAM_DAEMON__LEASE_TTL".into(), "1s".into()));
+    let source = &world.source.name;
+    let open = async |is| world.registry.run(&format!("ALTER DATABASE \"{source}\" ALLOW_CONNECTIONS {is}")).await;
+    open(false).await;
+    assert_eq!(world.aam(&["apply"]).code, 1);
+    open(true).await;
+    let lease = "UPDATE leases SET holder = 'killed', expires_at = now() + interval '1 second'
+                 WHERE connection_id IN (SELECT id FROM connections)";
+    world.registry.run(lease).await;
+    world.aam_is(0, &["apply"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_with_a_failure_of_earlier_is_told_which() {
+    let world = World::with_crm("").await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    world.registry.run("UPDATE job_history SET state = 'failed', error = 'the disk was full'").await;
+    world.write("connectors.d/other.yaml", "kind: nothing\n");
+    world.git(&["add", "."]);
+    world.git(&["commit", "--quiet", "-m", "other"]);
+    let ran = world.aam(&["apply"]);
+    insta::assert_snapshot!(format!("{} {}", ran.code, ran.talk), @r"
+    1 Apply: 0 steps done
+    ! crm: sync 1 failed: the disk was full
+    ! some files cannot be used (`aam check` says which and why)
+    ");
+}
