@@ -3,14 +3,18 @@
 //! came, which must not take long.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+mod timing;
+
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aam::drift::compare;
 use aam::model::{Catalog, Field, FieldPath, FieldType, Stream, StreamName};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+use timing::best;
 
 /// What 300 × 300 renames may take at most.
 const MOST_RENAMES: Duration = Duration::from_secs(2);
@@ -59,16 +63,6 @@ fn fields(suffix: &str, count: usize) -> Stream {
 
 fn stream(suffix: &str, count: usize) -> Catalog {
     Catalog { streams: [(StreamName::bare("accounts"), fields(suffix, count))].into() }
-}
-
-/// The best of three runs.
-fn best(mut run: impl FnMut()) -> Duration {
-    let time = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed()
-    };
-    (0..3).map(time).min().unwrap()
 }
 
 fn ms(time: Duration) -> f64 {

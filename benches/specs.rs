@@ -3,6 +3,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 #![allow(dead_code, reason = "the plain shapes are only parsed")]
 
+mod timing;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use aam::spec::{Desired, Input, Lock, Mode, Schedule, lock, resolve};
 use chrono::Utc;
 use serde::Deserialize;
 use uuid::Uuid;
+
+use timing::best;
 
 /// Streams in each spec and lock, so that a spec and its lock are about 2 KiB each.
 const STREAMS: usize = 6;
@@ -123,16 +127,6 @@ fn read_connection(text: &str) -> PlainConnection {
 
 fn read_lock(text: &str) -> PlainLock {
     serde_yaml::from_str(text).unwrap()
-}
-
-/// The best of three runs.
-fn best(mut run: impl FnMut()) -> Duration {
-    let time = |_| {
-        let start = Instant::now();
-        run();
-        start.elapsed()
-    };
-    (0..3).map(time).min().unwrap()
 }
 
 /// What `aam check` does but for printing.
