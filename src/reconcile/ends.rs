@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::live::differences;
+use super::live::{Update, differences};
 use super::{Reconciler, StepError};
 use crate::model::ConnectionId;
 use crate::plan::{Agreed, MASKED, Part, Properties, of_git, same};
@@ -117,15 +117,13 @@ fn merged(
                 all.insert(key.clone(), value.clone());
             }
             (Some(Value::Object(ours)), Value::Object(theirs)) => {
-                let wanted = leaves(ours)
+                let mut wanted = leaves(ours)
                     .into_iter()
                     .map(|(rest, value)| (property(kind, &[within(key), rest].concat()), value));
-                let changes = wanted
-                    .filter(|(name, value)| {
-                        agreed.applied.contains_key(name) && !same(agreed.applied.get(name), Some(value))
-                    })
-                    .count();
-                if changes == 0 {
+                let is_changed = wanted.any(|(name, value)| {
+                    agreed.applied.get(&name).is_some_and(|applied| !same(Some(applied), Some(&value)))
+                });
+                if !is_changed {
                     all.insert(key.clone(), Value::Object(merged(kind, &within(key), ours, theirs, agreed)));
                 }
             }
@@ -227,8 +225,8 @@ impl Reconciler {
                 // what only the engine knows in full is checked there, after the update
                 _ => {}
             }
-            let detail = json!({"target": target, "wanted": wanted, "edited": edited});
-            let intent = self.begin(lease, &update(kind), &id.0, detail).await?;
+            let sending = Update { target: target.clone(), wanted: wanted.clone(), edited: edited.clone() };
+            let intent = self.begin(lease, &update(kind), &id.0, sending.detail()).await?;
             sent(&update(kind), self.doors.engine.update_endpoint(kind, id, &handle)).await?;
             let differs = differences(&live_end(kind, &self.end(kind, id, &what).await?), &target);
             if !differs.is_empty() {
@@ -246,15 +244,19 @@ impl Reconciler {
 
     /// What was agreed about an end with this connection, or else with another one that has the same.
     async fn agreed_on_end(&self, row: &ConnectionRow, kind: ObjectKind, id: &EngineId) -> Result<Agreed, StepError> {
-        let mut all = self.doors.registry.agreed(None).await?;
-        let own = all.remove(&row.id).unwrap_or_default();
-        if own.applied.keys().any(|name| is_of(kind, name)) {
+        let registry = &self.doors.registry;
+        let knows = |agreed: &Agreed| agreed.applied.keys().any(|name| is_of(kind, name));
+        let own = registry.agreed(Some(row.id)).await?.remove(&row.id).unwrap_or_default();
+        if knows(&own) {
             return Ok(own);
         }
-        let rows = self.doors.registry.connections().await?;
-        let siblings = rows.iter().filter(|other| other.objects.get(&kind) == Some(id));
-        let knows = |agreed: &Agreed| agreed.applied.keys().any(|name| is_of(kind, name));
-        Ok(siblings.filter_map(|other| all.remove(&other.id)).find(knows).unwrap_or(own))
+        let rows = registry.connections().await?;
+        for sibling in rows.iter().filter(|other| other.objects.get(&kind) == Some(id)) {
+            if let Some(agreed) = registry.agreed(Some(sibling.id)).await?.remove(&sibling.id).filter(knows) {
+                return Ok(agreed);
+            }
+        }
+        Ok(own)
     }
 
     /// What is agreed of one end; the other one stays as it was agreed.
@@ -288,14 +290,7 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<(), StepError> {
-        let told = |key: &str| intent.detail.get(key).cloned().unwrap_or_default();
-        let (Ok(target), Ok(wanted), Ok(edited)) = (
-            serde_json::from_value::<Properties>(told("target")),
-            serde_json::from_value::<Properties>(told("wanted")),
-            serde_json::from_value::<BTreeSet<String>>(told("edited")),
-        ) else {
-            return Ok(());
-        };
+        let Some(Update { target, wanted, edited }) = Update::read(intent) else { return Ok(()) };
         let Some(live) = self.doors.engine.endpoint(kind, &EngineId(intent.key.clone())).await? else { return Ok(()) };
         if differences(&live_end(kind, &live), &target).is_empty() {
             let agreed = self.agreed_on_end(row, kind, &EngineId(intent.key.clone())).await?;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +23,28 @@ use crate::spec::{Connection, Lock};
 pub(super) const UPDATE: &str = "update_connection";
 const NAME: &str = "name";
 pub(super) const STATUS: &str = "status";
+
+/// What an update was to bring about, as its intent keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Update {
+    /// What is there afterwards.
+    pub(super) target: Properties,
+    /// What git wants.
+    pub(super) wanted: Properties,
+    /// What is not written, because a person changed it.
+    pub(super) edited: BTreeSet<String>,
+}
+
+impl Update {
+    pub(super) fn detail(&self) -> Value {
+        serde_json::to_value(self).expect("properties are plain data")
+    }
+
+    /// `None` of an intent that is none of an update.
+    pub(super) fn read(intent: &Intent) -> Option<Self> {
+        serde_json::from_value(intent.detail.clone()).ok()
+    }
+}
 
 /// What git owns of a connection.
 pub(super) fn properties(draft: &ConnectionDraft) -> Properties {
@@ -202,7 +225,7 @@ impl Reconciler {
         if self.open_sync(row).await?.is_some() || row.last_ended_job.is_some_and(|known| known >= job) {
             return Ok(OutcomeKind::Unchanged);
         }
-        self.begin_sync(gathered, connection, Began { after: job - 1, ..Began::default() }, lease).await?;
+        self.begin_sync(gathered, connection, &Began::new(job - 1, BTreeSet::new()), lease).await?;
         Ok(OutcomeKind::Applied)
     }
 
@@ -253,8 +276,8 @@ impl Reconciler {
                 agreed.kept.extend(kept.clone());
                 self.doors.registry.set_agreed(lease, agreed, &row.held).await?;
             }
-            let detail = json!({"target": properties(&target), "wanted": properties(draft), "edited": edited});
-            let intent = self.begin(lease, UPDATE, &id.0, detail).await?;
+            let update = Update { target: properties(&target), wanted: properties(draft), edited: edited.clone() };
+            let intent = self.begin(lease, UPDATE, &id.0, update.detail()).await?;
             sent(UPDATE, self.doors.engine.update_connection(id, &target)).await?;
             is = self.live(id, &draft.name).await?.is;
             let mut differs = differences(&properties(&is), &properties(&target));
@@ -288,14 +311,7 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<(), StepError> {
-        let told = |key: &str| intent.detail.get(key).cloned().unwrap_or_default();
-        let (Ok(target), Ok(wanted), Ok(edited)) = (
-            serde_json::from_value::<Properties>(told("target")),
-            serde_json::from_value::<Properties>(told("wanted")),
-            serde_json::from_value::<BTreeSet<String>>(told("edited")),
-        ) else {
-            return Ok(());
-        };
+        let Some(Update { target, wanted, edited }) = Update::read(intent) else { return Ok(()) };
         let id = EngineId(intent.key.clone());
         let Some(live) = self.doors.engine.connection(&id).await? else { return Ok(()) };
         if self.doors.engine.manner().drives_itself && of_git(&properties(&live.is), &target) == target {

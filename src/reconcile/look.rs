@@ -46,23 +46,23 @@ impl Reconciler {
         if leases.is_empty() {
             return outcomes; // whoever works on them sees the source meanwhile
         }
-        if let Ok(Some(from)) = self.seen_by_sibling(&leased).await {
-            for ((connection, row), lease) in leased.into_iter().zip(&leases) {
-                let taken = match row.look {
-                    Some(_) => Ok(OutcomeKind::Unchanged),
-                    None => self.doors.registry.copy_look(lease, from).await.map(|()| OutcomeKind::Applied),
-                };
-                outcomes.push(outcome(connection, taken.unwrap_or_else(|e| OutcomeKind::Failed(e.to_string()))));
-                if let Err(error) = self.doors.registry.release(lease).await {
-                    tracing::warn!(connection.name = %connection.name, "connection {}: giving its lease back: {error}", connection.name);
-                }
-            }
-            return outcomes;
-        }
-        let discovered = self.with_renewal(&leases, sent("discover", self.discover(gathered, first))).await;
+        let sibling = self.seen_by_sibling(&leased).await.ok().flatten();
+        let discovered = match sibling {
+            Some(_) => None,
+            None => Some(self.with_renewal(&leases, sent("discover", self.discover(gathered, first))).await),
+        };
         for ((connection, row), lease) in leased.into_iter().zip(&leases) {
-            self.answered(Ask::Look, &connection.name);
-            let looked = match self.write_look(row.look.as_ref(), &discovered, lease).await {
+            let noted = match (&discovered, sibling) {
+                (Some(discovered), _) => {
+                    self.answered(Ask::Look, &connection.name);
+                    self.write_look(row.look.as_ref(), discovered, lease).await
+                }
+                (None, Some(from)) if row.look.is_none() => {
+                    self.doors.registry.copy_look(lease, from).await.map(|()| OutcomeKind::Applied).map_err(Into::into)
+                }
+                (None, _) => Ok(OutcomeKind::Unchanged),
+            };
+            let looked = match noted {
                 Ok(kind) => outcome(connection, kind),
                 Err(error) => {
                     tracing::warn!(connection.name = %connection.name, "connection {}: noting a look: {error}", connection.name);
@@ -74,7 +74,7 @@ impl Reconciler {
             if let Err(error) = self.doors.registry.release(lease).await {
                 tracing::warn!(connection.name = %connection.name, "connection {}: giving its lease back: {error}", connection.name);
             }
-            if let Err(why) = &discovered {
+            if let Some(Err(why)) = &discovered {
                 tracing::warn!(connection.name = %connection.name, "connection {}: could not look: {why}", connection.name);
             }
             outcomes.push(looked);

@@ -172,6 +172,9 @@ impl Reconciler {
     ) -> Result<Surveyed, TurnError> {
         let agreed = self.doors.registry.agreed(None).await?;
         let rows = self.doors.registry.connections().await?;
+        // many share them
+        let ends: Ends =
+            survey.endpoints.iter().map(|(object, live)| (object.clone(), live_end(object.0, live))).collect();
         let mut connections = BTreeMap::new();
         let mut ours: BTreeSet<(ObjectKind, EngineId)> = BTreeSet::new();
         for row in &rows {
@@ -179,7 +182,7 @@ impl Reconciler {
             let Some(id) = row.objects.get(&ObjectKind::Connection) else { continue };
             let job = survey.jobs.remove(id);
             let live = survey.connections.remove(id);
-            let ends = seen_ends(row, &survey, agreed.get(&row.id));
+            let ends = seen_ends(row, &ends, agreed.get(&row.id));
             connections.insert(row.id, self.compare(row, id, (live, ends), job, agreed.get(&row.id), before).await);
         }
         survey.names.retain(|object, _| !ours.contains(object));
@@ -234,13 +237,15 @@ impl Reconciler {
     }
 }
 
+/// What git may own of each source and destination.
+type Ends = BTreeMap<(ObjectKind, EngineId), Properties>;
+
 /// What the survey showed of source and destination; what it did not show is as it was agreed.
-fn seen_ends(row: &ConnectionRow, survey: &Survey, agreed: Option<&Agreed>) -> Properties {
+fn seen_ends(row: &ConnectionRow, ends: &Ends, agreed: Option<&Agreed>) -> Properties {
     let mut all = Properties::new();
     for kind in ENDS {
-        let live = row.objects.get(&kind).and_then(|id| survey.endpoints.get(&(kind, id.clone())));
-        match live {
-            Some(live) => all.extend(live_end(kind, live)),
+        match row.objects.get(&kind).and_then(|id| ends.get(&(kind, id.clone()))) {
+            Some(live) => all.extend(live.clone()),
             None => {
                 let known = agreed.into_iter().flat_map(|agreed| &agreed.applied);
                 all.extend(known.filter(|(name, _)| is_of(kind, name)).map(|(n, v)| (n.clone(), v.clone())));

@@ -20,7 +20,7 @@ use crate::ports::{
 use crate::spec::{Connection, WhenBreaking};
 
 /// A sync that was asked for, as its intent keeps it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Began {
     /// The ask's own id.
     pub(super) request: uuid::Uuid,
@@ -31,6 +31,10 @@ pub(super) struct Began {
 }
 
 impl Began {
+    pub(super) fn new(after: i64, refresh: BTreeSet<StreamName>) -> Self {
+        Self { request: uuid::Uuid::now_v7(), after, refresh }
+    }
+
     fn detail(&self) -> serde_json::Value {
         match self.refresh.is_empty() {
             true => json!({"after": self.after}),
@@ -58,23 +62,21 @@ impl Reconciler {
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
         let refresh = self.take_asked_sync(&connection.name);
-        let unsent = self.order(gathered, connection, row, Began::default())?;
+        let mut began = Began::new(0, refresh.clone());
+        let mut order = self.order(gathered, connection, row, began.clone())?;
         if self.open_sync(row).await?.is_some() {
             if !refresh.is_empty() {
                 self.ask_refresh(&connection.name, refresh);
             }
             return self.follow_sync(gathered, connection, row, lease).await;
         }
-        let after = match self.doors.engine.manner().drives_itself {
-            true => match self.newest_before(&unsent.engine_id, !refresh.is_empty()).await? {
-                Ok(after) => after,
+        if self.doors.engine.manner().drives_itself {
+            match self.newest_before(&order.engine_id, !refresh.is_empty()).await? {
+                Ok(after) => (began.after, order.after) = (after, after),
                 Err(why) => return Ok(OutcomeKind::Skipped(why)),
-            },
-            false => 0,
-        };
-        let began = Began { after, refresh, ..Began::default() };
-        let (began, intent) = self.begin_sync(gathered, connection, began, lease).await?;
-        let order = self.order(gathered, connection, row, began.clone())?;
+            }
+        }
+        let intent = self.begin_sync(gathered, connection, &began, lease).await?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
         let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
             Err(error) if error.remedy == Remedy::Look => {
@@ -109,22 +111,20 @@ impl Reconciler {
         Ok(Ok(newest.map_or(0, |job| if answers(&job) { job.id - 1 } else { job.id })))
     }
 
-    /// Notes that a sync begins: what its rows land under, and the newest job before it. Its request and its intent.
+    /// Notes that a sync begins: what its rows land under, and the newest job before it. Its intent.
     pub(super) async fn begin_sync(
         &self,
         gathered: &Gathered,
         connection: &Connection,
-        began: Began,
+        began: &Began,
         lease: &Lease,
-    ) -> Result<(Began, uuid::Uuid), StepError> {
-        let began = Began { request: uuid::Uuid::now_v7(), ..began };
+    ) -> Result<uuid::Uuid, StepError> {
         let request = began.request;
         if let Some(landed) = landed::in_force(gathered, connection)? {
             let detail = serde_json::to_value(landed).expect("files and modes are plain data");
             self.begin(lease, LANDED, &request.to_string(), detail).await?;
         }
-        let intent = self.begin(lease, "sync", &request.to_string(), began.detail()).await?;
-        Ok((began, intent))
+        self.begin(lease, "sync", &request.to_string(), began.detail()).await
     }
 
     /// The open sync of a connection, if one is under way.

@@ -1,6 +1,8 @@
 //! Refresh and clear happen only to streams that a person names; a running job is cancelled when she says so.
 
 use super::tour::Tour;
+use crate::standin::answer::Shape;
+use crate::standin::faults::{Fault, When};
 use crate::support::world::until;
 
 const JOBS: &str = "SELECT state || ' ' || rows FROM job_history ORDER BY job_id";
@@ -74,5 +76,37 @@ async fn a_running_sync_is_cancelled() {
     assert_eq!(world.registry.list(JOBS).await, ["cancelled 0"]);
     drop(lock);
     world.aam_is(0, &["sync", "crm"]);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_is_refused_later_blocks_nothing() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    tour.standin.script("POST /v1/connections/refresh", When::Nth(1), Fault::Refuse(409, Shape::Known));
+    tour.standin.edit(|s| s.definitions.iter_mut().for_each(|one| one.refreshes = false));
+    assert_eq!(world.aam(&["sync", "crm", "--refresh", "accounts"]).code, 1);
+    // what was asked is asked again, and refused for good
+    world.aam(&["apply"]);
+    let open = "SELECT count(*)::text FROM intents WHERE effect = 'sync'";
+    assert_eq!(world.registry.one(open).await, "0");
+    world.aam_is(0, &["sync", "crm"]);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_could_not_be_had_is_none_for_later() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    let status = |status: &str| tour.standin.edit(|s| s.connections[0].status = status.into());
+    let daemon = world.daemon().await;
+    status("inactive");
+    assert_eq!(world.aam(&["sync", "crm", "--refresh", "accounts"]).code, 1);
+    status("active");
+    world.aam_is(0, &["sync", "crm"]);
+    assert!(!tour.standin.writes().iter().any(|write| write.contains("refresh")), "{:?}", tour.standin.writes());
+    daemon.stop().await;
     tour.finish().await;
 }

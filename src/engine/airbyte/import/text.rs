@@ -11,12 +11,9 @@ use super::super::schedule::from_airbyte;
 use super::super::told::live_settings;
 use super::{End, Secret};
 use crate::model::{FieldPath, StreamName};
-use crate::ports::{ConfiguredStream, ConnectionDraft, ObjectKind};
+use crate::ports::{ConfiguredStream, ConnectionDraft, MASKED, ObjectKind};
 use crate::spec::lock::scalar;
 use crate::spec::{Schedule, escaped, needs_reference};
-
-/// What Airbyte shows instead of a secret.
-const MASK: &str = "**********";
 
 /// Settings of a connection that specs have words for, or that are Airbyte's own book-keeping.
 const NOT_PASSED: [&str; 6] =
@@ -103,7 +100,7 @@ fn flow(
             }
             format!("[{}]", parts.join(", "))
         }
-        Value::String(text) if text == MASK => scalar(&replace(place, false), true),
+        Value::String(text) if text == MASKED => scalar(&replace(place, false), true),
         Value::String(text) if needs_reference(key, text) => scalar(&replace(place, true), true),
         Value::String(text) => value(text),
         Value::Number(number) if needs_reference(key, &number.to_string()) => scalar(&replace(place, true), true),
