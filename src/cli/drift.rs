@@ -8,6 +8,7 @@ use serde_json::json;
 use super::act::{self, Settle};
 use super::{Context, Exit};
 use crate::diag::{escape, escape_lines};
+use crate::drift::Radius;
 use crate::plan::{DriftRow, DriftStatus};
 use crate::ports::{APPROVED_BY, CommitOutcome, written};
 use crate::reconcile::Gathered;
@@ -90,9 +91,27 @@ async fn list(app: &App, all: bool, context: &Context) -> anyhow::Result<Exit> {
         for change in &drift.changes {
             text.push_str(&format!("    {}\n", escape(&crate::drift::say(change))));
         }
+        for line in radius_of(drift, &gathered).iter().flat_map(|radius| radius.brief()) {
+            text.push_str(&format!("      {}\n", escape(&line)));
+        }
     }
-    act::print(context, &drifts, &text)?;
+    let listed: Vec<Listed<'_>> =
+        drifts.iter().map(|drift| Listed { drift, radius: radius_of(drift, &gathered) }).collect();
+    act::print(context, &listed, &text)?;
     Ok(act::exit_of(&app.reconciler.report(&gathered).await?))
+}
+
+/// A drift as machines see it.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    drift: &'a DriftRow,
+    /// What it reaches, while it stands.
+    radius: Option<&'a Radius>,
+}
+
+fn radius_of<'a>(drift: &DriftRow, gathered: &'a Gathered) -> Option<&'a Radius> {
+    gathered.radius(drift.connection).filter(|(target, _)| **target == drift.target).map(|(_, radius)| radius)
 }
 
 /// Whether a drift is open, or rejected and still what the source shows.
@@ -122,7 +141,9 @@ async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> 
             escape(reason)
         ));
     }
-    act::print(context, &json!({"drift": drift, "rejection": rejection, "file": file}), &escape_lines(&file))?;
+    let radius = gathered.radius(row.id).map(|(_, radius)| radius);
+    let shown = json!({"drift": drift, "rejection": rejection, "radius": radius, "file": file});
+    act::print(context, &shown, &escape_lines(&file))?;
     Ok(Exit::InSync)
 }
 

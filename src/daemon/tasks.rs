@@ -210,6 +210,7 @@ mod tests {
             id: None,
             standing: crate::plan::Standing::InSync,
             steps: vec![crate::plan::Step::Normalize { job: 1 }],
+            radius: None,
         };
         let hang = || -> BoxFuture<'static, Vec<Outcome>> { Box::pin(std::future::pending()) };
         let mut tasks = Tasks::new(2);

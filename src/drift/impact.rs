@@ -1,13 +1,13 @@
 //! What a change breaks: lines of the mapping, and keys, cursors and fields that the spec chose.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::expr;
 use crate::model::{FieldPath, RepoPath, StreamName};
 use crate::spec::{At, Connection, EntityMapping, FieldSelection, MappingRule, Selection, StreamChoice};
 
 /// One thing that a change touches.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Impact {
     /// The file.
     pub file: RepoPath,
@@ -18,7 +18,7 @@ pub struct Impact {
 }
 
 /// The kinds of things that a change can touch.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Hit {
     /// A canonical field takes its value from there.

@@ -14,6 +14,13 @@ pub enum Severity {
     BreakingForSync,
 }
 
+impl Severity {
+    /// Whether it breaks what is in use.
+    pub fn is_breaking(self) -> bool {
+        matches!(self, Self::BreakingForMapping | Self::BreakingForSync)
+    }
+}
+
 /// A rule: code, what it is about, the probability that a reviewer takes such a change as it is (for renames the score
 /// of the pair takes its place), and its explanation.
 #[derive(Debug)]

@@ -7,6 +7,9 @@ use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::connector::postgres::ident;
+use crate::drift::radius::{Table, Tables};
+use crate::model::{Catalog, StreamName};
+use crate::spec::{Config, ConfigValue};
 
 /// PostgreSQL's limit on identifiers.
 const LIMIT: usize = 63;
@@ -152,6 +155,33 @@ pub fn apart<const N: usize>(
             free
         })
         .collect()
+}
+
+/// The tables of a catalog's streams with the columns of their fields, for people; `handed_over` gives the schema of a stream,
+/// if that is known, and its name.
+pub fn told(catalog: &Catalog, handed_over: impl Fn(&StreamName) -> (Option<String>, String)) -> Tables {
+    let streams: Vec<_> = catalog.streams.keys().map(handed_over).collect();
+    let asked: Vec<_> =
+        streams.iter().map(|(schema, name)| (schema.clone().unwrap_or_default(), name.clone())).collect();
+    let tables = apart(&asked, |schema, name| [Naming::Hashed.table(schema, name)]);
+    let mut told = Tables::new();
+    for (((name, stream), (schema, _)), [table]) in catalog.streams.iter().zip(&streams).zip(tables) {
+        let fields: Vec<&str> = stream.columns().into_iter().map(|(path, _)| path.root()).collect();
+        let columns = Naming::Hashed.columns(fields.iter().copied());
+        let columns = fields.into_iter().map(str::to_owned).zip(columns).collect();
+        let shown = if schema.is_some() { format!("{}.{}", table.schema, table.name) } else { table.name };
+        told.insert(name.clone(), Table { name: shown, columns });
+    }
+    told
+}
+
+/// A setting of a spec: as it stands there, or else the default; `None` where a secret is part of it.
+pub fn setting<'a>(config: &'a Config, key: &str, default: &'a str) -> Option<&'a str> {
+    match config.get(key) {
+        None | Some(ConfigValue::Null) => Some(default),
+        Some(ConfigValue::Plain(text) | ConfigValue::Text(text)) => Some(if text.is_empty() { default } else { text }),
+        Some(ConfigValue::Template(_) | ConfigValue::List(_) | ConfigValue::Map(_)) => None,
+    }
 }
 
 /// Where 3.x builds a table before it takes the place of the real one; a reader can compute it, too.

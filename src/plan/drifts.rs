@@ -99,6 +99,7 @@ pub(super) fn plan_drift(
         }
         return;
     }
+    plan.radius = Some(Box::new(repair.radius.clone()));
     let Some((target, draft)) = &repair.proposed else {
         plan_rejected(world, connection, repair, facts, (pending, our_branch), plan);
         return;

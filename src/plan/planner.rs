@@ -35,8 +35,13 @@ pub fn plan(world: &World<'_>) -> Plan {
         .collect();
     let refused = refuse_removals(world, &gone);
     for row in world.rows.iter().filter(|row| !taken.contains(&row.id)) {
-        let mut plan =
-            ConnectionPlan { name: row.name.clone(), id: Some(row.id), standing: Standing::Retired, steps: Vec::new() };
+        let mut plan = ConnectionPlan {
+            name: row.name.clone(),
+            id: Some(row.id),
+            standing: Standing::Retired,
+            steps: Vec::new(),
+            radius: None,
+        };
         if is_unknown(world.desired, &row.name) {
             plan.standing = Standing::Broken;
         } else if row.status != ConnectionStatus::Retired {
@@ -65,6 +70,7 @@ pub fn plan(world: &World<'_>) -> Plan {
             id: None,
             standing: Standing::Broken,
             steps: Vec::new(),
+            radius: None,
         });
     }
     connections.sort_by(|a, b| a.name.cmp(&b.name));
@@ -114,6 +120,7 @@ fn plan_declared(
         id: row.map(|r| r.id).or(connection.lock.as_ref().map(|l| l.id)),
         standing: Standing::InSync,
         steps: Vec::new(),
+        radius: None,
     };
     let nothing = Facts::default();
     let facts = row.and_then(|r| world.facts.get(&r.id)).unwrap_or(&nothing);

@@ -43,6 +43,8 @@ pub fn render(plan: &Plan) -> String {
             let sign = if step.is_routine() { '.' } else { sign };
             out.push_str(&format!("{sign} {name:width$}  {}\n", step.describe()));
         }
+        let radius = connection.radius.as_ref().filter(|_| awaits_decision(&connection.standing));
+        out.extend(radius.iter().flat_map(|radius| radius.brief()).map(|line| format!("      {line}\n")));
     }
     if let Some(why) = &plan.refused {
         out.push_str(&format!("! {why}\n"));
@@ -51,6 +53,11 @@ pub fn render(plan: &Plan) -> String {
         "Plan: {create} to create, {update} to update, {remove} to remove, {person} waiting for a person, {unchanged} unchanged\n"
     ));
     out
+}
+
+/// Whether a drift waits for a person.
+fn awaits_decision(standing: &Standing) -> bool {
+    matches!(standing, Standing::AwaitingReview { .. } | Standing::Waiting { .. } | Standing::Drifted { .. })
 }
 
 /// Whether a person must decide before anything more happens.

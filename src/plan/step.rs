@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::drift::Radius;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
 use crate::spec::OnDelete;
 
@@ -31,6 +32,9 @@ pub struct ConnectionPlan {
     pub standing: Standing,
     /// In order. A step that changes the committed state is the last: what follows from it is planned anew.
     pub steps: Vec<Step>,
+    /// What its drift reaches: the one that a person decides, or rejected.
+    #[serde(default)]
+    pub radius: Option<Box<Radius>>,
 }
 
 /// Where a connection stands.
@@ -396,6 +400,7 @@ impl Plan {
         let mut timeless = self.clone();
         for connection in &mut timeless.connections {
             connection.steps.retain(|step| !step.is_routine());
+            connection.radius = None;
             if let Standing::Failed { retry_at, .. } = &mut connection.standing {
                 *retry_at = None;
             }

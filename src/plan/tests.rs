@@ -48,6 +48,7 @@ fn proposed(digit: char) -> RepairFacts {
         branch_current: false,
         breaking: false,
         automatic_breaking: false,
+        radius: crate::drift::Radius::default(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use super::{ConnectionRow, DriftRow, Live};
+use crate::drift::Radius;
 use crate::model::{CommitDraft, CommitId, ConnectionId, Fingerprint, StreamName};
 use crate::spec::{Desired, Mode, OnDelete, Rejection};
 
@@ -136,4 +137,6 @@ pub struct RepairFacts {
     pub breaking: bool,
     /// Whether what is automatic is itself breaking: rows that landed before read differently after it.
     pub automatic_breaking: bool,
+    /// What is reached by what a person decides, or rejected.
+    pub radius: Radius,
 }

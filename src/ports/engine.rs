@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Remedy, ResolvedConfig};
+use crate::drift::radius::Tables;
 use crate::model::{Catalog, ConnectionId, FieldPath, Stream, StreamName, TenantId};
 pub use crate::plan::{EngineId, Job, JobState, MASKED, ObjectKind};
 use crate::spec::{ActorOptions, Connection, StreamMode};
@@ -196,6 +197,9 @@ pub trait EngineRead: Send + Sync {
     fn manner(&self) -> Manner;
     /// What else of a connection the engine takes from git: schedule, namespace and the like, in its own words.
     fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError>;
+    /// Where a catalog of the connection lands, as far as its spec tells that without a secret; nobody is asked. A
+    /// destination whose names are made by other rules is left out.
+    fn tables(&self, connection: &Connection, catalog: &Catalog) -> Tables;
     /// The sources or destinations that may be this one: before one is made, and after an unknown outcome, look.
     async fn find_endpoint(
         &self,

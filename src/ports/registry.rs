@@ -13,6 +13,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::Remedy;
+use crate::drift::radius::{Asked, Counted, Usage};
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
@@ -263,6 +264,12 @@ pub trait Registry: Send + Sync {
 
     /// The newest job of each connection that has one.
     async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError>;
+
+    // --- usage
+    /// How many events there were in some days and when streams were synced last before they ended. What is counted once is
+    /// counted the same again: events are only ever added. Costs the same however many there are; beyond some thousands of a
+    /// stream the counts are estimated from its newest.
+    async fn usage(&self, connection: ConnectionId, counted: Counted, asked: &Asked) -> Result<Usage, RegistryError>;
 
     // --- last good specs
     /// The last good content by path.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::text_of;
-use crate::drift::{Automatic, Change, Severity};
+use crate::drift::{Automatic, Change, Radius};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::repair::{self, Input, Part, Repair};
 use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
@@ -14,11 +16,13 @@ pub(super) const RULE: &str = "additive";
 
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {
-    repair: Repair,
+    pub(super) repair: Repair,
     /// The last rejection that names what was rejected.
     rejection: Option<Rejection>,
     /// The lock's fingerprint.
     pub(super) base: Fingerprint,
+    /// When the source was looked at so.
+    pub(super) seen_at: DateTime<Utc>,
 }
 
 impl Drifted {
@@ -30,6 +34,7 @@ impl Drifted {
         files: &BTreeMap<RepoPath, Arc<[u8]>>,
         desired: &Desired,
         ask_for_all: bool,
+        seen_at: DateTime<Utc>,
     ) -> Option<Self> {
         let observed = spec::select_present(whole, &connection.streams);
         if observed.fingerprint() == lock.fingerprint {
@@ -50,7 +55,7 @@ impl Drifted {
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
-        Some(Self { repair, rejection, base: lock.fingerprint.clone() })
+        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at })
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
@@ -98,6 +103,12 @@ impl Drifted {
         }
     }
 
+    /// The fingerprint of what a person decides, or rejected, and what it reaches.
+    pub(super) fn decided(&self) -> Option<(&Fingerprint, &Radius)> {
+        let part = self.repair.proposed.as_ref().or(self.repair.rejected.as_ref())?;
+        Some((&part.lock.fingerprint, &part.radius))
+    }
+
     /// The drift file of what waits for a person, or else of what was rejected, or of what is automatic.
     pub(super) fn file(&self) -> Option<&str> {
         let Repair { automatic, proposed, rejected, .. } = &self.repair;
@@ -108,15 +119,11 @@ impl Drifted {
     /// Streams with a change that breaks their mapping or their sync.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
         let changes = self.repair.assessment.changes.iter();
-        changes.filter(|c| is_breaking(c.severity)).map(|c| c.change.stream().clone()).collect()
+        changes.filter(|c| c.severity.is_breaking()).map(|c| c.change.stream().clone()).collect()
     }
 
     /// Whether what is automatic breaks a mapping or a sync.
     pub(super) fn automatic_breaks(&self) -> bool {
-        self.repair.automatic.as_ref().is_some_and(|part| is_breaking(part.assessment.severity()))
+        self.repair.automatic.as_ref().is_some_and(|part| part.assessment.severity().is_breaking())
     }
-}
-
-fn is_breaking(severity: Severity) -> bool {
-    matches!(severity, Severity::BreakingForMapping | Severity::BreakingForSync)
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::drifted::Drifted;
 use super::resolved::Resolved;
 use crate::diag::Diagnostic;
-use crate::drift::Change;
+use crate::drift::{Change, Radius};
 use crate::model::{CommitDraft, ConnectionId, ConnectionRef, Fingerprint, StreamName};
 use crate::plan::{Facts, Limits, Plan, World};
 use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, RepoInfo};
@@ -121,6 +121,11 @@ impl Gathered {
         let drifted = self.drifted.get(&id)?;
         let (target, draft, rejection) = drifted.rejected()?;
         Some((drifted.changes(&target), rejection, draft))
+    }
+
+    /// What the drift that a person decides, or rejected, would make of the lock, and what it reaches.
+    pub fn radius(&self, id: ConnectionId) -> Option<(&Fingerprint, &Radius)> {
+        self.drifted.get(&id)?.decided()
     }
 
     pub(super) fn drifted(&self, id: ConnectionId) -> Option<Arc<Drifted>> {

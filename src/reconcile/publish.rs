@@ -319,7 +319,7 @@ impl Reconciler {
             confidence: drifted.confidence(target),
             automatic: drifted.gate(target),
             branch: branch.map(str::to_owned),
-            opened_at: known.as_ref().map_or(now, |row| row.opened_at),
+            opened_at: known.as_ref().map_or(drifted.seen_at, |row| row.opened_at),
             changed_at: now,
             cause: "seen by a look".into(),
         })

@@ -224,7 +224,7 @@ struct Row {
     fields: Json<BTreeMap<String, Vec<String>>>,
 }
 
-fn stream_of(name: &str) -> Result<StreamName, Fail> {
+pub(super) fn stream_of(name: &str) -> Result<StreamName, Fail> {
     name.parse().map_err(|e| Fail::broken("reading a stream's name", format!("{e}")))
 }
 

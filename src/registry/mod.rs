@@ -19,6 +19,7 @@ mod migrate;
 mod port;
 mod probe;
 mod specs;
+mod usage;
 mod word;
 
 use std::str::FromStr;

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs};
+use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
+use crate::drift::radius::{Asked, Counted, Usage};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
@@ -195,6 +196,10 @@ impl Registry for PgRegistry {
 
     async fn newest_jobs(&self) -> Result<BTreeMap<ConnectionId, Job>, RegistryError> {
         jobs::newest_of_each(self).await
+    }
+
+    async fn usage(&self, connection: ConnectionId, counted: Counted, asked: &Asked) -> Result<Usage, RegistryError> {
+        usage::count(self, connection, counted, asked).await
     }
 
     async fn last_good(&self) -> Result<BTreeMap<String, String>, RegistryError> {

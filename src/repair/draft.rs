@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::file::{self, Story};
 use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
 use crate::drift::rename::Values;
-use crate::drift::{Assessed, Assessment, Automatic, Change, Scene, apply, assess, compare_with};
+use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Scene, apply, assess, compare_with};
 use crate::drift::{line_of, renamed, renames_in, say};
 use crate::model::{
     Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
@@ -58,15 +57,21 @@ pub struct Part {
     pub assessment: Assessment,
     /// The lock it leads to.
     pub lock: Lock,
-    /// The drift file.
+    /// The drift file; [`Repair::tell`] writes it.
     pub drift_path: RepoPath,
+    /// What it reaches; [`Repair::tell`] works it out.
+    pub radius: Radius,
+    /// Fingerprint of the lock that it begins with.
+    pub(super) base: Fingerprint,
+    /// Committed by rules, without a person.
+    pub(super) taken_in: bool,
     /// What it cannot do, in words; also in the drift file. After a merge `aam check` may ask for these.
     pub notes: Vec<String>,
     /// The commit.
     pub commit: CommitDraft,
 }
 
-/// Drafts the repair. Pure: the same input gives the same bytes.
+/// Drafts the repair, all but the files that explain it: see [`Repair::tell`]. Pure: the same input gives the same bytes.
 pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let connection = input.connection;
     let judge = |lock: &Catalog| {
@@ -157,24 +162,9 @@ fn part(
     overruled_edit(input, &assessment, &mut edits, &mut notes);
     let target = edit.lock.fingerprint.clone();
     let drift_path = drift_path(&connection.name, &target)?;
-    let text = file::write(&Story {
-        connection: &connection.name,
-        base: &base.lock.fingerprint,
-        target: &target,
-        version: edit.lock.version,
-        assessment: &assessment,
-        taken_in,
-        edits: &edits,
-        notes: &notes,
-        branch: &branch(&connection.name),
-    });
-    // The same drift may have been met before, and undone since.
-    let before = input.files.get(&drift_path).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    if before.as_ref() != Some(&text) {
-        edits.push(FileEdit { path: drift_path.clone(), before, after: Some(text) });
-    }
     let commit = commit(&connection.name, &target, &assessment, taken_in, edits);
-    Ok(Part { assessment, lock: edit.lock, drift_path, notes, commit })
+    let (base, radius) = (base.lock.fingerprint.clone(), Radius::default());
+    Ok(Part { assessment, lock: edit.lock, drift_path, radius, base, taken_in, notes, commit })
 }
 
 /// What happened in each stream, in the words of people's files: old names.

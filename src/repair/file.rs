@@ -1,20 +1,55 @@
-//! The drift file: front matter for machines, then what changed, what it touches, the diff and how to decide, for
-//! people. The same input gives the same bytes.
+//! The drift file: front matter for machines, then what changed, the evidence, what it touches, what it means for data, the
+//! diff and how to decide, for people. The same input gives the same bytes.
+//!
+//! A person reads it on one screen: a long drift is folded by rule, what breaks comes first, and every list has an end. The
+//! whole never has more than [`MOST_BYTES`], so that it fits into the body of a request anywhere.
 
 use std::fmt::Write as _;
 
 use similar::TextDiff;
 
-use super::markdown::{code, fence, plain};
-use crate::drift::{Assessed, Assessment, Automatic, Severity, line_of, say};
-use crate::model::{ConnectionRef, FileEdit, Fingerprint};
+use super::markdown::{Room, code, fence, fitting, fitting_lines, folded, plain, shortened, visible};
+use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Severity, line_of, say};
+use crate::model::{ConnectionRef, FileEdit, Fingerprint, RepoPath};
 
-/// More changes than a person reads one by one: the rest is counted.
-const MOST_CHANGES: usize = 40;
-/// More changes with evidence than a person reads.
-const MOST_EVIDENCE: usize = 12;
-/// More diff lines than a person reads.
-const MOST_DIFF_LINES: usize = 400;
+/// GitHub refuses a longer body than 65,536 characters.
+pub(super) const MOST_BYTES: usize = 60_000;
+/// More changes than a person reads one by one: what breaks is told in full, the rest by rule.
+const FEW: usize = 10;
+/// What breaks.
+const BREAKING: Room = Room { lines: 100, bytes: 10_000 };
+/// All folded groups together.
+const GROUPS: Room = Room { lines: 120, bytes: 8_000 };
+/// A group with more changes is told by stream.
+const GROUP: usize = 30;
+/// So many names stand for the changes of a stream.
+const NAMES: usize = 4;
+/// Changes with evidence; a change has some five lines.
+const EVIDENCE: Room = Room { lines: 60, bytes: 10_000 };
+/// Places, columns and streams, each.
+const TOUCHED: Room = Room { lines: 30, bytes: 3_000 };
+const NOTES: Room = Room { lines: 20, bytes: 4_000 };
+/// The diff of what people wrote.
+const OWN_DIFF: Room = Room { lines: 120, bytes: 9_000 };
+/// The diff of the lock, which repeats the changes; folded if it is longer than [`SHORT_DIFF`].
+const LOCK_DIFF: Room = Room { lines: 120, bytes: 6_000 };
+const SHORT_DIFF: usize = 30;
+/// The gate names a field and an entity.
+const GATE_BYTES: usize = 300;
+
+/// Front matter, headings, sentences and fences.
+const FIXED: usize = 3_500;
+const _: () = assert!(
+    FIXED
+        + BREAKING.bytes
+        + GROUPS.bytes
+        + EVIDENCE.bytes
+        + 3 * TOUCHED.bytes
+        + NOTES.bytes
+        + OWN_DIFF.bytes
+        + LOCK_DIFF.bytes
+        <= MOST_BYTES
+);
 
 /// What a drift file tells.
 pub(super) struct Story<'a> {
@@ -22,7 +57,9 @@ pub(super) struct Story<'a> {
     pub base: &'a Fingerprint,
     pub target: &'a Fingerprint,
     pub version: u32,
+    pub lock: &'a RepoPath,
     pub assessment: &'a Assessment,
+    pub radius: &'a Radius,
     /// Taken in by rules, without a person.
     pub taken_in: bool,
     pub edits: &'a [FileEdit],
@@ -31,32 +68,42 @@ pub(super) struct Story<'a> {
     pub branch: &'a str,
 }
 
-pub(super) fn write(story: &Story<'_>) -> String {
-    let mut out = front_matter(story);
-    let changes = &story.assessment.changes;
-    let count = changes.len();
-    let _ = writeln!(out, "\n# Drift of {}: {count} change{}\n", plain(&story.connection.to_string()), plural(count));
-    let lines: Vec<String> =
-        changes.iter().take(MOST_CHANGES).map(|c| format!("{}   [{}]", say(&c.change), c.rule)).collect();
-    out.push_str(&fence("diff", &lines.join("\n")));
-    if count > MOST_CHANGES {
-        let _ = writeln!(out, "\n… and {} more; the diff below has them.", count - MOST_CHANGES);
+impl Story<'_> {
+    /// What breaks, and the rest; each in the order of the drift.
+    fn split(&self) -> (Vec<&Assessed>, Vec<&Assessed>) {
+        self.assessment.changes.iter().partition(|c| c.severity.is_breaking())
     }
-    out.push_str("\nWhat a code means: `aam explain CODE`.\n");
-    evidence(changes, &mut out);
-    touches(changes, &mut out);
-    out.push_str("\n## What it means for data\n\n");
-    for sentence in effects(changes) {
-        let _ = writeln!(out, "- {sentence}");
-    }
-    if !story.notes.is_empty() {
-        out.push_str("\n## What remains to do\n\n");
-        for note in story.notes {
-            let _ = writeln!(out, "- {}", plain(note));
+
+    /// Where everything is that a list leaves out.
+    fn whole(&self) -> String {
+        match self.taken_in {
+            true => format!("`git log -p -- {}` has all", self.lock),
+            false => format!("`git show {}` has all", self.branch),
         }
     }
-    out.push_str("\n## Diff\n\n");
-    out.push_str(&fence("diff", &diff(story.edits)));
+
+    /// A list in a fence, and how much of it is left out.
+    fn list(&self, language: &str, lines: &[String], room: Room, what: &str) -> String {
+        let (kept, left) = fitting_lines(lines, room);
+        let mut out = fence(language, &kept.join("\n"));
+        if left > 0 {
+            let _ = writeln!(out, "\n… and {left} more {what}; {}.", self.whole());
+        }
+        out
+    }
+}
+
+pub(super) fn write(story: &Story<'_>) -> String {
+    let mut out = front_matter(story);
+    what(story, &mut out);
+    evidence(story, &mut out);
+    touches(story, &mut out);
+    out.push_str("\n## What it means for data\n\n");
+    for sentence in effects(&story.assessment.changes) {
+        let _ = writeln!(out, "- {sentence}");
+    }
+    notes(story, &mut out);
+    diff(story, &mut out);
     decide(story, &mut out);
     out
 }
@@ -64,15 +111,16 @@ pub(super) fn write(story: &Story<'_>) -> String {
 fn front_matter(story: &Story<'_>) -> String {
     let automatic = match story.assessment.automatic() {
         Automatic::Yes => "yes".to_owned(),
-        Automatic::No(gate) => format!("no: {gate}"),
+        Automatic::No(gate) => format!("no: {}", shortened(&gate, GATE_BYTES)),
     };
     format!(
-        "---\nconnection: {}\ndrift: {}\nbase: {}\nversion: {}\nchanges: {}\nseverity: {}\nconfidence: {:.2}\nautomatic: {}\n---\n",
+        "---\nconnection: {}\ndrift: {}\nbase: {}\nversion: {}\nchanges: {}\nbreaking: {}\nseverity: {}\nconfidence: {:.2}\nautomatic: {}\n---\n",
         super::yaml::double(&story.connection.to_string()),
         story.target,
         story.base,
         story.version,
         story.assessment.changes.len(),
+        story.split().0.len(),
         word(story.assessment.severity()),
         story.assessment.confidence(),
         super::yaml::double(&automatic),
@@ -92,50 +140,145 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-/// What speaks for and against each rename, and whether it needs a person; for a field that went, who could be it.
-fn evidence(changes: &[Assessed], out: &mut String) {
-    let told: Vec<&Assessed> = changes.iter().filter(|c| !c.evidence.is_empty()).collect();
-    if told.is_empty() {
-        return;
+/// What changed: all of it if that is little, else what breaks, and the rest by rule.
+fn what(story: &Story<'_>, out: &mut String) {
+    let (breaking, rest) = story.split();
+    let count = story.assessment.changes.len();
+    let _ = writeln!(out, "\n# Drift of {}: {count} change{}\n", plain(&story.connection.to_string()), plural(count));
+    let line = |c: &&Assessed| format!("{}   [{}]", say(&c.change), c.rule);
+    if count <= FEW {
+        let lines: Vec<String> = breaking.iter().chain(&rest).map(line).collect();
+        out.push_str(&story.list("diff", &lines, BREAKING, "changes"));
+    } else if breaking.is_empty() {
+        out.push_str("Nothing that is in use breaks.\n");
+    } else {
+        let verb = if breaking.len() == 1 { "breaks" } else { "break" };
+        let _ = writeln!(out, "{} of them {verb} what is in use:\n", breaking.len());
+        let lines: Vec<String> = breaking.iter().map(line).collect();
+        out.push_str(&story.list("diff", &lines, BREAKING, "that break"));
     }
-    out.push_str("\n## Evidence\n\n");
-    let block = |c: &&Assessed| {
-        let mut lines = vec![line_of(&c.change)];
-        lines.extend(c.evidence.iter().map(|line| format!("    {line}")));
-        let verdict = match &c.automatic {
-            Automatic::Yes => "automatic".to_owned(),
-            Automatic::No(gate) => format!("not automatic: {gate}"),
+    if count > FEW {
+        groups(story, &rest, out);
+    }
+    out.push_str("\nWhat a code means: `aam explain CODE`.\n");
+}
+
+/// One folded block for each rule.
+fn groups(story: &Story<'_>, changes: &[&Assessed], out: &mut String) {
+    let mut rules: Vec<&str> = changes.iter().map(|c| c.rule).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let mut room = GROUPS;
+    for (nth, rule) in rules.iter().enumerate() {
+        let of_rule: Vec<&Change> = changes.iter().filter(|c| c.rule == *rule).map(|c| &c.change).collect();
+        let mut streams: Vec<_> = of_rule.iter().map(|change| change.stream()).collect();
+        streams.dedup();
+        let lines: Vec<String> = if of_rule.len() <= GROUP {
+            of_rule.iter().map(|change| say(change)).collect()
+        } else {
+            of_rule.chunk_by(|a, b| a.stream() == b.stream()).map(of_stream).collect()
         };
-        lines.push(format!("    confidence {:.2}; {verdict}", c.confidence));
-        lines.join("\n")
-    };
-    let blocks: Vec<String> = told.iter().take(MOST_EVIDENCE).map(block).collect();
-    out.push_str(&fence("text", &blocks.join("\n")));
-    if told.len() > blocks.len() {
-        let _ = writeln!(out, "\n… and {} more with evidence.", told.len() - blocks.len());
+        // Every rule has its share of what is left.
+        let share = rules.len() - nth;
+        let (kept, left) = fitting_lines(&lines, Room { lines: room.lines / share, bytes: room.bytes / share });
+        room.lines -= kept.len();
+        room.bytes -= kept.iter().map(|line| line.len() + 1).sum::<usize>();
+        let mut block = fence("diff", &kept.join("\n"));
+        if left > 0 {
+            let _ = writeln!(block, "\n… and {left} more lines; {}.", story.whole());
+        }
+        let places = if streams.len() > 1 { format!(" in {} streams", streams.len()) } else { String::new() };
+        let _ = write!(out, "\n{}", folded(&format!("{}{places} [{rule}]", counted(rule, of_rule.len())), &block));
     }
 }
 
-fn touches(changes: &[Assessed], out: &mut String) {
-    out.push_str("\n## What it touches\n\n");
-    let lines: Vec<String> = changes
-        .iter()
-        .flat_map(|c| c.impact.iter())
-        .map(|impact| {
-            let place =
-                if impact.line == 0 { impact.file.to_string() } else { format!("{}:{}", impact.file, impact.line) };
-            format!("{place}  {}", impact.hit.words())
-        })
-        .collect();
-    if lines.is_empty() {
-        out.push_str("No mapping, key or cursor uses what changed.\n");
+/// The changes of one stream on one line.
+fn of_stream(changes: &[&Change]) -> String {
+    let sign = say(changes[0]).chars().next().unwrap_or('~');
+    let names: Vec<String> =
+        changes.iter().filter_map(|c| c.field()).take(NAMES).map(|field| shortened(&field.to_string(), 60)).collect();
+    let more = if changes.len() > names.len() { ", …" } else { "" };
+    format!("{sign} {}  {}: {}{more}", changes[0].stream(), changes.len(), names.join(", "))
+}
+
+/// `37 fields added`: how many changes of a rule there are, in words.
+fn counted(rule: &str, count: usize) -> String {
+    let (one, many) = match rule {
+        "AAM-D001" => ("stream added", "streams added"),
+        "AAM-D003" => ("field added", "fields added"),
+        "AAM-D004" => ("field added that is never null", "fields added that are never null"),
+        "AAM-D005" => ("field gone that nothing uses", "fields gone that nothing uses"),
+        "AAM-D006" => ("field renamed that nothing uses", "fields renamed that nothing uses"),
+        "AAM-D007" => ("field widened", "fields widened"),
+        "AAM-D008" => ("field narrowed that nothing uses", "fields narrowed that nothing uses"),
+        "AAM-D009" => ("field retyped that nothing uses", "fields retyped that nothing uses"),
+        "AAM-D010" => ("field may be null now", "fields may be null now"),
+        "AAM-D011" => ("field is never null now", "fields are never null now"),
+        _ => ("change", "changes"),
+    };
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// What speaks for and against each rename, and whether it needs a person; for a field that went, who could be it.
+fn evidence(story: &Story<'_>, out: &mut String) {
+    let (breaking, rest) = story.split();
+    let told = breaking.into_iter().chain(rest).filter(|c| !c.evidence.is_empty());
+    let blocks: Vec<Vec<String>> = told.map(evidence_of).collect();
+    if blocks.is_empty() {
         return;
     }
-    let shown = lines.len().min(MOST_CHANGES);
-    out.push_str(&fence("text", &lines[..shown].join("\n")));
-    if lines.len() > shown {
-        let _ = writeln!(out, "\n… and {} more places.", lines.len() - shown);
+    out.push_str("\n## Evidence\n\n");
+    let (kept, left) = fitting(&blocks, EVIDENCE);
+    out.push_str(&fence("text", &kept.join("\n")));
+    if left > 0 {
+        let _ = writeln!(out, "\n… and {left} more with evidence.");
     }
+}
+
+fn evidence_of(c: &Assessed) -> Vec<String> {
+    let mut lines = vec![line_of(&c.change)];
+    lines.extend(c.evidence.iter().map(|line| format!("    {line}")));
+    let verdict = match &c.automatic {
+        Automatic::Yes => "automatic".to_owned(),
+        Automatic::No(gate) => format!("not automatic: {gate}"),
+    };
+    lines.push(format!("    confidence {:.2}; {verdict}", c.confidence));
+    lines
+}
+
+/// Lines of files, columns of tables, and streams, each with what becomes of it.
+fn touches(story: &Story<'_>, out: &mut String) {
+    out.push_str("\n## What it touches\n\n");
+    let radius = story.radius;
+    if radius.places.is_empty() {
+        out.push_str("No mapping, key or cursor uses what changed.\n");
+    }
+    let (mut lines, mut more) = (Vec::new(), Vec::new());
+    for (items, what) in
+        [(radius.place_words(), "places"), (radius.column_words(), "columns"), (radius.stream_words(), "streams")]
+    {
+        let (kept, left) = fitting(&items.into_iter().map(block_of).collect::<Vec<_>>(), TOUCHED);
+        lines.extend(kept);
+        more.extend((left > 0).then(|| format!("{left} more {what}")));
+    }
+    if !lines.is_empty() {
+        let apart = if radius.places.is_empty() { "\n" } else { "" };
+        let _ = write!(out, "{apart}{}", fence("text", &lines.join("\n")));
+    }
+    if !more.is_empty() {
+        let _ =
+            writeln!(out, "\n… and {}; `aam drift show {} --format json` has all.", more.join(", "), story.connection);
+    }
+    if let Some(words) = radius.counted_words() {
+        let _ = writeln!(out, "\n{words}");
+    }
+}
+
+/// The place and the first part on one line, what else there is to say below it.
+fn block_of((place, parts): (String, Vec<String>)) -> Vec<String> {
+    let mut parts = parts.into_iter();
+    let first = format!("{place}  {}", parts.next().unwrap_or_default());
+    std::iter::once(first).chain(parts.map(|part| format!("    {part}"))).collect()
 }
 
 /// One sentence for each kind of change that is there, worst first.
@@ -173,7 +316,40 @@ fn effects(changes: &[Assessed]) -> Vec<&'static str> {
     EFFECTS.iter().filter(|(rule, _)| changes.iter().any(|c| c.rule == *rule)).map(|(_, text)| *text).collect()
 }
 
-fn diff(edits: &[FileEdit]) -> String {
+fn notes(story: &Story<'_>, out: &mut String) {
+    if story.notes.is_empty() {
+        return;
+    }
+    out.push_str("\n## What remains to do\n\n");
+    let notes: Vec<String> = story.notes.iter().map(|note| plain(note)).collect();
+    let (kept, left) = fitting_lines(&notes, NOTES);
+    kept.iter().for_each(|note| {
+        let _ = writeln!(out, "- {note}");
+    });
+    if left > 0 {
+        let _ = writeln!(out, "- … and {left} more of these; `aam check` after the merge names what is left.");
+    }
+}
+
+/// What people wrote first; the lock, which repeats the changes, last.
+fn diff(story: &Story<'_>, out: &mut String) {
+    out.push_str("\n## Diff\n\n");
+    let (lock, own): (Vec<&FileEdit>, Vec<&FileEdit>) = story.edits.iter().partition(|edit| edit.path == *story.lock);
+    let (own, lock) = (diff_lines(&own), diff_lines(&lock));
+    if !own.is_empty() && lock.len() > SHORT_DIFF {
+        out.push_str(&story.list("diff", &own, OWN_DIFF, "lines"));
+        out.push('\n');
+    }
+    if lock.len() > SHORT_DIFF {
+        let summary = format!("The lock: {} lines", lock.len());
+        out.push_str(&folded(&summary, &story.list("diff", &lock, LOCK_DIFF, "lines")));
+    } else {
+        let all: Vec<String> = own.into_iter().chain(lock).collect();
+        out.push_str(&story.list("diff", &all, OWN_DIFF, "lines"));
+    }
+}
+
+fn diff_lines(edits: &[&FileEdit]) -> Vec<String> {
     let mut out = String::new();
     for edit in edits {
         let (before, after) = (edit.before.as_deref().unwrap_or(""), edit.after.as_deref().unwrap_or(""));
@@ -181,24 +357,19 @@ fn diff(edits: &[FileEdit]) -> String {
         let diff = TextDiff::from_lines(before, after);
         out.push_str(&diff.unified_diff().context_radius(2).header(&header("a"), &header("b")).to_string());
     }
-    let lines = out.lines().count();
-    if lines > MOST_DIFF_LINES {
-        let head: Vec<&str> = out.lines().take(MOST_DIFF_LINES).collect();
-        return format!("{}\n… and {} more lines", head.join("\n"), lines - MOST_DIFF_LINES);
-    }
-    out.replace('\r', "")
+    out.replace('\r', "").lines().map(str::to_owned).collect()
 }
 
 fn decide(story: &Story<'_>, out: &mut String) {
     out.push_str("\n## How to decide\n\n");
     let name = story.connection;
     if story.taken_in {
-        out.push_str("Nothing to do: every change is additive and was taken in by rule. To undo it:\n\n");
+        out.push_str("Nothing to do: every change was taken in by rule. To undo it:\n\n");
         out.push_str(&fence("sh", "git revert <this commit>"));
         return;
     }
     if let Automatic::No(gate) = story.assessment.automatic() {
-        let _ = writeln!(out, "A person decides, because {}.\n", plain(&gate));
+        let _ = writeln!(out, "A person decides, because {}.\n", plain(&shortened(&visible(&gate, false), GATE_BYTES)));
     }
     let branch = story.branch;
     let _ = writeln!(out, "To approve, merge the branch {}:\n", code(branch));

@@ -41,6 +41,54 @@ pub(super) fn plain(text: &str) -> String {
     out
 }
 
+/// As many blocks of lines as the room allows, the lines made visible and, if they are very long, cut; and how many blocks are
+/// left over.
+pub(super) fn fitting(blocks: &[Vec<String>], room: Room) -> (Vec<String>, usize) {
+    let (mut kept, mut bytes): (Vec<String>, usize) = (Vec::new(), 0);
+    for (at, block) in blocks.iter().enumerate() {
+        let block = block.iter().map(|line| shortened(&visible(line, false), LONGEST_LINE));
+        let block: Vec<String> = block.take(room.lines).collect();
+        bytes += block.iter().map(|line| line.len() + 1).sum::<usize>();
+        if bytes > room.bytes || kept.len() + block.len() > room.lines {
+            return (kept, blocks.len() - at);
+        }
+        kept.extend(block);
+    }
+    (kept, 0)
+}
+
+/// [`fitting`] for lines that stand alone.
+pub(super) fn fitting_lines(lines: &[String], room: Room) -> (Vec<String>, usize) {
+    fitting(&lines.iter().map(|line| vec![line.clone()]).collect::<Vec<_>>(), room)
+}
+
+/// How much of a list is shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub lines: usize,
+    pub bytes: usize,
+}
+
+/// A longer line is no line that a person reads.
+const LONGEST_LINE: usize = 600;
+
+/// At most so many bytes, with `…` for what is cut off.
+pub(super) fn shortened(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let mut end = bytes.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
+/// A block that is closed until a reader opens it; a terminal shows all of it. The summary holds words of ours only.
+pub(super) fn folded(summary: &str, block: &str) -> String {
+    format!("<details>\n<summary>{summary}</summary>\n\n{block}\n</details>\n")
+}
+
 fn longest_run(text: &str) -> usize {
     text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }

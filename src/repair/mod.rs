@@ -13,6 +13,7 @@ mod markdown;
 mod rejected;
 #[cfg(test)]
 pub(crate) mod sample;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -20,3 +21,4 @@ mod yaml;
 pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
+pub use tell::Telling;

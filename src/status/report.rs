@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::diag::{Diagnostic, Severity};
+use crate::drift::Radius;
 use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
 use crate::plan::{
     ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, ObjectKind, Plan, Standing, Step,
@@ -73,6 +74,9 @@ pub struct ConnectionReport {
     pub stale: bool,
     /// Its open drift.
     pub drift: Option<DriftRow>,
+    /// What its drift reaches.
+    #[serde(default)]
+    pub radius: Option<Box<Radius>>,
     /// Its newest job.
     pub job: Option<Job>,
     /// Streams that a breaking drift holds back from syncs.
@@ -116,6 +120,7 @@ impl Report {
                 unseen: look.and_then(|look| look.seen.clone().err()),
                 stale: sources.stale.contains(&connection.name),
                 drift: connection.id.and_then(|id| drifts.get(&id)).map(|drift| (*drift).clone()),
+                radius: connection.radius.clone(),
                 job: None,
                 held: Vec::new(),
                 dead_letters: 0,

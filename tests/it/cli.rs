@@ -2,6 +2,7 @@
 
 mod explain;
 mod online;
+mod radius;
 
 use std::path::Path;
 

@@ -13,14 +13,15 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError, lacking};
-use super::catalog;
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate};
 use super::schedule::to_airbyte;
 use super::seen::Seen;
 use super::told::{choose_definition, flat, moves_rows, named, told, told_endpoint, told_job};
+use super::{catalog, landing};
 use crate::connector::specification;
-use crate::model::{StreamName, TenantId};
+use crate::drift::radius::Tables;
+use crate::model::{Catalog, StreamName, TenantId};
 use crate::ports::{
     Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy,
@@ -416,6 +417,10 @@ impl EngineRead for AirbyteEngine {
 
     fn manner(&self) -> Manner {
         Manner { drives_itself: true, late: LATE }
+    }
+
+    fn tables(&self, connection: &Connection, catalog: &Catalog) -> Tables {
+        landing::told(connection, catalog)
     }
 
     fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {

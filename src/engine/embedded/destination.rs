@@ -6,8 +6,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use super::names::{self, Naming, TableName};
 use crate::connector::postgres::{COMMON_KEYS, connect, options};
 use crate::connector::{Settings, database_error};
-use crate::model::StreamName;
+use crate::drift::radius::Tables;
+use crate::model::{Catalog, StreamName};
 use crate::ports::{EndpointHandle, EngineError, Remedy};
+use crate::spec::Config;
 
 /// A destination with its settings checked.
 #[derive(Debug)]
@@ -73,6 +75,20 @@ impl Destination {
         let streams: Vec<_> = streams.map(|s| (self.schema_of(s), s.name.clone())).collect();
         let table = |schema: &str, name: &str| [Naming::Hashed.table(schema, name)];
         names::apart(&streams, table).into_iter().map(|[table]| table).collect()
+    }
+
+    /// Where a catalog lands, as far as a spec tells it.
+    pub fn told(config: &Config, catalog: &Catalog) -> Tables {
+        let own = names::setting(config, "schema", "public");
+        let namespace = names::setting(config, "namespace", "source");
+        names::told(catalog, |stream| {
+            let schema = match (namespace, &stream.namespace) {
+                (Some("source"), Some(namespace)) => Some(namespace.clone()),
+                (None, Some(_)) => None,
+                _ => own.map(str::to_owned),
+            };
+            (schema, stream.name.clone())
+        })
     }
 
     /// Tries whether schemas and tables can be made, leaving nothing behind.

@@ -31,6 +31,8 @@ use self::run::Ended;
 use self::store::StoredDraft;
 use super::names;
 use crate::connector::{self, Programs};
+use crate::drift::radius::Tables;
+use crate::model::Catalog;
 use crate::ports::{
     Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey,
@@ -178,6 +180,10 @@ impl EngineRead for EmbeddedEngine {
 
     fn settings(&self, _: &Connection) -> Result<BTreeMap<String, Value>, EngineError> {
         Ok(BTreeMap::new())
+    }
+
+    fn tables(&self, connection: &Connection, catalog: &Catalog) -> Tables {
+        Destination::told(&connection.destination.config, catalog)
     }
 
     async fn find_endpoint(

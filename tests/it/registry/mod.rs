@@ -3,6 +3,7 @@
 mod managed;
 mod port;
 mod tenants;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -5,9 +5,11 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 
 use crate::connector::postgres::{COMMON_KEYS, connect, options};
 use crate::connector::{Settings, failure};
-use crate::model::StreamName;
+use crate::drift::radius::Tables;
+use crate::engine::names;
+use crate::model::{Catalog, StreamName};
 use crate::ports::{EndpointHandle, EngineError, LandingPlace, Remedy, ResolvedConfig};
-use crate::spec::Namespace;
+use crate::spec::{Connection, Namespace};
 
 /// What stands for the stream's namespace in a namespace format.
 const SOURCE_NAMESPACE: &str = "${SOURCE_NAMESPACE}";
@@ -33,7 +35,7 @@ impl<'a> Destination<'a> {
             let why = format!("{why}; aam reads landed rows from the destination's database itself");
             failure(endpoint, format!("destination {}", endpoint.name), &why, Remedy::Person)
         };
-        if endpoint.connector != "postgres" && !endpoint.connector.ends_with("destination-postgres") {
+        if !is_postgres(&endpoint.connector) {
             return Err(wrong(&format!(
                 "events are made from `destination-postgres` only, not `{}`",
                 endpoint.connector
@@ -72,15 +74,38 @@ impl<'a> Destination<'a> {
 
     /// The namespace and the name under which Airbyte hands a stream to the destination.
     pub fn handed_over(&self, place: &LandingPlace, stream: &StreamName) -> (String, String) {
-        let own = stream.namespace.as_deref().unwrap_or_default();
-        let namespace = match &place.namespace {
-            Namespace::Source => own.to_owned(),
-            Namespace::Destination => String::new(),
-            Namespace::Custom(format) => format.replace(SOURCE_NAMESPACE, own),
-        };
-        let namespace = if namespace.trim().is_empty() { self.schema.clone() } else { namespace };
+        let namespace = namespace_of(&place.namespace, stream).unwrap_or_else(|| self.schema.clone());
         (namespace, format!("{}{}", place.prefix, stream.name))
     }
+}
+
+/// The namespace that Airbyte gives a stream; `None` is the destination's own.
+fn namespace_of(namespace: &Namespace, stream: &StreamName) -> Option<String> {
+    let own = stream.namespace.as_deref().unwrap_or_default();
+    let given = match namespace {
+        Namespace::Source => own.to_owned(),
+        Namespace::Destination => String::new(),
+        Namespace::Custom(format) => format.replace(SOURCE_NAMESPACE, own),
+    };
+    Some(given).filter(|given| !given.trim().is_empty())
+}
+
+/// Whether a connector is Airbyte's PostgreSQL destination, whose names these are.
+fn is_postgres(connector: &str) -> bool {
+    connector == "postgres" || connector.ends_with("destination-postgres")
+}
+
+/// Where a catalog lands, as far as a spec tells it.
+pub fn told(connection: &Connection, catalog: &Catalog) -> Tables {
+    let (destination, options) = (&connection.destination, &connection.airbyte);
+    let raw_only = names::setting(&destination.config, "disable_type_dedupe", "false") != Some("false");
+    if !is_postgres(&destination.connector) || raw_only {
+        return Tables::new();
+    }
+    let own = names::setting(&destination.config, "schema", "public").map(str::to_owned);
+    names::told(catalog, |stream| {
+        (namespace_of(&options.namespace, stream).or_else(|| own.clone()), format!("{}{}", options.prefix, stream.name))
+    })
 }
 
 /// Airbyte's settings as those of every PostgreSQL endpoint here.

@@ -12,6 +12,8 @@ mod tables;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use self::destination::told;
+
 use self::cursor::Mark;
 use self::destination::Destination;
 use self::read::Reading;
