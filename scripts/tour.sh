@@ -156,7 +156,10 @@ tour() {
   tour_rename
   tour_heal
   tour_reject
-  if [ "$ENGINE" = embedded ]; then tour_file; fi
+  if [ "$ENGINE" = embedded ]; then
+    tour_file
+    tour_proof
+  fi
 
   step 'Stop: the daemon ends in good order, and the private PostgreSQL with it'
   printf '\n$ kill -TERM (the daemon)\n'
@@ -304,4 +307,18 @@ tour_file() {
   wait_for 60 'catalog version 2 of exports is ACTIVE' is exports ACTIVE in_sync 2
   run 0 'aam sync exports'
   expect 'a renamed header alone gives no event' same "$(events exports)" "$before"
+}
+
+tour_proof() {
+  step 'A column is renamed whose values prove it: aam repairs it without you'
+  before=$(events crm)
+  run 0 'aam playground mutate rename opportunities.amount deal_value'
+  wait_for 60 'catalog version 4 is ACTIVE' is crm ACTIVE rejected 4
+  run 0 'git log -1 --format="%an: %s%n%n%(trailers)"'
+  run 0 'git show HEAD --format= -- mappings' 24
+  OUT=$(git show HEAD --format= -- drift)
+  run 0 'git show HEAD --format= -- drift | grep -A9 Evidence'
+  expect 'the values of all records are equal' says 'hold the same value \(100 %\)'
+  run 0 'aam sync crm'
+  expect 'the rename alone gives no event' same "$(events crm)" "$before"
 }

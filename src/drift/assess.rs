@@ -23,6 +23,19 @@ pub enum Automatic {
     Yes,
     /// The gate that forbids it, in words: completes "a person decides, because …".
     No(String),
+    /// Only proof is missing, in the same words: a rename whose values do not tell enough or were not sampled, or a field
+    /// that came and could be what went.
+    Unproven(String),
+}
+
+impl Automatic {
+    /// Why a person decides, if one does.
+    pub fn gate(&self) -> Option<&str> {
+        match self {
+            Self::Yes => None,
+            Self::No(gate) | Self::Unproven(gate) => Some(gate),
+        }
+    }
 }
 
 /// A change with its judgement.
@@ -65,10 +78,11 @@ impl Assessment {
         self.changes.iter().map(|c| c.severity).max().unwrap_or(Severity::None)
     }
 
-    /// Yes if every change is automatic, else the first gate that forbids one.
+    /// Yes if every change is automatic, else the first gate that forbids one; missing proof counts last.
     pub fn automatic(&self) -> Automatic {
-        let gate = self.changes.iter().find(|c| c.automatic != Automatic::Yes);
-        gate.map_or(Automatic::Yes, |c| c.automatic.clone())
+        let mut gates = self.changes.iter().map(|c| &c.automatic).filter(|automatic| **automatic != Automatic::Yes);
+        let first = gates.clone().find(|automatic| matches!(automatic, Automatic::No(_))).or_else(|| gates.next());
+        first.cloned().unwrap_or(Automatic::Yes)
     }
 }
 
@@ -83,8 +97,8 @@ pub struct Scene<'a> {
     pub connection: &'a Connection,
     /// Canonical entities: which fields are personal.
     pub entities: &'a BTreeMap<String, Arc<EntitySpec>>,
-    /// What was sampled, the same as [`super::compare_with`] was given; without it renames are judged by names and types.
-    pub values: Option<&'a Values>,
+    /// What was sampled, the same as [`super::compare_with`] was given; without any, renames are judged by names and types.
+    pub values: &'a Values,
 }
 
 /// Judges the changes of [`super::compare`].
@@ -106,15 +120,16 @@ type Verdict = (Rule, Severity, Option<String>);
 impl Judge<'_> {
     fn assess(&self, change: &Change, finding: Finding) -> Assessed {
         let impact = self.impact(change);
-        let (rule, severity, gate) = self.verdict(change, &impact, finding.doubt);
+        let (rule, severity, gate) = self.verdict(change, &impact);
         let gate = gate.or_else(|| self.gate(change, &impact));
         let confidence = finding.confidence.unwrap_or(rule.confidence);
-        let automatic = gate.map_or(Automatic::Yes, Automatic::No);
+        let proof = || finding.doubt.map_or(Automatic::Yes, Automatic::Unproven);
+        let automatic = gate.map_or_else(proof, Automatic::No);
         let (change, evidence) = (change.clone(), finding.lines);
         Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence }
     }
 
-    fn verdict(&self, change: &Change, impact: &[Impact], doubt: Option<String>) -> Verdict {
+    fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {
         use Severity::{Additive, BreakingForMapping, BreakingForSync, None as Nothing};
         let broken = match impact.iter().any(|i| matches!(i.hit, Hit::ChosenKey | Hit::ChosenCursor)) {
             true => BreakingForSync,
@@ -138,10 +153,7 @@ impl Judge<'_> {
             Change::FieldRemoved { .. } => {
                 (rules::FIELD_REMOVED, broken, Some("what went may live on under another name"))
             }
-            Change::FieldRenamed { before, after, .. } => {
-                let gate = doubt.or_else(|| misfit(before, after).map(str::to_owned));
-                return (rules::FIELD_RENAMED, broken, gate);
-            }
+            Change::FieldRenamed { before, after, .. } => (rules::FIELD_RENAMED, broken, misfit(before, after)),
             Change::FieldRetyped { before, after, grade, .. } => match grade {
                 Grade::Widened if is_plain_widening(before, after) => (rules::WIDENED, Additive, None),
                 Grade::Widened => (rules::WIDENED, Additive, Some("only a widened integer is taken in by itself")),
@@ -302,13 +314,16 @@ entities:
         let path = crate::model::RepoPath::new("mappings/entities/account.yaml").unwrap();
         let entity = EntitySpec { name: "account".into(), path, fields: [("mail".to_owned(), field)].into() };
         let entities = [("account".to_owned(), Arc::new(entity))].into();
-        let scene = Scene { lock: before, observed: after, connection: &connection, entities: &entities, values: None };
+        let scene = Scene {
+            lock: before,
+            observed: after,
+            connection: &connection,
+            entities: &entities,
+            values: &Values::new(),
+        };
         let mut out = String::new();
         for one in assess(&compare(before, after), scene).changes {
-            let gate = match &one.automatic {
-                Automatic::Yes => "automatic".to_owned(),
-                Automatic::No(gate) => format!("a person: {gate}"),
-            };
+            let gate = one.automatic.gate().map_or_else(|| "automatic".to_owned(), |gate| format!("a person: {gate}"));
             out.push_str(&format!(
                 "{}\n    {} {:?} {:.2} {gate}\n",
                 say(&one.change),
@@ -388,12 +403,12 @@ entities:
         insta::assert_snapshot!(judged(&sample::catalog(before), &sample::catalog(after), |connection| {
             let choice = StreamChoice { cursor: Some(FieldPath::top("changed")), ..StreamChoice::default() };
             connection.streams = Selection::Listed([("accounts".parse().unwrap(), choice)].into());
-        }), @r"
+        }), @"
         ~ public/accounts.changed -> changed_at: timestamp
-            AAM-D006 BreakingForSync 0.86 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForSync 0.86 a person: it is part of a key or cursor
             connectors.d/crm.yaml:0 it is the cursor that the spec chose
         + public/accounts.name: string
-            AAM-D003 Additive 0.98 automatic
+            AAM-D003 Additive 0.98 a person: it could be the new name of ssn (0.36)
         - public/accounts.ssn: string
             AAM-D005 None 0.60 a person: what went may live on under another name
         ");

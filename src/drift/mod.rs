@@ -14,6 +14,7 @@ mod grade;
 mod impact;
 #[cfg(test)]
 mod laws;
+mod places;
 pub mod rename;
 mod rules;
 mod say;
@@ -30,5 +31,6 @@ pub(crate) use expr::{Use, is_identifier, uses, variables};
 pub use grade::{Graded, grade};
 pub(crate) use impact::is_stream;
 pub use impact::{Hit, Impact};
+pub use places::with_places;
 pub use rules::{CODES, Severity};
 pub use say::{line_of, say};

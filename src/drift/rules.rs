@@ -53,7 +53,8 @@ rules! {
          Example: `- public/accounts.fax: string`"
     FIELD_RENAMED "AAM-D006" 0.0 "a field goes by another name"
         "A field went and another came whose name, type and place fit it, clearly better than any other pair. The repair changes \
-         the lock and every place in mapping and spec that uses the old name. A person decides, since only the values could prove it.\n\n\
+         the lock and every place in mapping and spec that uses the old name. Names and types propose; only the values of the same \
+         records, before and now, make it automatic: nearly all equal, telling enough, and held by no other field.\n\n\
          Example: `~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)`"
     WIDENED "AAM-D007" 0.97 "a field takes more values than before"
         "Every old value is a value of the new type, unchanged. An integer that becomes a number or a decimal is taken in by itself; \

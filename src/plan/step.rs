@@ -175,6 +175,8 @@ pub enum Step {
         /// The commit.
         draft: CommitDraft,
     },
+    /// Compare the values of fields that went with those of fields that are there, before a repair is offered.
+    Sample,
     /// Commit a repair that is automatic.
     CommitRepair {
         /// What the lock becomes.
@@ -323,6 +325,7 @@ impl Step {
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
             | Self::Look
+            | Self::Sample
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
@@ -340,6 +343,7 @@ impl Step {
             | Self::ApplySettings { .. }
             | Self::Hold { .. }
             | Self::Look
+            | Self::Sample
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
@@ -375,6 +379,7 @@ impl Step {
             }
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
+            Self::Sample => "compare values of the fields that changed".into(),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),

@@ -430,6 +430,31 @@ fn looks_and_syncs_follow_schedules_and_asks() {
 }
 
 #[test]
+fn values_are_compared_before_anything_is_offered() {
+    let unsampled = |c: &mut Case| {
+        c.facts().repair = Some(proposed('b'));
+        c.facts().unsampled = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(unsampled), @"
+    ~ crm  compare values of the fields that changed
+    . crm  sync
+    ");
+    // Where they cannot be had for now, the rest goes on.
+    let failing = |c: &mut Case| {
+        unsampled(c);
+        let trouble = Trouble { reason: "refused".into(), since: now(), failures: 1, retry_at: now() };
+        c.row().troubles.insert(Step::Sample.describe(), trouble);
+    };
+    insta::assert_snapshot!(Case::crm("").after(failing), @"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  compare values of the fields that changed
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+}
+
+#[test]
 fn drift_is_committed_proposed_or_only_noted() {
     let automatic = |c: &mut Case| {
         let automatic = Some((shows('a'), "additive".into(), draft("repair")));
@@ -638,6 +663,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     facts.live = Live::Same;
                 }
                 Step::CommitLock { .. } => facts.lock = None,
+                Step::Sample => facts.unsampled = false,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {

@@ -77,6 +77,8 @@ pub struct Facts {
     pub blocked: Option<String>,
     /// What answers the difference between lock and source, if there is one.
     pub repair: Option<RepairFacts>,
+    /// Whether values of its changed fields could be compared and were not yet.
+    pub unsampled: bool,
     /// The repair branch that exists, if any, and whether a person added commits.
     pub branch: Option<(String, bool)>,
     /// Whether that branch is checked out, so that it cannot be removed.

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::text_of;
+use crate::drift::rename::{Question, Values, questions};
 use crate::drift::{Automatic, Change, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::repair::{self, Input, Part, Repair};
-use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
+use crate::spec::{Connection, Desired, Lock, Mode, Rejection};
 
-/// The rule that commits what is automatic, as audit and catalog versions name it.
-pub(super) const RULE: &str = "additive";
+/// The rule that commits such changes by itself, as audit and catalog versions name it.
+pub(super) fn rule_of(changes: &[Change]) -> &'static str {
+    let renames = changes.iter().any(|change| matches!(change, Change::FieldRenamed { .. }));
+    if renames { "rename" } else { "additive" }
+}
 
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {
@@ -19,22 +23,29 @@ pub(super) struct Drifted {
     rejection: Option<Rejection>,
     /// The lock's fingerprint.
     pub(super) base: Fingerprint,
+    /// The fields whose values would tell more.
+    pub(super) questions: BTreeMap<StreamName, Question>,
+}
+
+/// What the registry knows that helps to tell who is whom in a drift.
+pub(super) struct Hints {
+    /// Catalogs that the source showed, newest first.
+    pub(super) past: Vec<Catalog>,
+    /// What was sampled since it shows what it shows.
+    pub(super) values: Values,
 }
 
 impl Drifted {
-    /// `None` if lock and source agree as far as the connection selects. `ask_for_all`: nothing may be committed now.
+    /// Of what the source shows, as far as the connection selects. `ask_for_all`: nothing may be committed now.
     pub(super) fn work_out(
         connection: &Connection,
         lock: &Lock,
-        whole: &Catalog,
+        observed: &Catalog,
+        hints: &Hints,
         files: &BTreeMap<RepoPath, Arc<[u8]>>,
         desired: &Desired,
         ask_for_all: bool,
     ) -> Option<Self> {
-        let observed = spec::select_present(whole, &connection.streams);
-        if observed.fingerprint() == lock.fingerprint {
-            return None;
-        }
         let (lock_text, spec_text) = (text_of(files, &connection.lock_path)?, text_of(files, &connection.path)?);
         let input = Input {
             desired,
@@ -43,19 +54,24 @@ impl Drifted {
             lock_text: &lock_text,
             spec_text: &spec_text,
             files,
-            observed: &observed,
-            values: None,
+            observed,
+            past: &hints.past,
+            values: &hints.values,
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
-        Some(Self { repair, rejection, base: lock.fingerprint.clone() })
+        let questions = questions(&lock.catalog, observed, &hints.values);
+        Some(Self { repair, rejection, base: lock.fingerprint.clone(), questions })
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub(super) fn automatic(&self) -> Option<(Fingerprint, String, CommitDraft)> {
-        self.repair.automatic.as_ref().map(|part| (part.lock.fingerprint.clone(), RULE.to_owned(), part.commit.clone()))
+        let part = self.repair.automatic.as_ref()?;
+        let target = part.lock.fingerprint.clone();
+        let rule = rule_of(&self.changes(&target));
+        Some((target, rule.to_owned(), part.commit.clone()))
     }
 
     /// What a person decides.
@@ -91,10 +107,11 @@ impl Drifted {
 
     /// `yes`, or the gate that forbids an automatic repair.
     pub(super) fn gate(&self, target: &Fingerprint) -> String {
-        match self.part(target).map(|part| part.assessment.automatic()) {
-            Some(Automatic::No(gate)) => gate,
-            _ if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
-            _ => "the connection's policy asks for everything".into(),
+        let automatic = self.part(target).map(|part| part.assessment.automatic());
+        match automatic.as_ref().and_then(Automatic::gate) {
+            Some(gate) => gate.to_owned(),
+            None if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
+            None => "the connection's policy asks for everything".into(),
         }
     }
 

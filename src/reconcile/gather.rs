@@ -173,10 +173,12 @@ impl Reconciler {
         }
         // Without a look nothing is known of what is held.
         let Some(whole) = whole else { return Ok((facts, None)) };
-        let Some(drifted) = self.work_out(gathered, connection, row, lock, &whole) else {
+        let Some(drifted) = self.work_out(gathered, connection, row, lock, &whole).await? else {
             facts.held.clear();
             return Ok((facts, None));
         };
+        facts.unsampled =
+            self.doors.sampler.is_some() && connection.mode >= spec::Mode::Propose && !drifted.questions.is_empty();
         let proposed = drifted.proposed();
         let branch_current = match (branch, &proposed) {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
@@ -349,25 +351,31 @@ impl Reconciler {
 
     /// The drift of a connection, from the cache where the committed state and the look are as they were. The repair holds
     /// the files it edits as they stand in that state, entities and earlier drift files included.
-    fn work_out(
+    async fn work_out(
         &self,
         gathered: &Gathered,
         connection: &Connection,
         row: &ConnectionRow,
         lock: &Lock,
         whole: &crate::model::Catalog,
-    ) -> Option<Arc<Drifted>> {
-        let look = row.look.as_ref()?.seen.as_ref().ok()?;
+    ) -> Result<Option<Arc<Drifted>>, TurnError> {
+        let Some(Ok(look)) = row.look.as_ref().map(|look| look.seen.as_ref()) else { return Ok(None) };
         let ask_for_all = self.refusal(row.id, Offered::AsBranch).is_some();
         let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask_for_all };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
-            return drifted;
+            return Ok(drifted);
         }
         let (files, desired) = (&gathered.resolved.files, &gathered.resolved.desired);
-        let drifted = Drifted::work_out(connection, lock, whole, files, desired, ask_for_all).map(Arc::new);
+        let observed = spec::select_present(whole, &connection.streams);
+        let drifted = if observed.fingerprint() == lock.fingerprint {
+            None
+        } else {
+            let hints = self.hints(row, look).await?;
+            Drifted::work_out(connection, lock, &observed, &hints, files, desired, ask_for_all).map(Arc::new)
+        };
         self.cache.lock().expect("no panic while held").repairs.insert(row.id, (from, drifted.clone()));
-        drifted
+        Ok(drifted)
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `sample` whose values are whose, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod by_name;
@@ -28,6 +28,7 @@ mod report;
 mod resolved;
 mod retire;
 mod reverted;
+mod sample;
 mod survey;
 mod sync;
 mod trouble;
@@ -48,7 +49,9 @@ pub use relock::Relock;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Limits, Standing};
-use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
+use crate::ports::{
+    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Sampler, Secrets,
+};
 use crate::spec::{EngineKind, Mode, Schedule};
 
 /// The doors that the loop works through.
@@ -58,6 +61,8 @@ pub struct Doors {
     pub engine: Arc<dyn EngineWrite>,
     /// Landed rows.
     pub landing: Arc<dyn Landing>,
+    /// Values at the source beside landed ones, where the engine can read a source without a sync.
+    pub sampler: Option<Arc<dyn Sampler>>,
     /// Everything that is not in git.
     pub registry: Arc<dyn Registry>,
     /// Canonical events.

@@ -8,7 +8,7 @@ use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
 use crate::drift::rename::Values;
 use crate::drift::{Assessed, Assessment, Automatic, Change, Scene, apply, assess, compare_with};
-use crate::drift::{line_of, renamed, renames_in, say};
+use crate::drift::{line_of, renamed, renames_in, say, with_places};
 use crate::model::{
     Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
 };
@@ -31,8 +31,10 @@ pub struct Input<'a> {
     pub files: &'a BTreeMap<RepoPath, Arc<[u8]>>,
     /// What the source showed, as far as the connection selects it.
     pub observed: &'a Catalog,
-    /// What was sampled of the source and of landing, to judge renames by; `None` where nothing was.
-    pub values: Option<&'a Values>,
+    /// Catalogs that the source showed, newest first: they know the places of the lock's fields.
+    pub past: &'a [Catalog],
+    /// What was sampled of the source and of landing, to judge renames by.
+    pub values: &'a Values,
     /// Ask for everything, whatever the policy says: because the engine's mode is `propose`, or a commit was refused.
     pub ask_for_all: bool,
 }
@@ -71,7 +73,8 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let connection = input.connection;
     let judge = |lock: &Catalog| {
         let (observed, entities, values) = (input.observed, &input.desired.entities, input.values);
-        let changes = compare_with(lock, observed, values.unwrap_or(&Values::default()));
+        let lock = &with_places(lock, input.past);
+        let changes = compare_with(lock, observed, values);
         assess(&changes, Scene { lock, observed, connection, entities, values })
     };
     let assessment = judge(&input.lock.catalog);

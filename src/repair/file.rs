@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::markdown::{code, fence, plain};
-use crate::drift::{Assessed, Assessment, Automatic, Severity, line_of, say};
+use crate::drift::{Assessed, Assessment, Severity, line_of, say};
 use crate::model::{ConnectionRef, FileEdit, Fingerprint};
 
 /// More changes than a person reads one by one: the rest is counted.
@@ -62,10 +62,8 @@ pub(super) fn write(story: &Story<'_>) -> String {
 }
 
 fn front_matter(story: &Story<'_>) -> String {
-    let automatic = match story.assessment.automatic() {
-        Automatic::Yes => "yes".to_owned(),
-        Automatic::No(gate) => format!("no: {gate}"),
-    };
+    let automatic = story.assessment.automatic();
+    let automatic = automatic.gate().map_or_else(|| "yes".to_owned(), |gate| format!("no: {gate}"));
     format!(
         "---\nconnection: {}\ndrift: {}\nbase: {}\nversion: {}\nchanges: {}\nseverity: {}\nconfidence: {:.2}\nautomatic: {}\n---\n",
         super::yaml::double(&story.connection.to_string()),
@@ -102,10 +100,8 @@ fn evidence(changes: &[Assessed], out: &mut String) {
     let block = |c: &&Assessed| {
         let mut lines = vec![line_of(&c.change)];
         lines.extend(c.evidence.iter().map(|line| format!("    {line}")));
-        let verdict = match &c.automatic {
-            Automatic::Yes => "automatic".to_owned(),
-            Automatic::No(gate) => format!("not automatic: {gate}"),
-        };
+        let gate = c.automatic.gate();
+        let verdict = gate.map_or_else(|| "automatic".to_owned(), |gate| format!("not automatic: {gate}"));
         lines.push(format!("    confidence {:.2}; {verdict}", c.confidence));
         lines.join("\n")
     };
@@ -193,12 +189,12 @@ fn decide(story: &Story<'_>, out: &mut String) {
     out.push_str("\n## How to decide\n\n");
     let name = story.connection;
     if story.taken_in {
-        out.push_str("Nothing to do: every change is additive and was taken in by rule. To undo it:\n\n");
+        out.push_str("Nothing to do: every change was taken in by rule. To undo it:\n\n");
         out.push_str(&fence("sh", "git revert <this commit>"));
         return;
     }
-    if let Automatic::No(gate) = story.assessment.automatic() {
-        let _ = writeln!(out, "A person decides, because {}.\n", plain(&gate));
+    if let Some(gate) = story.assessment.automatic().gate() {
+        let _ = writeln!(out, "A person decides, because {}.\n", plain(gate));
     }
     let branch = story.branch;
     let _ = writeln!(out, "To approve, merge the branch {}:\n", code(branch));

@@ -10,6 +10,7 @@ mod quiet;
 mod random;
 mod refused;
 mod renamed;
+mod sampled;
 mod signals;
 mod thrift;
 mod troubles;
