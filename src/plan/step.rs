@@ -227,6 +227,11 @@ pub enum Step {
         /// Up to this job.
         job: i64,
     },
+    /// Map dead letters again: the mapping or the entity that refused them has changed.
+    Replay {
+        /// How many.
+        letters: u64,
+    },
     /// The spec is gone.
     Retire {
         /// What the spec said about that.
@@ -329,7 +334,8 @@ impl Step {
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
-            | Self::Normalize { .. } => false,
+            | Self::Normalize { .. }
+            | Self::Replay { .. } => false,
         }
     }
 
@@ -356,7 +362,8 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
-            | Self::Normalize { .. } => false,
+            | Self::Normalize { .. }
+            | Self::Replay { .. } => false,
         }
     }
 
@@ -389,6 +396,8 @@ impl Step {
             Self::NoteSync { job } => format!("follow job {job}, which the engine started"),
             Self::Sync => "sync".into(),
             Self::Normalize { job } => format!("normalize rows of job {job}"),
+            Self::Replay { letters: 1 } => "map 1 dead letter again: its mapping has changed".into(),
+            Self::Replay { letters } => format!("map {letters} dead letters again: their mapping has changed"),
             Self::Retire { on_delete: OnDelete::Pause } => "pause: its spec is gone".into(),
             Self::Retire { on_delete: OnDelete::Delete } => "delete from the engine: its spec is gone".into(),
         }

@@ -646,6 +646,43 @@ fn what_is_gone_is_retired_within_the_change_budget() {
     insta::assert_snapshot!(Case::crm("").after(unread), @"= acme/crm  its spec is broken: see `aam check`");
 }
 
+#[test]
+fn dead_letters_wait_for_the_mapping_that_is_in_force() {
+    let letters = |c: &mut Case| c.facts().to_replay = 3;
+    insta::assert_snapshot!(Case::crm("").after(letters), @"~ crm  map 3 dead letters again: their mapping has changed");
+    let asked = |c: &mut Case| {
+        letters(c);
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(asked), @r"
+    ~ crm  map 3 dead letters again: their mapping has changed
+    . crm  sync
+    ");
+    // Rows that wait take the letters with them.
+    let landed = |c: &mut Case| {
+        letters(c);
+        c.facts().unnormalized = Some(7);
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @r"
+    = crm  in sync
+    . crm  normalize rows of job 7
+    ");
+    let syncing = |c: &mut Case| {
+        letters(c);
+        c.facts().syncing = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(syncing), @r"
+    = crm  in sync
+    . crm  follow the running sync
+    ");
+    let merged = |c: &mut Case| {
+        letters(c);
+        c.row().fingerprint = Some(shows('0'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(merged), @"~ crm  update catalog to version 2 (279ce447)");
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(letters), @"= crm  in sync");
+}
+
 /// Carries a plan out on the rows as the loop would, as far as that needs no engine and no repository.
 fn carry_out(case: &mut Case, plan: &Plan) {
     for planned in &plan.connections {
@@ -684,7 +721,8 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Look => (facts.look_asked, row.look.as_mut().unwrap().at) = (false, now()),
                 Step::Sync => facts.sync_asked = false,
                 Step::FollowSync => facts.syncing = false,
-                Step::Normalize { .. } => facts.unnormalized = None,
+                Step::Normalize { .. } => (facts.unnormalized, facts.to_replay) = (None, 0),
+                Step::Replay { .. } => facts.to_replay = 0,
                 Step::Hold { streams } => row.held = streams.clone(),
                 Step::NoteSync { .. } => (facts.started, facts.syncing) = (None, true),
                 Step::Onboard { .. } | Step::Adopt => {

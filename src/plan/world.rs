@@ -95,6 +95,8 @@ pub struct Facts {
     pub unsettled: bool,
     /// The last finished job, if its rows are not normalized yet.
     pub unnormalized: Option<i64>,
+    /// How many dead letters another mapping refused than the committed one.
+    pub to_replay: u64,
     /// What its last good spec said about removal, and its mode; for connections without a spec.
     pub removal: Option<(OnDelete, Mode)>,
     /// How the engine's connection stands to what was agreed.

@@ -289,6 +289,7 @@ impl Reconciler {
             Step::FollowSync => self.follow_sync(gathered, connection, &row, lease).await,
             Step::Sync => self.start_sync(gathered, connection, &row, lease).await,
             Step::Normalize { job } => self.normalize(gathered, connection, &row, *job, lease).await,
+            Step::Replay { .. } => self.replay(gathered, connection, &row, lease).await,
         }
     }
 

@@ -79,6 +79,7 @@ impl Reconciler {
             true => InUse::of(gathered.rows.iter().filter_map(|row| Some((row, *by_id.get(&row.id)?)))),
             false => InUse::default(),
         };
+        let refusals = self.doors.events.refusals().await?;
         let mut facts = BTreeMap::new();
         let mut drifted = BTreeMap::new();
         for row in &gathered.rows {
@@ -86,6 +87,8 @@ impl Reconciler {
                 Some(connection) => {
                     let (mut known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
                     known.blocked = known.blocked.or_else(|| in_use.moved(connection, row));
+                    let refused = refusals.get(&row.id).map_or(&[][..], Vec::as_slice);
+                    known.to_replay = self.to_replay(&gathered, connection, row, refused).await?;
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }

@@ -4,8 +4,8 @@
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs; `execute` dispatches steps to `onboard`, `heal`, `publish`
-//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `sample` whose values are whose, `survey` everything that
+//! (commits and branches), `look`, `sample` (whose values are whose), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
+//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod by_name;
@@ -21,6 +21,7 @@ mod leftover;
 mod live;
 mod look;
 mod moved;
+mod normalize;
 mod onboard;
 mod publish;
 mod relock;

@@ -3,6 +3,7 @@
 mod canary;
 mod commits;
 mod files;
+mod letters;
 mod memory;
 mod merged;
 mod modes;
