@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{CanonicalError, PAGE, Replayed, Run};
 use crate::mapping::Rejected;
+use crate::model::FieldPath;
 use crate::ports::{DeadLetter, LandingRow};
 
 impl Run<'_> {
@@ -68,7 +69,7 @@ impl Run<'_> {
     /// What is known of the values that a record has not, and what brings them: one reason for each field.
     fn why_it_lacks(&self, rejected: &Rejected, record: &Value, again: bool) -> Vec<String> {
         let refresh = format!("`aam sync {} --refresh {}`", self.work.connection, self.stream.stream);
-        let reason = |path: &crate::model::FieldPath| {
+        let reason = |path: &FieldPath| {
             let gone = self.stream.gone.iter().find(|(gone, _)| path.is_within(gone));
             if let Some((_, drift)) = gone {
                 return Some(format!(

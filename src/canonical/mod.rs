@@ -91,7 +91,7 @@ pub struct Counts {
 pub struct Replayed {
     /// Letters mapped again.
     pub letters: u64,
-    /// Events they became: fewer than went, where a newer one said the same or more.
+    /// Events they became. What a newer row overtook, or what changes nothing, becomes none.
     pub events: u64,
     /// Letters that stay, with their new reason.
     pub stay: u64,

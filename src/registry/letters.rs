@@ -41,6 +41,9 @@ pub(super) async fn remove(
         sqlx::query(
             "DELETE FROM dead_letters
              WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3 AND entity = $4
+               -- mostly there is none at all: asked once, instead of for each key
+               AND EXISTS (SELECT FROM dead_letters
+                           WHERE tenant_id = $1 AND connection_id = $2 AND stream = $3 AND entity = $4)
                AND octet_length(record_key) <= 1000 AND record_key = ANY ($5)
                -- what another mapping refused has its key from that mapping, and is newer: its turn comes
                AND (refused_by = $6 OR refused_by IS NULL)",
