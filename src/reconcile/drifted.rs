@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::text_of;
-use crate::drift::{Automatic, Change, Severity};
+use crate::drift::{self, Automatic, Change, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::repair::{self, Input, Part, Repair};
-use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
+use crate::spec::{Connection, Desired, Lock, Mode, Rejection};
 
 /// The rule that commits what is automatic, as audit and catalog versions name it.
 pub(super) const RULE: &str = "additive";
@@ -31,7 +31,7 @@ impl Drifted {
         desired: &Desired,
         ask_for_all: bool,
     ) -> Option<Self> {
-        let observed = spec::select_present(whole, &connection.streams);
+        let observed = drift::followed(&lock.catalog, whole, &connection.streams);
         if observed.fingerprint() == lock.fingerprint {
             return None;
         }
@@ -44,6 +44,7 @@ impl Drifted {
             spec_text: &spec_text,
             files,
             observed: &observed,
+            whole,
             values: None,
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
@@ -105,10 +106,10 @@ impl Drifted {
         part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
     }
 
-    /// Streams with a change that breaks their mapping or their sync.
+    /// Streams with a change that breaks their mapping or their sync, by the names that the lock has.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let changes = self.repair.assessment.changes.iter();
-        changes.filter(|c| is_breaking(c.severity)).map(|c| c.change.stream().clone()).collect()
+        let breaking = self.repair.assessment.changes.iter().filter(|c| is_breaking(c.severity));
+        breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
     }
 
     /// Whether what is automatic breaks a mapping or a sync.

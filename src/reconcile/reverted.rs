@@ -135,7 +135,8 @@ pub(super) fn is_by_rule(entry: &LogEntry, connection: &Connection, before: &Cat
     }
     // Which fields are personal may be another matter by now.
     let entities = BTreeMap::new();
-    let scene = Scene { lock: before, observed: &lock.catalog, connection, entities: &entities, values: None };
+    let (observed, entities) = (&lock.catalog, &entities);
+    let scene = Scene { lock: before, observed, whole: None, connection, entities, values: None };
     assess(&compare(before, &lock.catalog), scene).automatic() == Automatic::Yes
 }
 
