@@ -27,21 +27,24 @@ pub(super) struct Drifted {
     pub(super) questions: BTreeMap<StreamName, Question>,
 }
 
-/// What the registry knows that helps to tell who is whom in a drift.
-pub(super) struct Hints {
-    /// Catalogs that the source showed, newest first.
+/// What a source shows, and what the registry knows that helps to tell who is whom.
+pub(super) struct Seen<'a> {
+    /// All of it.
+    pub(super) whole: &'a Catalog,
+    /// What of it the connection carries: [`crate::drift::followed`].
+    pub(super) observed: Catalog,
+    /// Catalogs that it showed, newest first.
     pub(super) past: Vec<Catalog>,
     /// What was sampled since it shows what it shows.
     pub(super) values: Values,
 }
 
 impl Drifted {
-    /// Of what the source shows, as far as the connection selects. `ask_for_all`: nothing may be committed now.
+    /// `ask_for_all`: nothing may be committed now.
     pub(super) fn work_out(
         connection: &Connection,
         lock: &Lock,
-        observed: &Catalog,
-        hints: &Hints,
+        seen: &Seen<'_>,
         files: &BTreeMap<RepoPath, Arc<[u8]>>,
         desired: &Desired,
         ask_for_all: bool,
@@ -54,15 +57,16 @@ impl Drifted {
             lock_text: &lock_text,
             spec_text: &spec_text,
             files,
-            observed,
-            past: &hints.past,
-            values: &hints.values,
+            observed: &seen.observed,
+            whole: seen.whole,
+            past: &seen.past,
+            values: &seen.values,
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
-        let questions = questions(&lock.catalog, observed, &hints.values);
+        let questions = questions(&lock.catalog, &seen.observed, &seen.values);
         Some(Self { repair, rejection, base: lock.fingerprint.clone(), questions })
     }
 
@@ -122,10 +126,10 @@ impl Drifted {
         part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
     }
 
-    /// Streams with a change that breaks their mapping or their sync.
+    /// Streams with a change that breaks their mapping or their sync, by the names that the lock has.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let changes = self.repair.assessment.changes.iter();
-        changes.filter(|c| is_breaking(c.severity)).map(|c| c.change.stream().clone()).collect()
+        let breaking = self.repair.assessment.changes.iter().filter(|c| is_breaking(c.severity));
+        breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
     }
 
     /// Whether what is automatic breaks a mapping or a sync.

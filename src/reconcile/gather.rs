@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::drifted::Drifted;
+use super::drifted::{Drifted, Seen};
 use super::gathered::{Index, held};
 use super::landed::{is_expected, to_normalize};
 use super::moved::InUse;
@@ -14,7 +14,7 @@ use super::onboard::{join_secrets, lock_draft};
 use super::resolved::Resolved;
 use super::reverted::overruling;
 use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
-use crate::drift::Change;
+use crate::drift::{self, Change};
 use crate::model::{CommitDraft, ConnectionId, Fingerprint};
 use crate::plan::{Facts, Limits, Live, RepairFacts};
 use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
@@ -370,12 +370,13 @@ impl Reconciler {
             return Ok(drifted);
         }
         let (files, desired) = (&gathered.resolved.files, &gathered.resolved.desired);
-        let observed = spec::select_present(whole, &connection.streams);
+        let observed = drift::followed(&lock.catalog, whole, &connection.streams);
         let drifted = if observed.fingerprint() == lock.fingerprint {
             None
         } else {
-            let hints = self.hints(row, look).await?;
-            Drifted::work_out(connection, lock, &observed, &hints, files, desired, ask_for_all).map(Arc::new)
+            let (past, values) = self.hints(row, look).await?;
+            let seen = Seen { whole, observed, past, values };
+            Drifted::work_out(connection, lock, &seen, files, desired, ask_for_all).map(Arc::new)
         };
         self.cache.lock().expect("no panic while held").repairs.insert(row.id, (from, drifted.clone()));
         Ok(drifted)

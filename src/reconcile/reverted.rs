@@ -136,8 +136,8 @@ pub(super) fn is_by_rule(entry: &LogEntry, connection: &Connection, before: &Cat
     }
     // Which fields are personal may be another matter by now.
     let entities = BTreeMap::new();
-    let (observed, values) = (&lock.catalog, &Values::new());
-    let scene = Scene { lock: before, observed, connection, entities: &entities, values };
+    let (observed, entities, values) = (&lock.catalog, &entities, &Values::new());
+    let scene = Scene { lock: before, observed, whole: None, connection, entities, values };
     // The values that proved a rename are the registry's.
     !matches!(assess(&compare(before, observed), scene).automatic(), Automatic::No(_))
 }

@@ -1,9 +1,8 @@
 //! Whose values are whose: what the source has now beside what landed, counted before a repair is offered.
 
-use super::drifted::Hints;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, TurnError};
-use crate::drift::rename::Sampled;
-use crate::model::Fingerprint;
+use crate::drift::rename::{Sampled, Values};
+use crate::model::{Catalog, Fingerprint};
 use crate::ports::{ConnectionRow, LandingPlace, Lease, SampleOrder};
 use crate::spec::{self, Connection};
 
@@ -11,10 +10,14 @@ use crate::spec::{self, Connection};
 const PAST: u32 = 20;
 
 impl Reconciler {
-    /// What helps to tell who is whom in a drift.
-    pub(super) async fn hints(&self, row: &ConnectionRow, look: &Fingerprint) -> Result<Hints, TurnError> {
+    /// What helps to tell who is whom in a drift: the catalogs before, and what was sampled.
+    pub(super) async fn hints(
+        &self,
+        row: &ConnectionRow,
+        look: &Fingerprint,
+    ) -> Result<(Vec<Catalog>, Values), TurnError> {
         let registry = &self.doors.registry;
-        Ok(Hints { past: registry.past_catalogs(row.id, PAST).await?, values: registry.sampled(row.id, look).await? })
+        Ok((registry.past_catalogs(row.id, PAST).await?, registry.sampled(row.id, look).await?))
     }
 
     /// Samples every stream of which fields went while others came. Kept are counts, never values.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::markdown::{code, fence, plain};
-use crate::drift::{Assessed, Assessment, Severity, line_of, say};
+use crate::drift::{Assessed, Assessment, Grade, Severity, line_of, retyped, say};
 use crate::model::{ConnectionRef, FileEdit, Fingerprint};
 
 /// More changes than a person reads one by one: the rest is counted.
@@ -46,7 +46,7 @@ pub(super) fn write(story: &Story<'_>) -> String {
     evidence(changes, &mut out);
     touches(changes, &mut out);
     out.push_str("\n## What it means for data\n\n");
-    for sentence in effects(changes) {
+    for sentence in effects(story.assessment) {
         let _ = writeln!(out, "- {sentence}");
     }
     if !story.notes.is_empty() {
@@ -134,10 +134,18 @@ fn touches(changes: &[Assessed], out: &mut String) {
     }
 }
 
-/// One sentence for each kind of change that is there, worst first.
-fn effects(changes: &[Assessed]) -> Vec<&'static str> {
+/// A sentence or two for each kind of change that is there, worst first.
+fn effects(assessment: &Assessment) -> Vec<&'static str> {
     const EFFECTS: &[(&str, &str)] = &[
         ("AAM-D002", "The stream is no longer read; its landed rows and events stay."),
+        (
+            "AAM-D017",
+            "Under another name it is another stream: it lands in a table of its own and is read from its beginning, and each of its records gives an event anew, at positions from 1.",
+        ),
+        (
+            "AAM-D017",
+            "Landed rows, events and read positions of the old name stay as they are. Nothing says there that a record is gone: whoever reads events by stream goes on with the new one.",
+        ),
         ("AAM-D012", "With another key records are told apart anew: the next sync may emit every record once more."),
         ("AAM-D014", "Incremental reading stops until another cursor or mode is chosen in the spec."),
         ("AAM-D016", "The stream can no longer be read in a mode that the source supported."),
@@ -166,7 +174,21 @@ fn effects(changes: &[Assessed]) -> Vec<&'static str> {
         ),
         ("AAM-D015", "Nothing changes until the spec asks for the new mode."),
     ];
-    EFFECTS.iter().filter(|(rule, _)| changes.iter().any(|c| c.rule == *rule)).map(|(_, text)| *text).collect()
+    let has = |c: &Assessed, rule: &str| match rule {
+        // In a renamed stream every record is told anew, whatever its fields are called.
+        "AAM-D006" => c.rule == rule && assessment.stream_before(&c.change) == c.change.stream(),
+        "AAM-D007" => is(c, Grade::Widened),
+        "AAM-D008" => is(c, Grade::Narrowed),
+        "AAM-D009" => is(c, Grade::Reinterpreted),
+        _ => c.rule == rule,
+    };
+    let told = EFFECTS.iter().filter(|(rule, _)| assessment.changes.iter().any(|c| has(c, rule)));
+    told.map(|(_, text)| *text).collect()
+}
+
+/// Whether the type changed so, beside a rename or alone.
+fn is(changed: &Assessed, grade: Grade) -> bool {
+    retyped(&changed.change).is_some_and(|graded| graded.grade == grade)
 }
 
 fn diff(edits: &[FileEdit]) -> String {

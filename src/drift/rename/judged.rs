@@ -18,8 +18,6 @@ const LEAST_UNLIKE: f64 = 0.75;
 const UNLIKE: f64 = 0.18;
 /// Least confidence where values were joined: they tell, so what they leave open is told as open.
 const LEAST_JOINED: f64 = 0.6;
-/// From this confidence on a field that came could be the new name of one that went, whichever is taken for it.
-const COULD_BE: f64 = 0.25;
 /// Score (log-odds) at and below which a pair is never made: a probability of 5 %.
 const FLOOR: f64 = -2.944;
 /// Score of pairs that are not looked at.
@@ -123,18 +121,11 @@ impl<'a> Judged<'a> {
         joined.doubt(sampled.rival(from, to))
     }
 
-    /// Whose new name a field that came could be, in words, if anyone's: taken in by itself, it could be nobody's any more.
-    pub fn origin(&self, new: usize) -> Option<String> {
-        let to = &self.level.new[new].path;
-        let likely = (0..self.level.gone.len()).map(|gone| (self.confidence(gone, new), &self.level.gone[gone].path));
-        let (confidence, gone) = likely.max_by(|a, b| a.0.total_cmp(&b.0))?;
-        if confidence >= COULD_BE {
-            return Some(format!("it could be the new name of {gone} ({confidence:.2})"));
-        }
-        let joined = |from: &FieldPath| self.sampled.and_then(|sampled| sampled.pair(from, to));
-        let copies = |from: &&FieldPath| joined(from).is_some_and(|joined| joined.weight() > 0.0);
-        let copied = self.level.gone.iter().map(|member| &member.path).find(copies)?;
-        Some(format!("it holds the values of {copied}, which went"))
+    /// Whose values a field that came holds, of those that went: a copy, if it is not its new name.
+    pub fn holds_values_of(&self, new: usize) -> Option<&FieldPath> {
+        let (sampled, to) = (self.sampled?, &self.level.new[new].path);
+        let holds = |from: &&FieldPath| sampled.pair(from, to).is_some_and(|joined| joined.weight() > 0.0);
+        self.level.gone.iter().map(|member| &member.path).find(holds)
     }
 
     /// A field whose values could be the same, but were not joined with the pair.

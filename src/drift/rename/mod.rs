@@ -24,6 +24,7 @@ mod words;
 
 pub use evidence::{About, Counts, Line};
 pub use features::FEATURES;
+pub(super) use features::name_likeness;
 pub use join::{Columns, Question, join, questions};
 pub use judged::{Judged, LEAST, Match, assigned, least_confidence, looked_at};
 pub use level::{Kept, Level, Member, Role};
