@@ -167,7 +167,7 @@ impl Registry for PgRegistry {
         fingerprint: &Fingerprint,
         values: &Values,
     ) -> Result<(), RegistryError> {
-        catalogs::set_sampled(self, lease, fingerprint, values).await
+        written("set_sampled", catalogs::set_sampled(self, lease, fingerprint, values)).await
     }
 
     async fn record_version(
