@@ -1,69 +1,6 @@
-# The walk of `scripts/quickstart --tour`: sourced by it, with AAM set. Every command is printed as a person would type it,
-# then what it printed, trimmed; what must hold is asserted, and waits are for conditions.
+# The walk of `scripts/quickstart --tour`: sourced by it, with AAM set; `scripts/walk.sh` prints and asserts.
 
-STEPS=0
-OUT=
-TOUR_TEMP=
-DAEMON=
-LOG=
-SIM_LOG=
-SIM_PID=
-
-step() {
-  STEPS=$((STEPS + 1))
-  printf '\n── %d. %s\n' "$STEPS" "$1"
-}
-
-note() { printf '   %s\n' "$*"; }
-
-fail() {
-  printf '\nTour: step %d is not as expected: %s\n' "$STEPS" "$1" >&2
-  if [ -n "$OUT" ]; then printf '%s\n' '── the last output' "$OUT" >&2; fi
-  if [ -n "$LOG" ] && [ -f "$LOG" ]; then
-    printf '%s\n' '── the end of the daemon log' >&2
-    tail -n 30 "$LOG" >&2
-  fi
-  exit 1
-}
-
-# trim TEXT [COLUMNS] [LINES]: the first lines, and the beginning of wide ones.
-trim() {
-  printf '%s\n' "$1" | cut -c 1-"${2:-150}" | sed -n "1,${3:-14}p;$((${3:-14} + 1))s/.*/…/p" | sed 's/^/  /'
-}
-
-# run EXIT_CODE COMMAND [LINES]: shows and runs it in the playground; OUT is everything it printed.
-run() {
-  local wanted=$1 command=$2 lines=${3:-14} status=0
-  printf '\n$ %s\n' "$command"
-  OUT=$(eval "$command" 2>&1) || status=$?
-  if [ -n "$OUT" ]; then trim "$OUT" 150 "$lines"; fi
-  case " $wanted " in *" $status "*) ;; *) fail "\`$command\` exited with $status, not $wanted" ;; esac
-}
-
-# expect WHAT COMMAND…: something that must hold.
-expect() {
-  local what=$1
-  shift
-  "$@" || fail "$what"
-}
-
-says() { printf '%s\n' "$OUT" | grep -qE -- "$1"; }
-same() { [ "$1" = "$2" ] || { say "   got $1, expected $2"; return 1; }; }
-
-# wait_for SECONDS WHAT COMMAND…: until it holds; the daemon must live meanwhile.
-wait_for() {
-  local seconds=$1 what=$2 began=$SECONDS
-  shift 2
-  until "$@"; do
-    kill -0 "$DAEMON" 2>/dev/null || fail "the daemon ended while waiting until $what"
-    if [ $((SECONDS - began)) -ge "$seconds" ]; then
-      OUT=$(aam status 2>&1; aam drift show crm 2>&1) || true
-      fail "waited ${seconds}s until $what"
-    fi
-    sleep 0.3
-  done
-  note "(waited until $what)"
-}
+. scripts/walk.sh
 
 # The part of the status report that is about one connection.
 connection() {
@@ -93,54 +30,18 @@ changed_lines() {
 }
 count() { if [ -z "$1" ]; then echo 0; else printf '%s\n' "$1" | wc -l | tr -d ' '; fi; }
 
-stop_daemon() {
-  [ -n "$DAEMON" ] || return 0
-  kill -TERM "$DAEMON" 2>/dev/null || true
-  local began=$SECONDS
-  while kill -0 "$DAEMON" 2>/dev/null && [ $((SECONDS - began)) -lt 20 ]; do sleep 0.1; done
-  kill -KILL "$DAEMON" 2>/dev/null || true
-  wait "$DAEMON" 2>/dev/null || true
-  DAEMON=
-}
-
-clean_up() {
-  local status=$?
-  trap - EXIT INT TERM
-  stop_daemon
-  stop_sim
-  cd /
-  if [ -n "$TOUR_TEMP" ] && [ -d "$TOUR_TEMP" ]; then
-    if [ -d "$TOUR_TEMP/playground/.aam" ]; then "$AAM" --quiet playground remove "$TOUR_TEMP/playground" || true; fi
-    rm -rf "$TOUR_TEMP"
-  fi
-  exit "$status"
-}
-
 # tour ENGINE
 tour() {
-  local ENGINE=$1 before after playground CRM_EVENTS=155 lock=connectors.d/crm.lock.yaml branch=aam/drift/default/crm
-  trap clean_up EXIT
-  trap 'exit 130' INT
-  trap 'exit 143' TERM
-  # In the system's place for such things, and open to walk through: PostgreSQL may run as another user than us.
-  TOUR_TEMP=$(mktemp -d "${TMPDIR:-/tmp}/aam-tour.XXXXXX")
-  chmod 711 "$TOUR_TEMP"
-  LOG="$TOUR_TEMP/daemon.log"
-  playground="$TOUR_TEMP/playground"
-  PATH="${AAM%/*}:$PATH"
-  export PATH NO_COLOR=1 GIT_PAGER=cat GIT_TERMINAL_PROMPT=0
-  # The tour must not depend on how a person set up git.
-  export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null
-
+  local ENGINE=$1 before after CRM_EVENTS=155 lock=connectors.d/crm.lock.yaml branch=aam/drift/default/crm
+  own_playground
   say "Tour: a playground of its own, deleted at the end"
-  aam --quiet playground init "$playground"
   if [ "$ENGINE" = airbyte-sim ]; then
     SIM_LOG="$TOUR_TEMP/airbyte_sim.log"
     start_sim "$SIM_LOG"
-    by_airbyte "$playground"
+    by_airbyte "$PLAYGROUND"
     say "Tour: a simulator of Airbyte at $SIM_URL moves the data"
   fi
-  cd "$playground"
+  cd "$PLAYGROUND"
   # Begin without the connections, so that they can be declared before your eyes.
   mkdir ../specs
   mv connectors.d/crm.yaml ../specs/
@@ -156,7 +57,10 @@ tour() {
   tour_rename
   tour_heal
   tour_reject
-  if [ "$ENGINE" = embedded ]; then tour_file; fi
+  if [ "$ENGINE" = embedded ]; then
+    tour_file
+    tour_proof
+  fi
 
   step 'Stop: the daemon ends in good order, and the private PostgreSQL with it'
   printf '\n$ kill -TERM (the daemon)\n'
@@ -304,4 +208,18 @@ tour_file() {
   wait_for 60 'catalog version 2 of exports is ACTIVE' is exports ACTIVE in_sync 2
   run 0 'aam sync exports'
   expect 'a renamed header alone gives no event' same "$(events exports)" "$before"
+}
+
+tour_proof() {
+  step 'A column is renamed whose values prove it: aam repairs it without you'
+  before=$(events crm)
+  run 0 'aam playground mutate rename opportunities.amount deal_value'
+  wait_for 60 'catalog version 4 is ACTIVE' is crm ACTIVE rejected 4
+  run 0 'git log -1 --format="%an: %s%n%n%(trailers)"'
+  run 0 'git show HEAD --format= -- mappings' 24
+  OUT=$(git show HEAD --format= -- drift)
+  run 0 'git show HEAD --format= -- drift | grep -A9 Evidence'
+  expect 'the values of all records are equal' says 'hold the same value \(100 %\)'
+  run 0 'aam sync crm'
+  expect 'the rename alone gives no event' same "$(events crm)" "$before"
 }

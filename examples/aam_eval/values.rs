@@ -1,9 +1,8 @@
 //! Judges generated drifts whose values were joined by key.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use aam::drift::rename::{Joined, JoinedPair, Judged, Kept, Level, Member, Role, Sampled, plain};
+use aam::drift::rename::{Columns, Judged, Kept, Level, Member, Role, Sampled, join};
 use aam::model::{Field, FieldPath, FieldType};
 use anyhow::ensure;
 
@@ -106,43 +105,13 @@ fn field(column: &Column) -> Field {
 fn sample(drift: &Drift, level: &Level<'_>) -> Sampled {
     let column = |columns: &[Column], path: &FieldPath| -> Vec<Option<String>> {
         let found = columns.iter().find(|column| column.name == path.root());
-        let values = found.map(|column| column.values.iter().map(|value| value.as_deref().map(plain)));
-        values.map(Iterator::collect).unwrap_or_default()
+        found.map(|column| column.values.clone()).unwrap_or_default()
     };
     let others: Vec<&FieldPath> =
         level.new.iter().map(|member| &member.path).chain(level.kept.iter().map(|kept| &kept.path)).collect();
-    let now: BTreeMap<&FieldPath, Vec<Option<String>>> =
-        others.iter().map(|path| (*path, column(&drift.after, path))).collect();
-    let mut sampled = Sampled::default();
-    for gone in &level.gone {
-        let old = column(&drift.before, &gone.path);
-        for (to, new) in &now {
-            let pair = JoinedPair { from: gone.path.clone(), to: (*to).clone(), joined: joined(&old, new) };
-            sampled.joined.push(pair);
-        }
-    }
-    sampled
-}
-
-fn joined(old: &[Option<String>], new: &[Option<String>]) -> Joined {
-    let mut joined = Joined::default();
-    let mut counts: HashMap<&str, u64> = HashMap::new();
-    for (a, b) in old.iter().zip(new) {
-        joined.keys += 1;
-        match (a, b) {
-            (Some(a), Some(b)) if a == b => joined.equal += 1,
-            (Some(_), Some(_)) => joined.differing += 1,
-            (None, None) => joined.both_null += 1,
-            _ => joined.one_null += 1,
-        }
-        if let Some(a) = a {
-            *counts.entry(a).or_default() += 1;
-        }
-    }
-    let all: u64 = counts.values().sum();
-    joined.distinct = counts.len() as u64;
-    joined.chance = counts.values().map(|count| (*count as f64 / all.max(1) as f64).powi(2)).sum();
-    joined
+    let now: Columns = others.iter().map(|path| ((*path).clone(), column(&drift.after, path))).collect();
+    let gone = level.gone.iter().map(|member| (member.path.clone(), column(&drift.before, &member.path))).collect();
+    Sampled { joined: join(&gone, &now), ..Sampled::default() }
 }
 
 impl Figures {

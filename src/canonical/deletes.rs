@@ -7,18 +7,18 @@ use serde_json::{Map, Value};
 use super::page::{Content, Origin, hash_of};
 use super::{CanonicalError, PAGE, Run};
 use crate::mapping::key_text;
-use crate::ports::{EventBatch, Op};
+use crate::ports::{EventBatch, Landing, Op};
 
 impl Run<'_> {
     /// Appends a delete for each live record without a row; gives how many. Called when all rows are read.
-    pub(super) async fn derive_deletes(&self, job: i64) -> Result<u64, CanonicalError> {
+    pub(super) async fn derive_deletes(&self, landing: &dyn Landing, job: i64) -> Result<u64, CanonicalError> {
         let (work, stream, entity) = (self.work, &self.stream.stream, self.stream.mapping.entity());
         let live = self.store.live_keys(work.lease.connection, stream, entity).await;
         let mut gone = live.map_err(|e| self.stored(e))?;
         if gone.is_empty() {
             return Ok(0);
         }
-        let rows = self.landing.keys(work.place, self.landed_stream()).await;
+        let rows = landing.keys(work.place, self.landed_stream()).await;
         let rows = rows.map_err(|e| self.landed(e))?;
         // a row whose key cannot be one lies in the dead letters and never had an event
         let present: HashSet<String> = rows.iter().filter_map(|key| key_text(key.iter().map(Some)).ok()).collect();
@@ -36,7 +36,8 @@ impl Run<'_> {
         let mut heads = heads.map_err(|e| self.stored(e))?;
         let mut data = self.last_data(keys.to_vec()).await?;
         let now = self.clock.now();
-        let mut batch = EventBatch::default();
+        let read_by = self.stream.mapping.digest().to_owned();
+        let mut batch = EventBatch { overtaken: keys.to_vec(), read_by, ..EventBatch::default() };
         for key in keys {
             let raw_id = heads.remove(key).map(|head| head.raw_id).unwrap_or_default();
             let data = data.remove(key).unwrap_or_else(|| Value::Object(Map::new()));

@@ -6,14 +6,16 @@
 //! table still holds: a record that is gone there gets a delete.
 //!
 //! Runs under the connection's lease and while no job of the connection runs. A new mapping version applies to rows read
-//! from then on (but a lock that replaces another waits until older rows are read); replaying older rows is another matter.
+//! from then on (but a lock that replaces another waits until older rows are read), and to dead letters: what another mapping
+//! refused is mapped again before newer rows are. What was mapped stays as it is.
 
 mod deletes;
+mod letters;
 mod page;
 mod storable;
 
 use crate::mapping::CompiledMapping;
-use crate::model::{ConnectionRef, StreamName};
+use crate::model::{ConnectionRef, FieldPath, StreamName};
 use crate::ports::{
     Clock, EngineError, EventBatch, EventStore, LandedStream, Landing, LandingPlace, Lease, RegistryError, Remedy,
 };
@@ -53,6 +55,11 @@ pub struct StreamWork<'a> {
     /// For a stream that is replaced at each sync and whose last sync succeeded: that sync's job. Records that are missing
     /// from the table get a delete then. `None` derives no deletes.
     pub replaced_by: Option<i64>,
+    /// The last sync's job, if it read the whole stream and succeeded: dead letters of earlier jobs are answered by what it
+    /// brought. `None` leaves them.
+    pub reread_by: Option<i64>,
+    /// Fields that the source has no more while a drift is undecided, and that drift in short.
+    pub gone: Vec<(FieldPath, String)>,
 }
 
 /// How far a stream is; told after each page.
@@ -79,11 +86,24 @@ pub struct Counts {
     pub dead_letters: u64,
 }
 
+/// What became of dead letters that another mapping refused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Letters mapped again.
+    pub letters: u64,
+    /// Events they became. What a newer row overtook, or what changes nothing, becomes none.
+    pub events: u64,
+    /// Letters that stay, with their new reason.
+    pub stay: u64,
+}
+
 /// What a call did, by stream and entity in the order of the work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Stream, entity and counts.
     pub streams: Vec<(StreamName, String, Counts)>,
+    /// All streams' dead letters.
+    pub replayed: Replayed,
 }
 
 impl Summary {
@@ -94,6 +114,14 @@ impl Summary {
             total.add(*counts);
         }
         total
+    }
+}
+
+impl Replayed {
+    fn add(&mut self, other: Self) {
+        self.letters += other.letters;
+        self.events += other.events;
+        self.stay += other.stay;
     }
 }
 
@@ -149,16 +177,26 @@ pub async fn normalize(
 ) -> Result<Summary, CanonicalError> {
     let mut summary = Summary::default();
     for stream in &work.streams {
-        let run = Run { landing, store, clock, work, stream };
-        let counts = run.normalize(progress).await?;
+        let run = Run { store, clock, work, stream };
+        summary.replayed.add(run.replay().await?);
+        let counts = run.normalize(landing, progress).await?;
         summary.streams.push((stream.stream.clone(), stream.mapping.entity().to_owned(), counts));
     }
     Ok(summary)
 }
 
+/// Maps again the dead letters of every stream that another mapping refused; landed rows are left for later. Writes nothing
+/// where there are none.
+pub async fn replay(store: &dyn EventStore, clock: &dyn Clock, work: &Work<'_>) -> Result<Replayed, CanonicalError> {
+    let mut replayed = Replayed::default();
+    for stream in &work.streams {
+        replayed.add(Run { store, clock, work, stream }.replay().await?);
+    }
+    Ok(replayed)
+}
+
 /// One stream of one call.
 struct Run<'a> {
-    landing: &'a dyn Landing,
     store: &'a dyn EventStore,
     clock: &'a dyn Clock,
     work: &'a Work<'a>,
@@ -166,18 +204,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn normalize(&self, progress: &(dyn Fn(Progress<'_>) + Send + Sync)) -> Result<Counts, CanonicalError> {
+    async fn normalize(
+        &self,
+        landing: &dyn Landing,
+        progress: &(dyn Fn(Progress<'_>) + Send + Sync),
+    ) -> Result<Counts, CanonicalError> {
         let (stream, entity) = (&self.stream.stream, self.stream.mapping.entity());
         let mut counts = Counts::default();
         let cursor = self.store.cursor(self.work.lease.connection, stream, entity).await;
         let mut cursor = cursor.map_err(|e| self.stored(e))?;
         loop {
-            let page = self.landing.read(self.work.place, self.landed_stream(), cursor.as_ref(), PAGE).await;
+            let page = landing.read(self.work.place, self.landed_stream(), cursor.as_ref(), PAGE).await;
             let page = page.map_err(|e| self.landed(e))?;
             if page.rows.is_empty() && cursor.as_ref() == Some(&page.next) {
                 break; // nothing new: nothing is written, not even the cursor
             }
-            let (mut batch, page_counts) = self.map_page(&page.rows).await?;
+            let (mut batch, page_counts) = self.map_page(&page.rows, false).await?;
             batch.cursor = Some(page.next.clone());
             self.append(&batch).await?;
             counts.add(page_counts);
@@ -188,16 +230,20 @@ impl Run<'_> {
             }
         }
         if let Some(job) = self.stream.replaced_by.filter(|_| !self.stream.mapping.key().is_empty()) {
-            counts.deletes += self.derive_deletes(job).await?;
+            counts.deletes += self.derive_deletes(landing, job).await?;
             progress(Progress { stream, entity, counts });
+        }
+        if let Some(job) = self.stream.reread_by {
+            let forgotten = self.store.forget_letters(self.work.lease, stream, entity, job).await;
+            forgotten.map_err(|e| self.stored(e))?;
         }
         Ok(counts)
     }
 
-    /// Appends a batch; its events' mapping is on record before.
+    /// Appends a batch; the mapping of its events and letters is on record before.
     async fn append(&self, batch: &EventBatch) -> Result<(), CanonicalError> {
         let (work, stream) = (self.work, &self.stream.stream);
-        if !batch.events.is_empty() {
+        if !batch.events.is_empty() || !batch.dead_letters.is_empty() {
             let spec = work.mapping;
             let recorded = self.store.record_mapping(spec.path.as_str(), &spec.digest, &spec.text).await;
             recorded.map_err(|e| self.stored(e))?;

@@ -1,4 +1,4 @@
-//! One page: from rows to events and dead letters.
+//! One page: from rows to events, and to what `letters` makes of the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{CanonicalError, Counts, Run, storable};
 use crate::mapping::{Rejected, content_hash};
-use crate::ports::{CanonicalEvent, DeadLetter, EventBatch, LandingRow, Lineage, Op, RecordHead};
+use crate::ports::{CanonicalEvent, EventBatch, LandingRow, Lineage, Op, RecordHead};
 
 /// Keys are part of an index row, which PostgreSQL limits to 2,704 bytes together with tenant, stream and entity.
 const LONGEST_KEY: usize = 1_000;
@@ -33,15 +33,34 @@ struct Standing {
 }
 
 impl Run<'_> {
-    pub(super) async fn map_page(&self, rows: &[LandingRow]) -> Result<(EventBatch, Counts), CanonicalError> {
-        let mut batch = EventBatch::default();
-        let mut said = Vec::with_capacity(rows.len());
+    /// Maps rows in the order of landing and compares them with what their records are by now. `again`: they are those of dead
+    /// letters.
+    pub(super) async fn map_page(
+        &self,
+        rows: &[LandingRow],
+        again: bool,
+    ) -> Result<(EventBatch, Counts), CanonicalError> {
+        let mut batch = EventBatch { read_by: self.stream.mapping.digest().to_owned(), ..EventBatch::default() };
+        let (mut said, mut refused) = (Vec::with_capacity(rows.len()), Vec::new());
+        let mut newest = HashMap::new();
         let now = self.clock.now();
-        for row in rows {
+        for (place, row) in rows.iter().enumerate() {
             match self.map_row(row) {
-                Ok(one) => said.push(one),
-                Err(rejected) => batch.dead_letters.push(self.dead_letter(row, rejected, now)),
+                Ok(one) => {
+                    newest.insert(one.key.clone(), place);
+                    said.push(one);
+                }
+                Err(rejected) => refused.push((place, row, rejected)),
             }
+        }
+        for (place, row, rejected) in refused {
+            let overtaken = rejected.key.as_ref().and_then(|key| newest.get(key)).is_some_and(|newer| *newer > place);
+            if !overtaken {
+                batch.dead_letters.push(self.dead_letter(row, rejected, again, now));
+            }
+        }
+        if !self.stream.mapping.key().is_empty() {
+            batch.overtaken = newest.into_keys().collect(); // without a key each row is a record of its own
         }
         let mut counts =
             Counts { rows: rows.len() as u64, dead_letters: batch.dead_letters.len() as u64, ..Counts::default() };
@@ -89,7 +108,7 @@ impl Run<'_> {
             reasons.push(format!("key: is longer than {LONGEST_KEY} bytes"));
         }
         if !reasons.is_empty() {
-            return Err(Rejected { key: Some(key), reasons });
+            return Err(Rejected::because(Some(key), reasons));
         }
         let hash = match op {
             Op::Upsert => content_hash(word(op), &mapped.data, &mapped.unknown_fields),
@@ -160,20 +179,6 @@ impl Run<'_> {
                 mapping: self.work.mapping.digest.clone(),
                 fields: self.stream.mapping.lineage().clone(),
             },
-        }
-    }
-
-    fn dead_letter(&self, row: &LandingRow, rejected: Rejected, at: DateTime<Utc>) -> DeadLetter {
-        let raw = row.data.get();
-        DeadLetter {
-            stream: self.stream.stream.clone(),
-            entity: self.stream.mapping.entity().to_owned(),
-            raw_id: row.raw_id.clone(),
-            record_key: rejected.key,
-            reason: rejected.reasons.join("\n"),
-            // a record that is no readable JSON (half a surrogate pair, too deep) is kept as its text
-            record: serde_json::from_str(raw).unwrap_or_else(|_| Value::String(raw.to_owned())),
-            at,
         }
     }
 }

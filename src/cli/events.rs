@@ -42,8 +42,12 @@ async fn show(args: &Events, app: &App, context: &Context) -> anyhow::Result<Exi
         let mut text = String::new();
         for letter in letters.iter().rev() {
             let reason = letter.reason.replace('\n', "; ");
+            let mapping = match letter.mapping.get(..8) {
+                Some(short) => format!(" (mapping {short})"),
+                None => String::new(),
+            };
             text.push_str(&format!(
-                "! {} {} {}: {}\n",
+                "! {} {} {}: {}{mapping}\n",
                 letter.entity,
                 escape(&letter.stream.to_string()),
                 escape(letter.record_key.as_deref().unwrap_or(&letter.raw_id)),

@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 
 use super::Change;
-use super::compare::{cursor_field, renamed, renamed_cursor};
+use super::compare::{cursor_field, renamed, renamed_cursor, streams_renamed};
 use super::sides::goes_with_retype;
 use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, StreamName};
 
 /// The catalog with these changes, which must come from [`super::compare`] with the same observed catalog.
 ///
 /// All of them give the observed body exactly. Some of them give a catalog that holds together: what lies inside an
-/// added, removed or renamed field goes with it; a change inside a field that is not there (its own change was left
+/// added, removed or renamed field goes with it; a change inside a field or stream that is not there (its own change was left
 /// out) is left out too; and a key or cursor follows the fields it names. The order of `changes` does not matter.
 pub fn apply(catalog: &Catalog, changes: &[Change], observed: &Catalog) -> Catalog {
     let mut result = catalog.clone();
+    for (from, to) in streams_renamed(changes) {
+        if let Some(stream) = result.streams.remove(from) {
+            result.streams.insert(to.clone(), stream);
+        }
+    }
     let mut by_stream: BTreeMap<&StreamName, Vec<&Change>> = BTreeMap::new();
-    for change in changes {
+    for change in changes.iter().filter(|change| !matches!(change, Change::StreamRenamed { .. })) {
         by_stream.entry(change.stream()).or_default().push(change);
     }
     for (name, mut changes) in by_stream {
@@ -26,10 +31,11 @@ pub fn apply(catalog: &Catalog, changes: &[Change], observed: &Catalog) -> Catal
             (Some(_), None) => {
                 result.streams.remove(name);
             }
-            (None, Some(seen)) => {
+            (None, Some(seen)) if changes.iter().any(|change| matches!(change, Change::StreamAdded { .. })) => {
                 result.streams.insert(name.clone(), seen.clone());
             }
-            (None, None) => {}
+            // A change inside a renamed stream whose rename was left out.
+            (None, _) => {}
         }
         if let (Some(stream), Some(seen)) = (result.streams.get_mut(name), observed.streams.get(name)) {
             settle(stream, seen);
@@ -41,7 +47,10 @@ pub fn apply(catalog: &Catalog, changes: &[Change], observed: &Catalog) -> Catal
 /// Names first, so that everything else finds its place; what appears last, when what it lies in is there.
 fn phase(change: &Change) -> u8 {
     match change {
-        Change::StreamAdded { .. } | Change::StreamRemoved { .. } | Change::FieldRenamed { .. } => 0,
+        Change::StreamAdded { .. }
+        | Change::StreamRemoved { .. }
+        | Change::StreamRenamed { .. }
+        | Change::FieldRenamed { .. } => 0,
         Change::FieldRemoved { .. } => 1,
         Change::FieldRetyped { .. } | Change::NullabilityChanged { .. } => 2,
         Change::FieldAdded { .. } => 3,
@@ -51,7 +60,7 @@ fn phase(change: &Change) -> u8 {
 
 fn in_stream(stream: &mut Stream, change: &Change, seen: &Stream) {
     match change {
-        Change::StreamAdded { .. } | Change::StreamRemoved { .. } => {}
+        Change::StreamAdded { .. } | Change::StreamRemoved { .. } | Change::StreamRenamed { .. } => {}
         Change::FieldRenamed { from, to, .. } => rename(stream, from, to, seen),
         Change::FieldRemoved { field, .. } => stream.fields.retain(|path, _| !path.is_within(field)),
         Change::FieldRetyped { field, after, .. } => retype(stream, field, after, seen),

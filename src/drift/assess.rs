@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::compare::renames_in;
+use super::compare::{renames_in, stream_before};
 use super::findings::{Finding, findings, old_name};
 use super::impact::{self, Hit, Impact};
 use super::rename::{Line, Values};
 use super::rules::{self, Rule, Severity};
 use super::{Change, Grade, grade};
-use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, SyncMode};
+use crate::model::{Catalog, Field, FieldPath, FieldType, Stream, StreamName, SyncMode};
 use crate::spec::{Connection, EntitySpec, Selection};
 
 /// Whether a change may be taken in without a person.
@@ -23,6 +23,19 @@ pub enum Automatic {
     Yes,
     /// The gate that forbids it, in words: completes "a person decides, because …".
     No(String),
+    /// Only proof is missing, in the same words: a rename whose values do not tell enough or were not sampled, or a field
+    /// that came and could be what went.
+    Unproven(String),
+}
+
+impl Automatic {
+    /// Why a person decides, if one does.
+    pub fn gate(&self) -> Option<&str> {
+        match self {
+            Self::Yes => None,
+            Self::No(gate) | Self::Unproven(gate) => Some(gate),
+        }
+    }
 }
 
 /// A change with its judgement.
@@ -65,10 +78,20 @@ impl Assessment {
         self.changes.iter().map(|c| c.severity).max().unwrap_or(Severity::None)
     }
 
-    /// Yes if every change is automatic, else the first gate that forbids one.
+    /// Yes if every change is automatic, else the first gate that forbids one; missing proof counts last.
     pub fn automatic(&self) -> Automatic {
-        let gate = self.changes.iter().find(|c| c.automatic != Automatic::Yes);
-        gate.map_or(Automatic::Yes, |c| c.automatic.clone())
+        let mut gates = self.changes.iter().map(|c| &c.automatic).filter(|automatic| **automatic != Automatic::Yes);
+        let first = gates.clone().find(|automatic| matches!(automatic, Automatic::No(_))).or_else(|| gates.next());
+        first.cloned().unwrap_or(Automatic::Yes)
+    }
+
+    /// The stream of one of the changes, by its name before them.
+    pub fn stream_before<'a>(&'a self, change: &'a Change) -> &'a StreamName {
+        let renamed = self.changes.iter().find_map(|c| match &c.change {
+            Change::StreamRenamed { stream, to } if to == change.stream() => Some(stream),
+            _ => None,
+        });
+        renamed.unwrap_or(change.stream())
     }
 }
 
@@ -79,18 +102,20 @@ pub struct Scene<'a> {
     pub lock: &'a Catalog,
     /// What the source showed, as far as selected.
     pub observed: &'a Catalog,
+    /// All that the source showed, where it is known: a listed stream that went may live on as one that is not listed.
+    pub whole: Option<&'a Catalog>,
     /// The connection with its mapping.
     pub connection: &'a Connection,
     /// Canonical entities: which fields are personal.
     pub entities: &'a BTreeMap<String, Arc<EntitySpec>>,
-    /// What was sampled, the same as [`super::compare_with`] was given; without it renames are judged by names and types.
-    pub values: Option<&'a Values>,
+    /// What was sampled, the same as [`super::compare_with`] was given; without any, renames are judged by names and types.
+    pub values: &'a Values,
 }
 
 /// Judges the changes of [`super::compare`].
 pub fn assess(changes: &[Change], scene: Scene<'_>) -> Assessment {
     let judge = Judge { scene, changes };
-    let mut findings = findings(changes, scene.lock, scene.observed, scene.values);
+    let mut findings = findings(changes, scene);
     let assess = |(at, change)| judge.assess(change, findings.remove(&at).unwrap_or_default());
     Assessment { changes: changes.iter().enumerate().map(assess).collect() }
 }
@@ -106,15 +131,16 @@ type Verdict = (Rule, Severity, Option<String>);
 impl Judge<'_> {
     fn assess(&self, change: &Change, finding: Finding) -> Assessed {
         let impact = self.impact(change);
-        let (rule, severity, gate) = self.verdict(change, &impact, finding.doubt);
+        let (rule, severity, gate) = self.verdict(change, &impact);
         let gate = gate.or_else(|| self.gate(change, &impact));
         let confidence = finding.confidence.unwrap_or(rule.confidence);
-        let automatic = gate.map_or(Automatic::Yes, Automatic::No);
+        let proof = || finding.doubt.map_or(Automatic::Yes, Automatic::Unproven);
+        let automatic = gate.map_or_else(proof, Automatic::No);
         let (change, evidence) = (change.clone(), finding.lines);
         Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence }
     }
 
-    fn verdict(&self, change: &Change, impact: &[Impact], doubt: Option<String>) -> Verdict {
+    fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {
         use Severity::{Additive, BreakingForMapping, BreakingForSync, None as Nothing};
         let broken = match impact.iter().any(|i| matches!(i.hit, Hit::ChosenKey | Hit::ChosenCursor)) {
             true => BreakingForSync,
@@ -124,8 +150,14 @@ impl Judge<'_> {
         let (rule, severity, gate) = match change {
             Change::StreamAdded { .. } => {
                 let listed = self.scene.connection.streams != Selection::All;
-                (rules::STREAM_ADDED, Additive, listed.then_some("the spec lists its streams one by one"))
+                let listed = listed.then(|| "the spec lists its streams one by one".to_owned());
+                return (rules::STREAM_ADDED, Additive, listed);
             }
+            Change::StreamRenamed { .. } => (
+                rules::STREAM_RENAMED,
+                BreakingForSync,
+                Some("a stream with another name is read from its beginning, and its records are told anew"),
+            ),
             Change::StreamRemoved { .. } => {
                 (rules::STREAM_REMOVED, BreakingForSync, Some("a stream that is gone may be out of sight only"))
             }
@@ -138,10 +170,7 @@ impl Judge<'_> {
             Change::FieldRemoved { .. } => {
                 (rules::FIELD_REMOVED, broken, Some("what went may live on under another name"))
             }
-            Change::FieldRenamed { before, after, .. } => {
-                let gate = doubt.or_else(|| misfit(before, after).map(str::to_owned));
-                return (rules::FIELD_RENAMED, broken, gate);
-            }
+            Change::FieldRenamed { before, after, .. } => (rules::FIELD_RENAMED, broken, misfit(before, after)),
             Change::FieldRetyped { before, after, grade, .. } => match grade {
                 Grade::Widened if is_plain_widening(before, after) => (rules::WIDENED, Additive, None),
                 Grade::Widened => (rules::WIDENED, Additive, Some("only a widened integer is taken in by itself")),
@@ -174,8 +203,12 @@ impl Judge<'_> {
         (rule, severity, gate.map(str::to_owned))
     }
 
-    /// Gates that hold for every change of a field, whatever its rule.
+    /// Gates that hold for every change, whatever its rule.
     fn gate(&self, change: &Change, impact: &[Impact]) -> Option<String> {
+        let old = stream_before(self.changes, change.stream());
+        if old != change.stream() {
+            return Some(format!("it lies inside {}, whose rename a person decides", change.stream()));
+        }
         let field = change.field()?;
         let renames = renames_in(self.changes, change.stream());
         if let Some((_, to)) = renames.iter().find(|(_, to)| field.is_within(to)) {
@@ -184,7 +217,7 @@ impl Judge<'_> {
         if matches!(change, Change::FieldAdded { .. }) {
             return None;
         }
-        let stream = self.scene.lock.streams.get(change.stream())?;
+        let stream = self.scene.lock.streams.get(old)?;
         if names_field(stream, field) || impact.iter().any(|i| is_key_or_cursor(&i.hit)) {
             return Some("it is part of a key or cursor".to_owned());
         }
@@ -206,21 +239,23 @@ impl Judge<'_> {
 
     fn impact(&self, change: &Change) -> Vec<Impact> {
         let connection = self.scene.connection;
+        // People's files have the old names.
+        let stream = stream_before(self.changes, change.stream());
         let mut found = match change {
             Change::StreamAdded { .. }
             | Change::FieldAdded { .. }
             | Change::NullabilityChanged { nullable: false, .. } => Vec::new(),
-            Change::StreamRemoved { stream } => impact::of_stream(connection, stream),
-            Change::KeyChanged { stream, .. } | Change::CursorChanged { stream, .. } => {
+            Change::StreamRemoved { .. } | Change::StreamRenamed { .. } => impact::of_stream(connection, stream),
+            Change::KeyChanged { .. } | Change::CursorChanged { .. } => {
                 let fields = impact::choice(connection, stream);
                 let names = fields.is_some_and(|c| c.key.is_some() || c.cursor.is_some());
                 if names { impact::of_stream(connection, stream) } else { Vec::new() }
             }
             Change::SyncModesChanged { .. } => Vec::new(),
-            Change::FieldRemoved { stream, field, .. }
-            | Change::FieldRetyped { stream, field, .. }
-            | Change::NullabilityChanged { stream, field, .. }
-            | Change::FieldRenamed { stream, from: field, .. } => {
+            Change::FieldRemoved { field, .. }
+            | Change::FieldRetyped { field, .. }
+            | Change::NullabilityChanged { field, .. }
+            | Change::FieldRenamed { from: field, .. } => {
                 impact::of_field(connection, stream, &self.old_name(change, field))
             }
         };
@@ -235,8 +270,9 @@ impl Judge<'_> {
     }
 
     /// Whether the stream is, or may be, read in a mode that is gone.
-    fn reads_in(&self, stream: &crate::model::StreamName, before: &BTreeSet<SyncMode>) -> bool {
-        let chosen = impact::choice(self.scene.connection, stream).and_then(|choice| choice.mode);
+    fn reads_in(&self, stream: &StreamName, before: &BTreeSet<SyncMode>) -> bool {
+        let old = stream_before(self.changes, stream);
+        let chosen = impact::choice(self.scene.connection, old).and_then(|choice| choice.mode);
         let after = self.scene.observed.streams.get(stream).map(|s| &s.modes);
         let gone = |mode: SyncMode| before.contains(&mode) && !after.is_some_and(|modes| modes.contains(&mode));
         match chosen {
@@ -278,7 +314,7 @@ fn is_key_or_cursor(hit: &Hit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drift::{compare, say};
+    use crate::drift::{compare, line_of, say};
     use crate::repair::sample;
     use crate::spec::{EntityField, StreamChoice};
 
@@ -302,13 +338,11 @@ entities:
         let path = crate::model::RepoPath::new("mappings/entities/account.yaml").unwrap();
         let entity = EntitySpec { name: "account".into(), path, fields: [("mail".to_owned(), field)].into() };
         let entities = [("account".to_owned(), Arc::new(entity))].into();
-        let scene = Scene { lock: before, observed: after, connection: &connection, entities: &entities, values: None };
+        let (lock, observed, entities, values) = (before, after, &entities, &Values::new());
+        let scene = Scene { lock, observed, whole: None, connection: &connection, entities, values };
         let mut out = String::new();
         for one in assess(&compare(before, after), scene).changes {
-            let gate = match &one.automatic {
-                Automatic::Yes => "automatic".to_owned(),
-                Automatic::No(gate) => format!("a person: {gate}"),
-            };
+            let gate = one.automatic.gate().map_or_else(|| "automatic".to_owned(), |gate| format!("a person: {gate}"));
             out.push_str(&format!(
                 "{}\n    {} {:?} {:.2} {gate}\n",
                 say(&one.change),
@@ -388,12 +422,12 @@ entities:
         insta::assert_snapshot!(judged(&sample::catalog(before), &sample::catalog(after), |connection| {
             let choice = StreamChoice { cursor: Some(FieldPath::top("changed")), ..StreamChoice::default() };
             connection.streams = Selection::Listed([("accounts".parse().unwrap(), choice)].into());
-        }), @r"
+        }), @"
         ~ public/accounts.changed -> changed_at: timestamp
-            AAM-D006 BreakingForSync 0.86 a person: only values joined by key could prove a rename
+            AAM-D006 BreakingForSync 0.86 a person: it is part of a key or cursor
             connectors.d/crm.yaml:0 it is the cursor that the spec chose
         + public/accounts.name: string
-            AAM-D003 Additive 0.98 automatic
+            AAM-D003 Additive 0.98 a person: it may be the new name of ssn
         - public/accounts.ssn: string
             AAM-D005 None 0.60 a person: what went may live on under another name
         ");
@@ -401,7 +435,6 @@ entities:
 
     #[test]
     fn keys_cursors_modes_and_streams() {
-        let body = |text: &str| Catalog::from_body(&serde_json::from_str(text).unwrap()).unwrap();
         let before = body(
             r#"{"a": {"key": ["id"], "cursor": "any(at)", "modes": ["full_refresh"], "fields": {"id": "integer!", "at": "timestamp"}},
                 "b": {"cursor": "any(x)", "modes": ["full_refresh", "incremental"], "fields": {"x": "string", "y": "date"}},
@@ -432,9 +465,102 @@ entities:
     }
 
     #[test]
-    fn every_rule_is_explained() {
+    fn changes_inside_a_renamed_stream_are_judged_by_what_read_the_old_one() {
+        let rest = "b string, c string, d string, e date, f date, g date";
+        let before = sample::catalog(&format!("id integer!, name string, email string, a integer, {rest}"));
+        let after =
+            sample::catalog(&format!("id integer!, full_name string, email string!, a number, {rest}, new string"));
+        let streams = after.streams.into_values().map(|stream| ("public/customer_accounts".parse().unwrap(), stream));
+        insta::assert_snapshot!(judged(&before, &Catalog { streams: streams.collect() }, |connection| {
+            connection.streams = Selection::Listed([("accounts".parse().unwrap(), StreamChoice::default())].into());
+        }), @r"
+        ~ public/accounts -> public/customer_accounts  stream
+            AAM-D017 BreakingForSync 0.79 a person: a stream with another name is read from its beginning, and its records are told anew
+            connectors.d/crm.yaml:0 the spec names this stream
+            mappings/crm.yaml:3 account is read from this stream
+        ~ public/customer_accounts.a: integer -> number (widened: every integer is a number)
+            AAM-D007 Additive 0.97 a person: it lies inside public/customer_accounts, whose rename a person decides
+        ~ public/customer_accounts.email: never null now
+            AAM-D011 None 0.95 a person: only additive changes are taken in by themselves
+        ~ public/customer_accounts.name -> full_name: string
+            AAM-D006 BreakingForMapping 0.73 a person: it lies inside public/customer_accounts, whose rename a person decides
+            mappings/crm.yaml:6 canonical field account.name reads name
+            mappings/crm.yaml:8 canonical field account.label reads name
+        + public/customer_accounts.new: string
+            AAM-D003 Additive 0.98 a person: it lies inside public/customer_accounts, whose rename a person decides
+        ");
+    }
+
+    /// A catalog from the body of a lock.
+    fn body(text: &str) -> Catalog {
+        Catalog::from_body(&serde_json::from_str(text).unwrap()).unwrap()
+    }
+
+    /// Streams, each with the parts of a lock that are given.
+    fn orders(facts: &str) -> Catalog {
+        let fields =
+            r#""fields": {"id": "integer!", "region": "string", "updated_at": "timestamp", "changed_at": "timestamp"}"#;
+        let modes = if facts.contains("modes") { "" } else { r#""modes": ["full_refresh"], "# };
+        body(&format!("{{\"public/orders\": {{{facts}{modes}{fields}}}}}"))
+    }
+
+    /// For each rule a catalog before and after.
+    fn example(code: &str) -> (Catalog, Catalog) {
+        let of = |before: &str, after: &str| (sample::catalog(before), sample::catalog(after));
+        let order = |before: &str, after: &str| {
+            let of = |field: &str| {
+                body(&format!("{{\"public/orders\": {{\"modes\": [\"full_refresh\"], \"fields\": {{{field}}}}}}}"))
+            };
+            (of(before), of(after))
+        };
+        let invoices = || {
+            let fields: Vec<String> = (0..12).map(|n| format!("\"f{n}\": \"string\"")).collect();
+            let text = format!(
+                "{{\"public/invoices\": {{\"modes\": [\"full_refresh\"], \"fields\": {{{}}}}}}}",
+                fields.join(",")
+            );
+            body(&text)
+        };
+        match code {
+            "AAM-D001" => (Catalog::default(), invoices()),
+            "AAM-D002" => (invoices(), Catalog::default()),
+            "AAM-D003" => of("id integer!", "id integer!, website string"),
+            "AAM-D004" => of("id integer!", "id integer!, region string!"),
+            "AAM-D005" => of("id integer!, fax string", "id integer!"),
+            "AAM-D006" => of("id integer!, annual_rev decimal(12,2)", "id integer!, annual_revenue decimal(12,2)"),
+            "AAM-D007" => order(r#""total": "integer""#, r#""total": "decimal(21,2)""#),
+            "AAM-D008" => order(r#""total": "number""#, r#""total": "integer""#),
+            "AAM-D009" => order(r#""placed": "string""#, r#""placed": "timestamp_tz""#),
+            "AAM-D010" => of("id integer!, name string!", "id integer!, name string"),
+            "AAM-D011" => of("id integer!, name string", "id integer!, name string!"),
+            "AAM-D012" => (orders(r#""key": ["id"], "#), orders(r#""key": ["id", "region"], "#)),
+            "AAM-D013" => (orders(r#""cursor": "any(updated_at)", "#), orders(r#""cursor": "any(changed_at)", "#)),
+            "AAM-D014" => (orders(r#""cursor": "any(updated_at)", "#), orders("")),
+            "AAM-D015" => (orders(""), orders(r#""modes": ["full_refresh", "incremental"], "#)),
+            "AAM-D016" => (orders(r#""modes": ["full_refresh", "incremental"], "#), orders("")),
+            "AAM-D017" => {
+                let accounts = sample::catalog("id integer!, name string, fax string, region string");
+                let stream = accounts.streams.values().next().unwrap().clone();
+                let streams = [("public/customers".parse().unwrap(), stream)].into();
+                (accounts, Catalog { streams })
+            }
+            _ => panic!("{code} has no example here"),
+        }
+    }
+
+    #[test]
+    fn every_rule_is_explained_with_an_example_that_it_judges() {
         for (code, title, text) in crate::drift::CODES {
-            assert!(code.starts_with("AAM-D0") && !title.is_empty() && text.contains("Example: "), "{code}");
+            assert!(code.starts_with("AAM-D0") && !title.is_empty(), "{code}");
+            let (lock, observed) = example(code);
+            let (connection, entities) = (sample::connection(&lock, sample::mapping(MAPPING)), BTreeMap::new());
+            let (lock, observed, connection, entities) = (&lock, &observed, &connection, &entities);
+            let scene = Scene { lock, observed, whole: None, connection, entities, values: &Values::new() };
+            let changes = assess(&compare(lock, observed), scene).changes;
+            let told: Vec<_> =
+                changes.iter().map(|one| (one.rule, format!("Example: `{}`", line_of(&one.change)))).collect();
+            let [(rule, example)] = told.as_slice() else { panic!("{code}: {told:?}") };
+            assert!(rule == code && text.ends_with(example), "{code} {text}: {told:?}");
         }
     }
 }

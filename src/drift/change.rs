@@ -22,6 +22,13 @@ pub enum Change {
         /// Which.
         stream: StreamName,
     },
+    /// A stream goes by another name now. What changed inside it is told apart, under the new name.
+    StreamRenamed {
+        /// The old name.
+        stream: StreamName,
+        /// The new name.
+        to: StreamName,
+    },
     /// A field appeared.
     FieldAdded {
         /// Where.
@@ -122,11 +129,12 @@ pub enum Grade {
 }
 
 impl Change {
-    /// The stream it happens in.
+    /// The stream it happens in, as the observed catalog names it; of what is about a stream that went, the old name.
     pub fn stream(&self) -> &StreamName {
         match self {
             Self::StreamAdded { stream, .. }
             | Self::StreamRemoved { stream }
+            | Self::StreamRenamed { stream, .. }
             | Self::FieldAdded { stream, .. }
             | Self::FieldRemoved { stream, .. }
             | Self::FieldRenamed { stream, .. }

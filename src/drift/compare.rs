@@ -1,12 +1,14 @@
 //! Lists every change that leads from one catalog to another.
 //!
 //! Outermost first: what lies inside an added, removed or renamed field goes with it and is no change of its own. Paths
-//! inside a renamed field are written with its new name, and a key or cursor that only follows a rename has not changed.
+//! inside a renamed field are written with its new name, and a key or cursor that only follows a rename has not changed. A
+//! stream that goes by another name is compared as if it had kept it; its changes carry the new name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::rename::{Judged, Values};
 use super::sides::{Sides, Spot, goes_with_retype};
+use super::streams::Streams;
 use super::tree::{Node, below};
 use super::{Change, Grade, grade};
 use crate::model::{Catalog, Cursor, Field, FieldPath, StreamName};
@@ -20,9 +22,19 @@ pub fn compare(lock: &Catalog, observed: &Catalog) -> Vec<Change> {
 /// The same, where values were sampled: they find renames that names hide, and take apart what only looks like one.
 pub fn compare_with(lock: &Catalog, observed: &Catalog, values: &Values) -> Vec<Change> {
     let mut changes = Vec::new();
+    let streams = Streams::of(lock, observed);
+    let before: BTreeMap<&StreamName, &StreamName> = streams.renames().map(|(from, to)| (to, from)).collect();
+    let renamed: BTreeSet<&StreamName> = before.values().copied().collect();
     let names: BTreeSet<&StreamName> = lock.streams.keys().chain(observed.streams.keys()).collect();
     for name in names {
-        match (lock.streams.get(name), observed.streams.get(name)) {
+        if renamed.contains(name) {
+            continue;
+        }
+        let from = before.get(name).copied();
+        if let Some(from) = from {
+            changes.push(Change::StreamRenamed { stream: from.clone(), to: name.clone() });
+        }
+        match (lock.streams.get(from.unwrap_or(name)), observed.streams.get(name)) {
             (Some(before), Some(after)) => {
                 stream_changes(Sides { name, before, after, sampled: values.get(name) }, &mut changes);
             }
@@ -37,9 +49,30 @@ pub fn compare_with(lock: &Catalog, observed: &Catalog, values: &Values) -> Vec<
     changes
 }
 
-/// Stream by stream; what concerns the stream as a whole, then field by field in the order of the lock.
+/// Stream by stream, under their names now; what concerns the stream as a whole, then field by field in the order of the lock.
 fn order(change: &Change) -> (&StreamName, Option<&FieldPath>) {
-    (change.stream(), change.field())
+    match change {
+        Change::StreamRenamed { to, .. } => (to, None),
+        _ => (change.stream(), change.field()),
+    }
+}
+
+/// The new names of streams, with the old ones.
+pub(super) fn streams_renamed(changes: &[Change]) -> impl Iterator<Item = (&StreamName, &StreamName)> {
+    changes.iter().filter_map(|change| match change {
+        Change::StreamRenamed { stream, to } => Some((stream, to)),
+        _ => None,
+    })
+}
+
+/// The stream's name after all changes.
+pub(crate) fn stream_now<'a>(changes: &'a [Change], before: &'a StreamName) -> &'a StreamName {
+    streams_renamed(changes).find(|(from, _)| *from == before).map_or(before, |(_, to)| to)
+}
+
+/// The stream's name before all changes.
+pub(super) fn stream_before<'a>(changes: &'a [Change], now: &'a StreamName) -> &'a StreamName {
+    streams_renamed(changes).find(|(_, to)| *to == now).map_or(now, |(from, _)| from)
 }
 
 fn stream_changes(sides: Sides<'_>, into: &mut Vec<Change>) {

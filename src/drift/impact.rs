@@ -128,7 +128,12 @@ pub(crate) fn is_stream(written: &StreamName, stream: &StreamName) -> bool {
 
 /// What the spec chose for the stream.
 pub(super) fn choice<'a>(connection: &'a Connection, stream: &StreamName) -> Option<&'a StreamChoice> {
-    let Selection::Listed(listed) = &connection.streams else { return None };
+    choice_in(&connection.streams, stream)
+}
+
+/// What a selection says of the stream; nothing where streams are not listed.
+pub(super) fn choice_in<'a>(selection: &'a Selection, stream: &StreamName) -> Option<&'a StreamChoice> {
+    let Selection::Listed(listed) = selection else { return None };
     listed.get(stream).or_else(|| listed.iter().find(|(name, _)| is_stream(name, stream)).map(|(_, choice)| choice))
 }
 

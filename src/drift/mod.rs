@@ -14,23 +14,30 @@ mod grade;
 mod impact;
 #[cfg(test)]
 mod laws;
+mod places;
 pub mod radius;
 pub mod rename;
 mod rules;
 mod say;
 mod sides;
+mod streams;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use apply::apply;
 pub use assess::{Assessed, Assessment, Automatic, Scene, assess};
 pub use change::*;
 pub use compare::{compare, compare_with};
-pub(crate) use compare::{renamed, renames_in};
+pub(crate) use compare::{renamed, renames_in, stream_now};
 pub use diff::render_diff;
 pub(crate) use expr::{Use, is_identifier, uses, variables};
 pub use grade::{Graded, grade};
 pub(crate) use impact::is_stream;
 pub use impact::{Hit, Impact};
+pub use places::with_places;
 pub use radius::Radius;
 pub use rules::{CODES, Severity};
+pub(crate) use say::retyped;
 pub use say::{line_of, say};
+pub use streams::followed;

@@ -60,12 +60,13 @@ rules! {
          Example: `- public/accounts.fax: string`"
     FIELD_RENAMED "AAM-D006" 0.0 "a field goes by another name"
         "A field went and another came whose name, type and place fit it, clearly better than any other pair. The repair changes \
-         the lock and every place in mapping and spec that uses the old name. A person decides, since only the values could prove it.\n\n\
+         the lock and every place in mapping and spec that uses the old name. Names and types propose; only the values of the same \
+         records, before and now, make it automatic: nearly all equal, telling enough, and held by no other field.\n\n\
          Example: `~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)`"
     WIDENED "AAM-D007" 0.97 "a field takes more values than before"
         "Every old value is a value of the new type, unchanged. An integer that becomes a number or a decimal is taken in by itself; \
          other widened types are proposed, since the column in landing may change its type.\n\n\
-         Example: `~ public/orders.total: integer -> decimal(20,2)`"
+         Example: `~ public/orders.total: integer -> decimal(21,2)`"
     NARROWED "AAM-D008" 0.75 "a field takes fewer values than before"
         "Only some of the old values are values of the new type. Rows landed before may not fit it.\n\n\
          Example: `~ public/orders.total: number -> integer`"
@@ -97,4 +98,10 @@ rules! {
     MODE_REMOVED "AAM-D016" 0.5 "the source no longer supports a sync mode"
         "A stream that is read in that mode cannot be read so any more.\n\n\
          Example: `! public/orders  modes: full_refresh, incremental -> full_refresh`"
+    STREAM_RENAMED "AAM-D017" 0.0 "a stream goes by another name"
+        "A stream went and another came with the same fields, or nearly, clearly ahead of any other. The repair changes the lock, \
+         `stream:` in the mapping and `streams:` in the spec. To landing and to events it is another stream: it lands in a table of its \
+         own, is read from its beginning, and each of its records gives an event anew; nothing of the old one is deleted. So a person \
+         decides, always. What changed inside the stream is told beside it, under the new name.\n\n\
+         Example: `~ public/accounts -> public/customers  stream`"
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::compile::{CompiledMapping, Rule, Source, Target};
 use super::{convert, hash, select};
+use crate::model::FieldPath;
 
 /// A mapped record.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,16 +26,26 @@ pub struct Rejected {
     pub key: Option<String>,
     /// Every reason, each naming its field.
     pub reasons: Vec<String>,
+    /// Source fields that hold no value, where a required field or the key needs one.
+    pub lacks: Vec<FieldPath>,
+}
+
+impl Rejected {
+    /// Refused for what is in the record.
+    pub fn because(key: Option<String>, reasons: Vec<String>) -> Self {
+        Self { key, reasons, lacks: Vec::new() }
+    }
 }
 
 impl CompiledMapping {
     /// Maps a record, the JSON object of its source fields. A record that `deleted_when` marks needs its key only.
     pub fn apply(&self, record: &str) -> Result<Mapped, Rejected> {
         let mut record: Map<String, Value> = serde_json::from_str(record)
-            .map_err(|e| Rejected { key: None, reasons: vec![format!("the record is no JSON object: {e}")] })?;
-        let mut reasons = Vec::new();
-        let key = self.key_of(&record).unwrap_or_else(|reason| {
-            reasons.push(reason);
+            .map_err(|e| Rejected::because(None, vec![format!("the record is no JSON object: {e}")]))?;
+        let (mut reasons, mut lacks) = (Vec::new(), Vec::new());
+        let key = self.key_of(&record).unwrap_or_else(|path| {
+            reasons.push(format!("key: the record has no single value in `{path}`"));
+            lacks.push(path.clone());
             None
         });
         let deleted = match self.deleted_when.as_ref().map(|e| e.holds(&record)) {
@@ -65,12 +76,15 @@ impl CompiledMapping {
             let failed =
                 |field: &str| reasons.iter().any(|r| r.strip_prefix(field).is_some_and(|r| r.starts_with(':')));
             let missing = self.required.iter().filter(|f| !data.contains_key(*f) && !failed(f));
-            let missing: Vec<_> =
-                missing.map(|f| format!("{f}: is required, and the record has no value for it")).collect();
-            reasons.extend(missing);
+            let missing: Vec<&String> = missing.collect();
+            for field in missing {
+                reasons.push(format!("{field}: is required, and the record has no value for it"));
+                let rules = self.rules.iter().filter(|r| matches!(&r.target, Target::Field(name) if name == field));
+                lacks.extend(rules.flat_map(|rule| rule.reads()).cloned());
+            }
         }
         if !reasons.is_empty() {
-            return Err(Rejected { key, reasons });
+            return Err(Rejected { key, reasons, lacks });
         }
         if !extras.is_empty() {
             data.insert("extras".to_owned(), Value::Object(extras));
@@ -85,18 +99,25 @@ impl CompiledMapping {
         Ok(Mapped { key, deleted, data, unknown_fields: record })
     }
 
-    fn key_of(&self, record: &Map<String, Value>) -> Result<Option<String>, String> {
+    /// The record's key; `Err` holds what has no value for it.
+    fn key_of(&self, record: &Map<String, Value>) -> Result<Option<String>, &FieldPath> {
         if self.key.is_empty() {
             return Ok(None);
         }
         let values: Vec<_> = self.key.iter().map(|path| select::read(record, path)).collect();
-        hash::key_text(values.iter().map(Option::as_ref))
-            .map(Some)
-            .map_err(|place| format!("key: the record has no single value in `{}`", self.key[place]))
+        hash::key_text(values.iter().map(Option::as_ref)).map(Some).map_err(|place| &self.key[place])
     }
 }
 
 impl Rule {
+    /// The source fields that its value comes from.
+    fn reads(&self) -> &[FieldPath] {
+        match &self.source {
+            Source::Path { path, .. } | Source::From { path, .. } => std::slice::from_ref(path),
+            Source::Expression(expression) => expression.uses(),
+        }
+    }
+
     /// The canonical value; `None` where the record has none.
     fn value(&self, record: &mut Map<String, Value>) -> Result<Option<Value>, String> {
         match &self.source {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::check::Checker;
 use super::convert::{self, ValueType};
 use super::expression::CompiledExpression;
+use super::hash::mapping_digest;
 use super::place;
 use crate::diag::{Diagnostic, Severity};
 use crate::model::{FieldPath, Segment, Stream, StreamName};
@@ -28,6 +29,7 @@ pub struct CompiledMapping {
     /// Paths that expressions use.
     pub(super) used: Vec<FieldPath>,
     lineage: BTreeMap<String, Vec<String>>,
+    digest: String,
 }
 
 /// One canonical field.
@@ -109,6 +111,11 @@ impl CompiledMapping {
     pub fn lineage(&self) -> &BTreeMap<String, Vec<String>> {
         &self.lineage
     }
+
+    /// [`mapping_digest`] of what it was made from: what it refused is mapped again by one with another.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
 }
 
 /// Compiles an entry of `mapping`. With the stream's schema (from a lock) source fields and their types are checked too.
@@ -157,7 +164,8 @@ pub(super) fn compile_checked(
         key.push(part.value.clone());
     }
     let deleted_when = entry.deleted_when.as_ref().and_then(|text| expression(text, checker));
-    finish(entry, rules, key, deleted_when, required)
+    let digest = mapping_digest(checker.mapping, entity);
+    finish(entry, rules, key, deleted_when, required, digest)
 }
 
 fn finish(
@@ -166,6 +174,7 @@ fn finish(
     key: Vec<FieldPath>,
     deleted_when: Option<CompiledExpression>,
     required: Vec<String>,
+    digest: String,
 ) -> CompiledMapping {
     let mut readers: HashMap<String, usize> = HashMap::new();
     let mut taken = key.clone();
@@ -210,6 +219,7 @@ fn finish(
         taken,
         used,
         lineage,
+        digest,
     }
 }
 

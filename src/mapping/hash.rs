@@ -1,9 +1,10 @@
-//! What decides whether a record is new: the hash of its content, and the text of its key.
+//! What decides whether a record is new: the hash of its content, and the text of its key. And whether a mapping is.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::number;
+use crate::spec::{EntitySpec, MappingSpec};
 
 /// SHA-256 (hex) over the operation's word, data and unknown fields. Objects are written with their names sorted, so
 /// the order of a source's fields does not matter.
@@ -40,6 +41,16 @@ pub fn key_text<'a>(values: impl IntoIterator<Item = Option<&'a Value>>) -> Resu
     }
     text.push(']');
     Ok(text)
+}
+
+/// SHA-256 (hex) over all that decides what becomes of a record: the mapping's text, and the entity's types and required fields.
+pub fn mapping_digest(mapping: &MappingSpec, entity: &EntitySpec) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(&mapping.digest);
+    for (name, field) in &entity.fields {
+        hasher.update(format!("\n{name:?} {:?} {}", field.ty, field.required));
+    }
+    hex::encode(hasher.finalize())
 }
 
 #[cfg(test)]

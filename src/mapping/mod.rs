@@ -29,4 +29,4 @@ pub use check::{Coverage, check, coverage, find_stream};
 pub use codes::CODES;
 pub use compile::{CompiledMapping, compile};
 pub use convert::ValueType;
-pub use hash::{content_hash, key_text};
+pub use hash::{content_hash, key_text, mapping_digest};

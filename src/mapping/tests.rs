@@ -258,3 +258,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_digest_moves_with_what_decides_a_records_fate_and_with_nothing_else() {
+    let (spec, known) = (mapping("crm\nname: n\nkey: id"), entity());
+    let digest = mapping_digest(&spec, &known);
+    let of = |change: &dyn Fn(&mut EntityField)| {
+        let mut entity = entity();
+        change(entity.fields.get_mut("region").unwrap());
+        mapping_digest(&spec, &entity)
+    };
+    assert_eq!(compile(&spec, &spec.entities[0], &known, None).unwrap().digest(), digest);
+    assert_eq!(of(&|field| (field.pii, field.description) = (true, Some("where it is".into()))), digest);
+    assert_ne!(of(&|field| field.required = true), digest);
+    assert_ne!(of(&|field| field.ty = "integer".into()), digest);
+    assert_ne!(mapping_digest(&MappingSpec { digest: "another".into(), ..spec.clone() }, &known), digest);
+}

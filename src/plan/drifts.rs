@@ -74,6 +74,12 @@ pub(super) fn plan_drift(
         }
         return;
     };
+    if facts.unsampled {
+        plan.steps.push(Step::Sample);
+        if !row.troubles.contains_key(&Step::Sample.describe()) {
+            return; // what values tell comes first; where they cannot be had for now, the rest goes on
+        }
+    }
     if connection.mode == Mode::Manage {
         match &repair.taken_back {
             Ok(None) => {}

@@ -245,7 +245,11 @@ fn plan_sync(
     if connection.mode < Mode::Manage || !(settled || finishing) {
         return;
     }
+    if settled && facts.to_replay > 0 && facts.unnormalized.is_none() {
+        plan.steps.push(Step::Replay { letters: facts.to_replay });
+    }
     if let Some(job) = facts.unnormalized {
+        // dead letters come first there, too
         plan.steps.push(Step::Normalize { job });
     } else if !plan.steps.iter().any(Step::holds_back)
         && (facts.sync_asked || !world.drives_itself && due(&connection.schedule, row.last_sync_at, world.now, row))

@@ -179,6 +179,8 @@ pub enum Step {
         /// The commit.
         draft: CommitDraft,
     },
+    /// Compare the values of fields that went with those of fields that are there, before a repair is offered.
+    Sample,
     /// Commit a repair that is automatic.
     CommitRepair {
         /// What the lock becomes.
@@ -228,6 +230,11 @@ pub enum Step {
     Normalize {
         /// Up to this job.
         job: i64,
+    },
+    /// Map dead letters again: the mapping or the entity that refused them has changed.
+    Replay {
+        /// How many.
+        letters: u64,
     },
     /// The spec is gone.
     Retire {
@@ -327,10 +334,12 @@ impl Step {
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
             | Self::Look
+            | Self::Sample
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
-            | Self::Normalize { .. } => false,
+            | Self::Normalize { .. }
+            | Self::Replay { .. } => false,
         }
     }
 
@@ -344,6 +353,7 @@ impl Step {
             | Self::ApplySettings { .. }
             | Self::Hold { .. }
             | Self::Look
+            | Self::Sample
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
@@ -356,7 +366,8 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
-            | Self::Normalize { .. } => false,
+            | Self::Normalize { .. }
+            | Self::Replay { .. } => false,
         }
     }
 
@@ -379,6 +390,7 @@ impl Step {
             }
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
+            Self::Sample => "compare values of the fields that changed".into(),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),
@@ -388,6 +400,8 @@ impl Step {
             Self::NoteSync { job } => format!("follow job {job}, which the engine started"),
             Self::Sync => "sync".into(),
             Self::Normalize { job } => format!("normalize rows of job {job}"),
+            Self::Replay { letters: 1 } => "map 1 dead letter again: its mapping has changed".into(),
+            Self::Replay { letters } => format!("map {letters} dead letters again: their mapping has changed"),
             Self::Retire { on_delete: OnDelete::Pause } => "pause: its spec is gone".into(),
             Self::Retire { on_delete: OnDelete::Delete } => "delete from the engine: its spec is gone".into(),
         }

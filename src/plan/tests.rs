@@ -431,6 +431,31 @@ fn looks_and_syncs_follow_schedules_and_asks() {
 }
 
 #[test]
+fn values_are_compared_before_anything_is_offered() {
+    let unsampled = |c: &mut Case| {
+        c.facts().repair = Some(proposed('b'));
+        c.facts().unsampled = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(unsampled), @"
+    ~ crm  compare values of the fields that changed
+    . crm  sync
+    ");
+    // Where they cannot be had for now, the rest goes on.
+    let failing = |c: &mut Case| {
+        unsampled(c);
+        let trouble = Trouble { reason: "refused".into(), since: now(), failures: 1, retry_at: now() };
+        c.row().troubles.insert(Step::Sample.describe(), trouble);
+    };
+    insta::assert_snapshot!(Case::crm("").after(failing), @"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  compare values of the fields that changed
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+}
+
+#[test]
 fn drift_is_committed_proposed_or_only_noted() {
     let automatic = |c: &mut Case| {
         let automatic = Some((shows('a'), "additive".into(), draft("repair")));
@@ -622,6 +647,43 @@ fn what_is_gone_is_retired_within_the_change_budget() {
     insta::assert_snapshot!(Case::crm("").after(unread), @"= acme/crm  its spec is broken: see `aam check`");
 }
 
+#[test]
+fn dead_letters_wait_for_the_mapping_that_is_in_force() {
+    let letters = |c: &mut Case| c.facts().to_replay = 3;
+    insta::assert_snapshot!(Case::crm("").after(letters), @"~ crm  map 3 dead letters again: their mapping has changed");
+    let asked = |c: &mut Case| {
+        letters(c);
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(asked), @r"
+    ~ crm  map 3 dead letters again: their mapping has changed
+    . crm  sync
+    ");
+    // Rows that wait take the letters with them.
+    let landed = |c: &mut Case| {
+        letters(c);
+        c.facts().unnormalized = Some(7);
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @r"
+    = crm  in sync
+    . crm  normalize rows of job 7
+    ");
+    let syncing = |c: &mut Case| {
+        letters(c);
+        c.facts().syncing = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(syncing), @r"
+    = crm  in sync
+    . crm  follow the running sync
+    ");
+    let merged = |c: &mut Case| {
+        letters(c);
+        c.row().fingerprint = Some(shows('0'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(merged), @"~ crm  update catalog to version 2 (279ce447)");
+    insta::assert_snapshot!(Case::crm("mode: observe\n").after(letters), @"= crm  in sync");
+}
+
 /// Carries a plan out on the rows as the loop would, as far as that needs no engine and no repository.
 fn carry_out(case: &mut Case, plan: &Plan) {
     for planned in &plan.connections {
@@ -639,6 +701,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     facts.live = Live::Same;
                 }
                 Step::CommitLock { .. } => facts.lock = None,
+                Step::Sample => facts.unsampled = false,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {
@@ -659,7 +722,8 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Look => (facts.look_asked, row.look.as_mut().unwrap().at) = (false, now()),
                 Step::Sync => facts.sync_asked = false,
                 Step::FollowSync => facts.syncing = false,
-                Step::Normalize { .. } => facts.unnormalized = None,
+                Step::Normalize { .. } => (facts.unnormalized, facts.to_replay) = (None, 0),
+                Step::Replay { .. } => facts.to_replay = 0,
                 Step::Hold { streams } => row.held = streams.clone(),
                 Step::NoteSync { .. } => (facts.started, facts.syncing) = (None, true),
                 Step::Onboard { .. } | Step::Adopt => {

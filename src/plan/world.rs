@@ -78,6 +78,8 @@ pub struct Facts {
     pub blocked: Option<String>,
     /// What answers the difference between lock and source, if there is one.
     pub repair: Option<RepairFacts>,
+    /// Whether values of its changed fields could be compared and were not yet.
+    pub unsampled: bool,
     /// The repair branch that exists, if any, and whether a person added commits.
     pub branch: Option<(String, bool)>,
     /// Whether that branch is checked out, so that it cannot be removed.
@@ -94,6 +96,8 @@ pub struct Facts {
     pub unsettled: bool,
     /// The last finished job, if its rows are not normalized yet.
     pub unnormalized: Option<i64>,
+    /// How many dead letters another mapping refused than the committed one.
+    pub to_replay: u64,
     /// What its last good spec said about removal, and its mode; for connections without a spec.
     pub removal: Option<(OnDelete, Mode)>,
     /// How the engine's connection stands to what was agreed.

@@ -181,8 +181,28 @@ pub struct DeadLetter {
     pub reason: String,
     /// The source's record, whole.
     pub record: Value,
-    /// When.
+    /// When it was refused first.
     pub at: DateTime<Utc>,
+    /// When the source's record was read.
+    pub extracted_at: DateTime<Utc>,
+    /// The job that landed it.
+    pub sync_id: i64,
+    /// [`crate::spec::MappingSpec::digest`] of the mapping that refused it last; empty in a letter of a version of `aam` that
+    /// did not keep it.
+    pub mapping: String,
+    /// [`crate::mapping::CompiledMapping::digest`] of the same: by another one it is mapped again. Empty as `mapping`.
+    pub refused_by: String,
+}
+
+/// Dead letters of one stream and entity that one mapping refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The stream.
+    pub stream: StreamName,
+    /// The entity.
+    pub entity: String,
+    /// [`DeadLetter::refused_by`].
+    pub refused_by: String,
 }
 
 /// The last event of a record.
@@ -203,8 +223,14 @@ pub struct RecordHead {
 pub struct EventBatch {
     /// Events in order; `position` and `id` ([`CanonicalEvent::id_at`]) are filled in by the store.
     pub events: Vec<CanonicalEvent>,
-    /// Dead letters; one already there (same stream, entity and raw id) is not doubled.
+    /// Dead letters. One already there (same stream, entity and raw id) keeps its place and says from now on what this one says.
     pub dead_letters: Vec<DeadLetter>,
+    /// Raw ids of dead letters that were mapped again and go.
+    pub answered: Vec<String>,
+    /// Records that a row says anew: their older dead letters go with it.
+    pub overtaken: Vec<String>,
+    /// [`crate::mapping::CompiledMapping::digest`] of what mapped all this.
+    pub read_by: String,
     /// Where to go on.
     pub cursor: Option<LandingCursor>,
 }
@@ -273,6 +299,29 @@ pub trait EventStore: Send + Sync {
     /// Dead letters of a connection, newest first, and how many there are.
     async fn dead_letters(&self, connection: ConnectionId, limit: u32)
     -> Result<(Vec<DeadLetter>, u64), RegistryError>;
+    /// Which mappings refused the dead letters that there are, by connection.
+    async fn refusals(&self) -> Result<BTreeMap<ConnectionId, Vec<Refusal>>, RegistryError>;
+    /// How many dead letters lie under a refusal.
+    async fn refused(&self, connection: ConnectionId, refusal: &Refusal) -> Result<u64, RegistryError>;
+    /// Dead letters that another mapping than this refused, each with its place, in the order of landing: the first behind
+    /// `after`.
+    async fn refused_by_others(
+        &self,
+        connection: ConnectionId,
+        stream: &StreamName,
+        entity: &str,
+        mapping: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, DeadLetter)>, RegistryError>;
+    /// Forgets the dead letters of jobs before this one, which read the whole stream. Writes nothing if there are none.
+    async fn forget_letters(
+        &self,
+        lease: &Lease,
+        stream: &StreamName,
+        entity: &str,
+        before: i64,
+    ) -> Result<(), RegistryError>;
     /// Keeps a mapping's or entity's text under its digest (`mapping_registry`); writes nothing if it is there.
     async fn record_mapping(&self, name: &str, digest: &str, text: &str) -> Result<(), RegistryError>;
 }

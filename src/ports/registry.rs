@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Remedy;
 use crate::drift::radius::{Asked, Counted, Usage};
+use crate::drift::rename::Values;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
@@ -235,6 +236,13 @@ pub trait Registry: Send + Sync {
         connection: ConnectionId,
         fingerprint: &Fingerprint,
     ) -> Result<Option<Catalog>, RegistryError>;
+    /// The catalogs last seen, the newest first, with places and descriptions where known.
+    async fn past_catalogs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Catalog>, RegistryError>;
+    /// What was sampled when the source showed that catalog; empty if nothing was.
+    async fn sampled(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Values, RegistryError>;
+    /// Keeps what was sampled beside a catalog that is on record.
+    async fn set_sampled(&self, lease: &Lease, fingerprint: &Fingerprint, values: &Values)
+    -> Result<(), RegistryError>;
     /// Adds version n+1 (recording the same fingerprint for the current version again changes nothing), makes it the
     /// connection's current one, and closes the drift as repaired.
     async fn record_version(&self, lease: &Lease, version: &CatalogVersion, cause: &Cause)

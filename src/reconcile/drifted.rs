@@ -6,13 +6,17 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::text_of;
+use crate::drift::rename::{Question, Values, questions};
 use crate::drift::{Automatic, Change, Radius};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::repair::{self, Input, Part, Repair};
-use crate::spec::{self, Connection, Desired, Lock, Mode, Rejection};
+use crate::spec::{Connection, Desired, Lock, Mode, Rejection};
 
-/// The rule that commits what is automatic, as audit and catalog versions name it.
-pub(super) const RULE: &str = "additive";
+/// The rule that commits such changes by itself, as audit and catalog versions name it.
+pub(super) fn rule_of(changes: &[Change]) -> &'static str {
+    let renames = changes.iter().any(|change| matches!(change, Change::FieldRenamed { .. }));
+    if renames { "rename" } else { "additive" }
+}
 
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {
@@ -23,23 +27,34 @@ pub(super) struct Drifted {
     pub(super) base: Fingerprint,
     /// When the source was looked at so.
     pub(super) seen_at: DateTime<Utc>,
+    /// The fields whose values would tell more.
+    pub(super) questions: BTreeMap<StreamName, Question>,
+}
+
+/// What a source shows, and what the registry knows that helps to tell who is whom.
+pub(super) struct Seen<'a> {
+    /// When it was looked at.
+    pub(super) at: DateTime<Utc>,
+    /// All of it.
+    pub(super) whole: &'a Catalog,
+    /// What of it the connection carries: [`crate::drift::followed`].
+    pub(super) observed: Catalog,
+    /// Catalogs that it showed, newest first.
+    pub(super) past: Vec<Catalog>,
+    /// What was sampled since it shows what it shows.
+    pub(super) values: Values,
 }
 
 impl Drifted {
-    /// `None` if lock and source agree as far as the connection selects. `ask_for_all`: nothing may be committed now.
+    /// `ask_for_all`: nothing may be committed now.
     pub(super) fn work_out(
         connection: &Connection,
         lock: &Lock,
-        whole: &Catalog,
+        seen: &Seen<'_>,
         files: &BTreeMap<RepoPath, Arc<[u8]>>,
         desired: &Desired,
         ask_for_all: bool,
-        seen_at: DateTime<Utc>,
     ) -> Option<Self> {
-        let observed = spec::select_present(whole, &connection.streams);
-        if observed.fingerprint() == lock.fingerprint {
-            return None;
-        }
         let (lock_text, spec_text) = (text_of(files, &connection.lock_path)?, text_of(files, &connection.path)?);
         let input = Input {
             desired,
@@ -48,19 +63,25 @@ impl Drifted {
             lock_text: &lock_text,
             spec_text: &spec_text,
             files,
-            observed: &observed,
-            values: None,
+            observed: &seen.observed,
+            whole: seen.whole,
+            past: &seen.past,
+            values: &seen.values,
             ask_for_all: ask_for_all || connection.mode < Mode::Manage,
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
-        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at })
+        let questions = questions(&lock.catalog, &seen.observed, &seen.values);
+        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at: seen.at, questions })
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
     pub(super) fn automatic(&self) -> Option<(Fingerprint, String, CommitDraft)> {
-        self.repair.automatic.as_ref().map(|part| (part.lock.fingerprint.clone(), RULE.to_owned(), part.commit.clone()))
+        let part = self.repair.automatic.as_ref()?;
+        let target = part.lock.fingerprint.clone();
+        let rule = rule_of(&self.changes(&target));
+        Some((target, rule.to_owned(), part.commit.clone()))
     }
 
     /// What a person decides.
@@ -96,10 +117,11 @@ impl Drifted {
 
     /// `yes`, or the gate that forbids an automatic repair.
     pub(super) fn gate(&self, target: &Fingerprint) -> String {
-        match self.part(target).map(|part| part.assessment.automatic()) {
-            Some(Automatic::No(gate)) => gate,
-            _ if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
-            _ => "the connection's policy asks for everything".into(),
+        let automatic = self.part(target).map(|part| part.assessment.automatic());
+        match automatic.as_ref().and_then(Automatic::gate) {
+            Some(gate) => gate.to_owned(),
+            None if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
+            None => "the connection's policy asks for everything".into(),
         }
     }
 
@@ -116,10 +138,10 @@ impl Drifted {
         part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
     }
 
-    /// Streams with a change that breaks their mapping or their sync.
+    /// Streams with a change that breaks their mapping or their sync, by the names that the lock has.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let changes = self.repair.assessment.changes.iter();
-        changes.filter(|c| c.severity.is_breaking()).map(|c| c.change.stream().clone()).collect()
+        let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking());
+        breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
     }
 
     /// Whether what is automatic breaks a mapping or a sync.

@@ -275,6 +275,7 @@ impl Reconciler {
             Step::NoteSync { job } => self.note_sync(gathered, connection, &row, *job, lease).await,
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
+            Step::Sample => self.sample(gathered, connection, &row, lease).await,
             Step::CommitRepair { target, rule, draft } => {
                 self.commit_repair(gathered, connection, target, rule, draft, lease).await
             }
@@ -288,6 +289,7 @@ impl Reconciler {
             Step::FollowSync => self.follow_sync(gathered, connection, &row, lease).await,
             Step::Sync => self.start_sync(gathered, connection, &row, lease).await,
             Step::Normalize { job } => self.normalize(gathered, connection, &row, *job, lease).await,
+            Step::Replay { .. } => self.replay(gathered, connection, &row, lease).await,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::drifted::Drifted;
+use super::drifted::{Drifted, Seen};
 use super::gathered::{Index, held};
 use super::landed::{is_expected, to_normalize};
 use super::moved::InUse;
@@ -14,7 +14,7 @@ use super::onboard::{join_secrets, lock_draft};
 use super::resolved::Resolved;
 use super::reverted::overruling;
 use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
-use crate::drift::Change;
+use crate::drift::{self, Change};
 use crate::model::{CommitDraft, ConnectionId, Fingerprint};
 use crate::plan::{Facts, Limits, Live, RepairFacts};
 use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
@@ -79,6 +79,7 @@ impl Reconciler {
             true => InUse::of(gathered.rows.iter().filter_map(|row| Some((row, *by_id.get(&row.id)?)))),
             false => InUse::default(),
         };
+        let refusals = self.doors.events.refusals().await?;
         let mut facts = BTreeMap::new();
         let mut drifted = BTreeMap::new();
         for row in &gathered.rows {
@@ -86,6 +87,8 @@ impl Reconciler {
                 Some(connection) => {
                     let (mut known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
                     known.blocked = known.blocked.or_else(|| in_use.moved(connection, row));
+                    let refused = refusals.get(&row.id).map_or(&[][..], Vec::as_slice);
+                    known.to_replay = self.to_replay(&gathered, connection, row, refused).await?;
                     drifted.extend(repair.map(|repair| (row.id, repair)));
                     known
                 }
@@ -177,6 +180,8 @@ impl Reconciler {
             facts.held.clear();
             return Ok((facts, None));
         };
+        facts.unsampled =
+            self.doors.sampler.is_some() && connection.mode >= spec::Mode::Propose && !drifted.questions.is_empty();
         let proposed = drifted.proposed();
         let branch_current = match (branch, &proposed) {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
@@ -358,7 +363,7 @@ impl Reconciler {
         lock: &Lock,
         whole: &crate::model::Catalog,
     ) -> Result<Option<Arc<Drifted>>, TurnError> {
-        let Some((seen_at, look)) = row.look.as_ref().and_then(|look| Some((look.at, look.seen.as_ref().ok()?))) else {
+        let Some((at, look)) = row.look.as_ref().and_then(|look| Some((look.at, look.seen.as_ref().ok()?))) else {
             return Ok(None);
         };
         let ask_for_all = self.refusal(row.id, Offered::AsBranch).is_some();
@@ -368,7 +373,13 @@ impl Reconciler {
             return Ok(drifted);
         }
         let (files, desired) = (&gathered.resolved.files, &gathered.resolved.desired);
-        let mut drifted = Drifted::work_out(connection, lock, whole, files, desired, ask_for_all, seen_at);
+        let observed = drift::followed(&lock.catalog, whole, &connection.streams);
+        let mut drifted = None;
+        if observed.fingerprint() != lock.fingerprint {
+            let (past, values) = self.hints(row, look).await?;
+            let seen = Seen { at, whole, observed, past, values };
+            drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask_for_all);
+        }
         if let Some(drifted) = &mut drifted {
             self.tell(gathered, connection, row, drifted).await?;
         }

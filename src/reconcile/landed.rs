@@ -4,16 +4,16 @@
 //! A merge may replace lock and mapping together while a sync runs or its rows wait; these rows hold the old fields, so they
 //! are read by the lock and the mapping that the sync began with. An intent keeps that mapping until its rows are normalized.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Gathered, Reconciler, StepError};
-use crate::mapping::{CompiledMapping, compile};
+use crate::mapping::{CompiledMapping, compile, mapping_digest};
 use crate::model::{Catalog, RepoPath, StreamName};
 use crate::ports::{ConnectionRow, Intent};
-use crate::spec::{self, Connection, EntitySpec, MappingSpec, Mode, Schedule, StreamMode};
+use crate::spec::{self, Connection, EntityMapping, EntitySpec, MappingSpec, Mode, Schedule, StreamMode};
 
 /// The effect of an intent that is open from before a sync until its rows are normalized.
 pub(super) const LANDED: &str = "normalize";
@@ -25,6 +25,9 @@ pub(super) struct Landed {
     /// The texts of the mapping and of its entities.
     files: BTreeMap<RepoPath, String>,
     modes: Vec<(StreamName, StreamMode)>,
+    /// Streams that are read from their beginning.
+    #[serde(default)]
+    refresh: BTreeSet<StreamName>,
 }
 
 /// A mapping that is ready to map.
@@ -66,19 +69,46 @@ pub(super) fn is_expected(intent: &Intent, syncing: bool, row: &ConnectionRow) -
 }
 
 /// What the rows of a sync that begins now land under; `None` without a mapping.
-pub(super) fn in_force(gathered: &Gathered, connection: &Connection) -> Result<Option<Landed>, StepError> {
+pub(super) fn in_force(
+    gathered: &Gathered,
+    connection: &Connection,
+    refresh: &BTreeSet<StreamName>,
+) -> Result<Option<Landed>, StepError> {
     let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else { return Ok(None) };
     let entities = mapping.entities.iter().filter_map(|entry| gathered.desired().entities.get(&entry.entity.value));
     let paths = entities.map(|entity| &entity.path).chain([&mapping.path]);
     let good = &gathered.resolved.good;
     let files = paths.filter_map(|path| Some((path.clone(), good.get(path.as_str())?.clone()))).collect();
-    Ok(Some(Landed { mapping: mapping.path.clone(), files, modes: modes(connection, &lock.catalog)? }))
+    let (mapping, modes) = (mapping.path.clone(), modes(connection, &lock.catalog)?);
+    Ok(Some(Landed { mapping, files, modes, refresh: refresh.clone() }))
 }
 
 fn modes(connection: &Connection, catalog: &Catalog) -> Result<Vec<(StreamName, StreamMode)>, StepError> {
     let plans =
         spec::configure(connection, catalog).map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))?;
     Ok(plans.into_iter().map(|plan| (plan.name, plan.mode)).collect())
+}
+
+/// By which mapping each stream becomes each entity, as the committed state has it: [`CompiledMapping::digest`].
+pub(super) fn digests(gathered: &Gathered, connection: &Connection) -> Vec<(StreamName, String, String)> {
+    let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else { return Vec::new() };
+    let Ok(modes) = modes(connection, &lock.catalog) else { return Vec::new() };
+    let entries = entries(mapping, &gathered.desired().entities, &modes);
+    entries
+        .map(|(_, entity, stream, _)| (stream.clone(), entity.name.clone(), mapping_digest(mapping, entity)))
+        .collect()
+}
+
+/// A mapping's entries with their entities and the streams that they read.
+fn entries<'a>(
+    mapping: &'a MappingSpec,
+    entities: &'a BTreeMap<String, Arc<EntitySpec>>,
+    modes: &'a [(StreamName, StreamMode)],
+) -> impl Iterator<Item = (&'a EntityMapping, &'a EntitySpec, &'a StreamName, StreamMode)> {
+    mapping.entities.iter().filter_map(|entry| {
+        let (stream, mode) = modes.iter().find(|(name, _)| names_stream(&entry.stream.value, name))?;
+        Some((entry, &**entities.get(&entry.entity.value)?, stream, *mode))
+    })
 }
 
 impl Reconciler {
@@ -104,6 +134,11 @@ impl Reconciler {
         let (Some(mapping), Some(lock)) = (&connection.mapping, &connection.lock) else { return Ok(None) };
         let modes = modes(connection, &lock.catalog)?;
         compile_all(mapping, &gathered.desired().entities, &lock.catalog, &modes).map(Some)
+    }
+
+    /// Streams that the last sync read from their beginning because a person asked for it.
+    pub(super) async fn refreshed(&self, row: &ConnectionRow) -> Result<BTreeSet<StreamName>, StepError> {
+        Ok(self.landed(row).await?.map(|landed| landed.refresh).unwrap_or_default())
     }
 
     async fn landed(&self, row: &ConnectionRow) -> Result<Option<Landed>, StepError> {
@@ -136,11 +171,7 @@ fn compile_all(
     modes: &[(StreamName, StreamMode)],
 ) -> Result<Mapped, StepError> {
     let mut streams = Vec::new();
-    for entry in &mapping.entities {
-        let Some((stream, mode)) = modes.iter().find(|(name, _)| names_stream(&entry.stream.value, name)) else {
-            continue;
-        };
-        let Some(entity) = entities.get(&entry.entity.value) else { continue };
+    for (entry, entity, stream, mode) in entries(mapping, entities, modes) {
         let schema = catalog.streams.get(stream);
         let compiled = compile(mapping, entry, entity, schema).map_err(|problems| {
             let first = problems.first().map_or_else(String::new, |problem| problem.message.clone());
@@ -148,7 +179,7 @@ fn compile_all(
         })?;
         let columns = schema.map(|schema| schema.columns()).unwrap_or_default();
         let fields = columns.into_iter().map(|(path, _)| path.root().to_owned()).collect();
-        streams.push(MappedStream { name: stream.clone(), mapping: compiled, mode: *mode, fields });
+        streams.push(MappedStream { name: stream.clone(), mapping: compiled, mode, fields });
     }
     let carried = modes.iter().map(|(name, _)| name.clone()).collect();
     Ok(Mapped { mapping: mapping.clone(), streams, carried })

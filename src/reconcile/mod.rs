@@ -4,7 +4,7 @@
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, `heal`, `publish`
-//! (commits and branches), `look`, `sync`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
+//! (commits and branches), `look`, `sample` (whose values are whose), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
@@ -21,6 +21,7 @@ mod leftover;
 mod live;
 mod look;
 mod moved;
+mod normalize;
 mod onboard;
 mod publish;
 mod radius;
@@ -29,6 +30,7 @@ mod report;
 mod resolved;
 mod retire;
 mod reverted;
+mod sample;
 mod survey;
 mod sync;
 mod trouble;
@@ -49,7 +51,9 @@ pub use relock::Relock;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Limits, Standing};
-use crate::ports::{Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Secrets};
+use crate::ports::{
+    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Sampler, Secrets,
+};
 use crate::spec::{EngineKind, Mode, Schedule};
 
 /// The doors that the loop works through.
@@ -59,6 +63,8 @@ pub struct Doors {
     pub engine: Arc<dyn EngineWrite>,
     /// Landed rows.
     pub landing: Arc<dyn Landing>,
+    /// Values at the source beside landed ones, where the engine can read a source without a sync.
+    pub sampler: Option<Arc<dyn Sampler>>,
     /// Everything that is not in git.
     pub registry: Arc<dyn Registry>,
     /// Canonical events.

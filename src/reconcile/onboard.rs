@@ -8,12 +8,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::drifted::RULE;
+use super::drifted::rule_of;
 use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
 use super::live::properties;
 use super::reverted::is_by_rule;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
+use crate::drift::compare;
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::plan::{Agreed, Part};
 use crate::ports::{
@@ -142,14 +143,18 @@ impl Reconciler {
                 if past.last().is_some_and(|last| last.fingerprint == lock.fingerprint) {
                     continue;
                 }
-                let by_rule = before.is_some_and(|before| is_by_rule(&entry, connection, &before, &lock));
+                let ruled = before.filter(|before| is_by_rule(&entry, connection, before, &lock));
+                let rule = ruled.map(|before| rule_of(&compare(&before, &lock.catalog)));
                 past.push(CatalogVersion {
                     version: past.len() as u32 + 1,
                     fingerprint: lock.fingerprint.clone(),
                     body: lock.catalog.body(),
                     at: entry.at,
                     commit: Some(entry.commit),
-                    approved_by: if by_rule { format!("rule:{RULE}") } else { entry.approved_by.unwrap_or(entry.by) },
+                    approved_by: match rule {
+                        Some(rule) => format!("rule:{rule}"),
+                        None => entry.approved_by.unwrap_or(entry.by),
+                    },
                     drift: None,
                 });
                 before = Some(lock.catalog);

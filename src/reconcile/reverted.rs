@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::drifted::Drifted;
 use super::{Gathered, Reconciler, TurnError, text_of};
+use crate::drift::rename::Values;
 use crate::drift::{Automatic, Change, Scene, assess, compare, line_of};
 use crate::model::{Catalog, CommitDraft, CommitId, FileEdit, Fingerprint};
 use crate::ports::{CatalogVersion, ConnectionRow, LogEntry};
@@ -135,8 +136,10 @@ pub(super) fn is_by_rule(entry: &LogEntry, connection: &Connection, before: &Cat
     }
     // Which fields are personal may be another matter by now.
     let entities = BTreeMap::new();
-    let scene = Scene { lock: before, observed: &lock.catalog, connection, entities: &entities, values: None };
-    assess(&compare(before, &lock.catalog), scene).automatic() == Automatic::Yes
+    let (observed, entities, values) = (&lock.catalog, &entities, &Values::new());
+    let scene = Scene { lock: before, observed, whole: None, connection, entities, values };
+    // The values that proved a rename are the registry's.
+    !matches!(assess(&compare(before, observed), scene).automatic(), Automatic::No(_))
 }
 
 /// The commit that takes out what is approved by now; the lock's own, where one is due.

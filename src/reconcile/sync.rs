@@ -1,4 +1,4 @@
-//! Syncs and what follows them: start, follow, normalize.
+//! Syncs: start and follow. What follows them is in `normalize`.
 //!
 //! The open intent `sync` *is* the running sync: its key is the request, and asking the engine again with the same
 //! request goes on with the same job, in this process or in one that was started after a crash. Beside it lies the mapping
@@ -9,13 +9,12 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::landed::{self, LANDED, Mapped};
+use super::landed::{self, LANDED};
 use super::onboard::UNANSWERED;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
-use crate::canonical::{self, StreamWork, Work};
 use crate::model::StreamName;
 use crate::ports::{
-    ConnectionRow, EngineId, Intent, Job, JobState, LandingPlace, Lease, ObjectKind, Remedy, SyncOrder, recorded, sent,
+    ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, Remedy, SyncOrder, recorded, sent,
 };
 use crate::spec::{Connection, WhenBreaking};
 
@@ -120,7 +119,7 @@ impl Reconciler {
         lease: &Lease,
     ) -> Result<uuid::Uuid, StepError> {
         let request = began.request;
-        if let Some(landed) = landed::in_force(gathered, connection)? {
+        if let Some(landed) = landed::in_force(gathered, connection, &began.refresh)? {
             let detail = serde_json::to_value(landed).expect("files and modes are plain data");
             self.begin(lease, LANDED, &request.to_string(), detail).await?;
         }
@@ -203,84 +202,6 @@ impl Reconciler {
             after: began.after,
             refresh: began.refresh,
         })
-    }
-
-    /// Maps the rows that landed up to `job` and appends what is new.
-    pub(super) async fn normalize(
-        &self,
-        gathered: &Arc<Gathered>,
-        connection: &Connection,
-        row: &ConnectionRow,
-        job: i64,
-        lease: &Lease,
-    ) -> Result<OutcomeKind, StepError> {
-        if row.normalized_job.is_some_and(|normalized| normalized >= job) {
-            return Ok(OutcomeKind::Unchanged);
-        }
-        let kind = match self.mapped_by(gathered, connection, row).await? {
-            Some(mapped) => {
-                self.append_events(gathered, connection, row, job, &mapped, lease).await?;
-                OutcomeKind::Applied
-            }
-            None => OutcomeKind::Unchanged,
-        };
-        self.doors.registry.set_normalized(lease, job).await?;
-        let running = self.open_sync(row).await?;
-        for intent in self.doors.registry.intents(Some(row.id)).await? {
-            if intent.effect == LANDED && running.as_ref().is_none_or(|sync| sync.key != intent.key) {
-                self.doors.registry.settle(lease, intent.id).await?;
-            }
-        }
-        Ok(kind)
-    }
-
-    async fn append_events(
-        &self,
-        gathered: &Arc<Gathered>,
-        connection: &Connection,
-        row: &ConnectionRow,
-        job: i64,
-        mapped: &Mapped,
-        lease: &Lease,
-    ) -> Result<(), StepError> {
-        let (_, destination) = self.handles(connection, row)?;
-        let newest = self.doors.registry.jobs(row.id, 1).await?.pop();
-        let succeeded = newest.is_some_and(|newest| newest.id == job && newest.state == JobState::Succeeded);
-        let held = gathered.held(connection);
-        let streams = mapped.streams.iter().map(|one| {
-            let replaced = one.mode.mirrors() && succeeded && !held.contains(&one.name);
-            StreamWork {
-                stream: one.name.clone(),
-                fields: one.fields.clone(),
-                mapping: &one.mapping,
-                replaced_by: replaced.then_some(job),
-            }
-        });
-        let place = LandingPlace {
-            destination,
-            namespace: connection.airbyte.namespace.clone(),
-            prefix: connection.airbyte.prefix.clone(),
-            streams: mapped.carried.clone(),
-        };
-        let work = Work {
-            lease,
-            connection: &connection.name,
-            place: &place,
-            catalog_version: row.version,
-            mapping: &mapped.mapping,
-            streams: streams.collect(),
-        };
-        let summary =
-            canonical::normalize(&*self.doors.landing, &*self.doors.events, &*self.doors.clock, &work, &|_| {}).await?;
-        let total = summary.total();
-        if total.upserts + total.deletes + total.dead_letters > 0 {
-            tracing::info!(
-                connection.name = %connection.name,
-                "connection {}: {} upserts, {} deletes, {} dead letters from job {job}",
-                connection.name, total.upserts, total.deletes, total.dead_letters
-            );
-        }
-        Ok(())
     }
 }
 

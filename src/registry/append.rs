@@ -9,17 +9,17 @@ use sqlx::{Postgres, Transaction};
 
 use super::error::{Fail, transact};
 use super::events::{Meta, Origin};
-use super::{PgRegistry, word};
+use super::{PgRegistry, letters, word};
 use crate::model::StreamName;
 use crate::ports::{CanonicalEvent, EventBatch, Lease, Lineage, RegistryError, applied};
 
 const WHAT: &str = "appending events";
 
 /// The batch's place: what every row of it carries.
-struct Place<'a> {
-    lease: &'a Lease,
-    stream: &'a str,
-    entity: &'a str,
+pub(super) struct Place<'a> {
+    pub(super) lease: &'a Lease,
+    pub(super) stream: &'a str,
+    pub(super) entity: &'a str,
 }
 
 /// Appends all of it, or nothing.
@@ -49,7 +49,8 @@ pub(super) async fn batch(
             insert_lineage(&mut tx, &place, &batch.events, first).await?;
             move_heads(&mut tx, &place, &batch.events, first).await?;
         }
-        insert_dead_letters(&mut tx, &place, batch).await?;
+        letters::remove(&mut tx, &place, batch).await?;
+        letters::put(&mut tx, &place, &batch.dead_letters).await?;
         if let Some(cursor) = &batch.cursor {
             sqlx::query(
                 "INSERT INTO landing_cursors (tenant_id, connection_id, stream, entity, cursor)
@@ -221,42 +222,6 @@ async fn move_heads(
     .bind(&hashes)
     .bind(&raw_ids)
     .bind(&positions)
-    .bind(&ats)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn insert_dead_letters(
-    tx: &mut Transaction<'_, Postgres>,
-    place: &Place<'_>,
-    batch: &EventBatch,
-) -> Result<(), Fail> {
-    let letters = &batch.dead_letters;
-    if letters.is_empty() {
-        return Ok(());
-    }
-    let raw_ids: Vec<&str> = letters.iter().map(|l| l.raw_id.as_str()).collect();
-    let keys: Vec<Option<&str>> = letters.iter().map(|l| l.record_key.as_deref()).collect();
-    let reasons: Vec<&str> = letters.iter().map(|l| l.reason.as_str()).collect();
-    let records: Vec<String> = letters.iter().map(|l| l.record.to_string()).collect();
-    let ats: Vec<DateTime<Utc>> = letters.iter().map(|l| l.at).collect();
-    sqlx::query(
-        "INSERT INTO dead_letters (tenant_id, connection_id, stream, entity, raw_id, record_key, reason, record, at)
-         SELECT $1, $2, $3, $4, raw_id, key, reason, record::json, at
-         FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[])
-              AS r (raw_id, key, reason, record, at)
-         -- a row that landed once and is read again is the same letter
-         ON CONFLICT (tenant_id, connection_id, stream, entity, raw_id) DO NOTHING",
-    )
-    .bind(place.lease.tenant.as_str())
-    .bind(place.lease.connection.0)
-    .bind(place.stream)
-    .bind(place.entity)
-    .bind(&raw_ids)
-    .bind(&keys)
-    .bind(&reasons)
-    .bind(&records)
     .bind(&ats)
     .execute(&mut **tx)
     .await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, connections, drift, word};
+use crate::drift::rename::Values;
 use crate::model::{Catalog, CommitId, ConnectionId, FieldPath, Fingerprint};
 use crate::ports::{CatalogVersion, Cause, Lease, Look, RegistryError, applied};
 
@@ -34,6 +35,12 @@ fn notes_of(catalog: &Catalog) -> Notes {
         (name.to_string(), fields.map(note).collect::<BTreeMap<_, _>>())
     });
     noted.filter(|(_, fields)| !fields.is_empty()).collect()
+}
+
+fn annotated(what: &'static str, body: &Value, notes: Notes) -> Result<Catalog, Fail> {
+    let mut catalog = Catalog::from_body(body).map_err(|e| Fail::broken(what, e.to_string()))?;
+    annotate(&mut catalog, notes);
+    Ok(catalog)
 }
 
 fn annotate(catalog: &mut Catalog, mut notes: Notes) {
@@ -145,10 +152,62 @@ pub(super) async fn observed(
                 .bind(fingerprint.as_str())
                 .fetch_optional(registry.pool())
                 .await?;
-        let Some((body, notes)) = row else { return Ok(None) };
-        let mut catalog = Catalog::from_body(&body).map_err(|e| Fail::broken(WHAT, e.to_string()))?;
-        annotate(&mut catalog, notes.0);
-        Ok(Some(catalog))
+        row.map(|(body, notes)| annotated(WHAT, &body, notes.0)).transpose()
+    })
+    .await
+}
+
+/// The catalogs last seen, the newest first.
+pub(super) async fn past(
+    registry: &PgRegistry,
+    connection: ConnectionId,
+    limit: u32,
+) -> Result<Vec<Catalog>, RegistryError> {
+    const WHAT: &str = "reading the catalogs that a source showed";
+    transact(WHAT, move || async move {
+        let rows: Vec<(Json<Value>, Json<Notes>)> = sqlx::query_as(
+            "SELECT body, notes FROM observed_catalogs WHERE connection_id = $1 ORDER BY first_seen_at DESC LIMIT $2",
+        )
+        .bind(connection.0)
+        .bind(i64::from(limit))
+        .fetch_all(registry.pool())
+        .await?;
+        rows.into_iter().map(|(body, notes)| annotated(WHAT, &body, notes.0)).collect()
+    })
+    .await
+}
+
+/// What was sampled when the source showed that catalog.
+pub(super) async fn sampled(
+    registry: &PgRegistry,
+    connection: ConnectionId,
+    fingerprint: &Fingerprint,
+) -> Result<Values, RegistryError> {
+    const WHAT: &str = "reading what was sampled";
+    transact(WHAT, move || async move {
+        let sql = "SELECT sampled FROM observed_catalogs WHERE connection_id = $1 AND fingerprint = $2";
+        let query = sqlx::query_scalar::<_, Option<Json<Values>>>(sql).bind(connection.0).bind(fingerprint.as_str());
+        let row = query.fetch_optional(registry.pool()).await?;
+        Ok(row.flatten().map(|Json(values)| values).unwrap_or_default())
+    })
+    .await
+}
+
+/// Keeps what was sampled beside the catalog that the source showed.
+pub(super) async fn set_sampled(
+    registry: &PgRegistry,
+    lease: &Lease,
+    fingerprint: &Fingerprint,
+    values: &Values,
+) -> Result<(), RegistryError> {
+    transact("keeping what was sampled", move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        let sql = "UPDATE observed_catalogs SET sampled = $4::text::json
+                   WHERE tenant_id = $1 AND connection_id = $2 AND fingerprint = $3";
+        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        query.bind(fingerprint.as_str()).bind(word::json(values)?).execute(&mut *tx).await?;
+        applied("set_sampled", tx.commit()).await?;
+        Ok(())
     })
     .await
 }

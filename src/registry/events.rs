@@ -10,11 +10,11 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::error::{Fail, transact};
-use super::{PgRegistry, append, specs, word};
+use super::{PgRegistry, append, letters, specs, word};
 use crate::model::{ConnectionId, ConnectionRef, StreamName};
 use crate::ports::{
     CanonicalEvent, DeadLetter, EventBatch, EventFilter, EventStore, LandingCursor, Lease, Lineage, RecordHead,
-    RegistryError, written,
+    Refusal, RegistryError, written,
 };
 
 /// What `canonical_streams.meta` holds.
@@ -156,12 +156,7 @@ impl EventStore for PgRegistry {
     }
 
     async fn dead_letter_counts(&self) -> Result<BTreeMap<ConnectionId, u64>, RegistryError> {
-        let rows: Vec<(Uuid, i64)> = transact("counting dead letters", || async {
-            let sql = "SELECT connection_id, count(*) FROM dead_letters GROUP BY connection_id";
-            Ok(sqlx::query_as(sql).fetch_all(self.pool()).await?)
-        })
-        .await?;
-        Ok(rows.into_iter().map(|(id, count)| (ConnectionId(id), u64::try_from(count).unwrap_or(0))).collect())
+        letters::counts(self).await
     }
 
     async fn dead_letters(
@@ -169,23 +164,37 @@ impl EventStore for PgRegistry {
         connection: ConnectionId,
         limit: u32,
     ) -> Result<(Vec<DeadLetter>, u64), RegistryError> {
-        let (rows, count): (Vec<LetterRow>, i64) = transact("reading dead letters", || async {
-            let rows = sqlx::query_as(
-                "SELECT stream, entity, raw_id, record_key, reason, record, at FROM dead_letters
-                 WHERE tenant_id = (SELECT tenant_id FROM connections WHERE id = $1) AND connection_id = $1
-                 ORDER BY at DESC, stream, entity, raw_id LIMIT $2",
-            );
-            let rows = rows.bind(connection.0).bind(i64::from(limit)).fetch_all(self.pool()).await?;
-            let count = sqlx::query_scalar(
-                "SELECT count(*) FROM dead_letters
-                 WHERE tenant_id = (SELECT tenant_id FROM connections WHERE id = $1) AND connection_id = $1",
-            );
-            Ok((rows, count.bind(connection.0).fetch_one(self.pool()).await?))
-        })
-        .await?;
-        let letters = rows.into_iter().map(DeadLetter::try_from).collect::<Result<_, _>>();
-        let letters = letters.map_err(|fail| fail.into_error("reading dead letters"))?;
-        Ok((letters, u64::try_from(count).unwrap_or(0)))
+        letters::newest(self, connection, limit).await
+    }
+
+    async fn refusals(&self) -> Result<BTreeMap<ConnectionId, Vec<Refusal>>, RegistryError> {
+        letters::refusals(self).await
+    }
+
+    async fn refused(&self, connection: ConnectionId, refusal: &Refusal) -> Result<u64, RegistryError> {
+        letters::refused(self, connection, refusal).await
+    }
+
+    async fn refused_by_others(
+        &self,
+        connection: ConnectionId,
+        stream: &StreamName,
+        entity: &str,
+        mapping: &str,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<(i64, DeadLetter)>, RegistryError> {
+        letters::refused_by_others(self, connection, (stream, entity), mapping, after, limit).await
+    }
+
+    async fn forget_letters(
+        &self,
+        lease: &Lease,
+        stream: &StreamName,
+        entity: &str,
+        before: i64,
+    ) -> Result<(), RegistryError> {
+        letters::forget_before(self, lease, stream, entity, before).await
     }
 
     async fn record_mapping(&self, name: &str, digest: &str, text: &str) -> Result<(), RegistryError> {
@@ -255,33 +264,6 @@ impl TryFrom<Row> for CanonicalEvent {
                 mapping: origin.mapping,
                 fields: row.fields.0,
             },
-        })
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct LetterRow {
-    stream: String,
-    entity: String,
-    raw_id: String,
-    record_key: Option<String>,
-    reason: String,
-    record: Json<Value>,
-    at: DateTime<Utc>,
-}
-
-impl TryFrom<LetterRow> for DeadLetter {
-    type Error = Fail;
-
-    fn try_from(row: LetterRow) -> Result<Self, Fail> {
-        Ok(Self {
-            stream: stream_of(&row.stream)?,
-            entity: row.entity,
-            raw_id: row.raw_id,
-            record_key: row.record_key,
-            reason: row.reason,
-            record: row.record.0,
-            at: row.at,
         })
     }
 }

@@ -14,6 +14,7 @@ mod events;
 mod intents;
 mod jobs;
 mod leases;
+mod letters;
 mod managed;
 mod migrate;
 mod port;

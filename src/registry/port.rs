@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
 use crate::drift::radius::{Asked, Counted, Usage};
+use crate::drift::rename::Values;
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
@@ -151,6 +152,23 @@ impl Registry for PgRegistry {
         fingerprint: &Fingerprint,
     ) -> Result<Option<Catalog>, RegistryError> {
         catalogs::observed(self, connection, fingerprint).await
+    }
+
+    async fn past_catalogs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Catalog>, RegistryError> {
+        catalogs::past(self, connection, limit).await
+    }
+
+    async fn sampled(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Values, RegistryError> {
+        catalogs::sampled(self, connection, fingerprint).await
+    }
+
+    async fn set_sampled(
+        &self,
+        lease: &Lease,
+        fingerprint: &Fingerprint,
+        values: &Values,
+    ) -> Result<(), RegistryError> {
+        written("set_sampled", catalogs::set_sampled(self, lease, fingerprint, values)).await
     }
 
     async fn record_version(

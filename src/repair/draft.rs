@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
+use super::streams::NewName;
 use crate::drift::rename::Values;
 use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Scene, apply, assess, compare_with};
-use crate::drift::{line_of, renamed, renames_in, say};
+use crate::drift::{line_of, renamed, renames_in, say, stream_now, with_places};
 use crate::model::{
     Catalog, CommitDraft, ConnectionRef, FieldPath, FileEdit, Fingerprint, NameError, RepoPath, StreamName,
 };
@@ -28,10 +29,14 @@ pub struct Input<'a> {
     pub spec_text: &'a str,
     /// All committed files, for drift files that are there already.
     pub files: &'a BTreeMap<RepoPath, Arc<[u8]>>,
-    /// What the source showed, as far as the connection selects it.
+    /// What the source showed, as far as the connection selects it: [`crate::drift::followed`].
     pub observed: &'a Catalog,
-    /// What was sampled of the source and of landing, to judge renames by; `None` where nothing was.
-    pub values: Option<&'a Values>,
+    /// All that the source showed.
+    pub whole: &'a Catalog,
+    /// Catalogs that the source showed, newest first: they know the places of the lock's fields.
+    pub past: &'a [Catalog],
+    /// What was sampled of the source and of landing, to judge renames by.
+    pub values: &'a Values,
     /// Ask for everything, whatever the policy says: because the engine's mode is `propose`, or a commit was refused.
     pub ask_for_all: bool,
 }
@@ -76,8 +81,9 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let connection = input.connection;
     let judge = |lock: &Catalog| {
         let (observed, entities, values) = (input.observed, &input.desired.entities, input.values);
-        let changes = compare_with(lock, observed, values.unwrap_or(&Values::default()));
-        assess(&changes, Scene { lock, observed, connection, entities, values })
+        let lock = &with_places(lock, input.past);
+        let changes = compare_with(lock, observed, values);
+        assess(&changes, Scene { lock, observed, whole: Some(input.whole), connection, entities, values })
     };
     let assessment = judge(&input.lock.catalog);
     let ask = input.ask_for_all || connection.drift.repair == RepairPolicy::Propose;
@@ -152,7 +158,7 @@ fn part(
         before: Some(base.lock_text.clone()),
         after: Some(edit.text),
     }];
-    let by_stream = stream_edits(&assessment, &base.lock.catalog, &edit.lock.catalog);
+    let by_stream = stream_edits(input, &assessment, &base.lock.catalog, &edit.lock.catalog);
     mapping_edit(input, &by_stream, &mut edits, &mut notes);
     super::chosen::edit(input.connection, input.spec_text, &by_stream, &mut edits, &mut notes);
     gone_streams(input.connection, &assessment, &mut notes);
@@ -168,16 +174,23 @@ fn part(
 }
 
 /// What happened in each stream, in the words of people's files: old names.
-fn stream_edits(assessment: &Assessment, before: &Catalog, after: &Catalog) -> Vec<(StreamName, StreamEdits)> {
+fn stream_edits(
+    input: Input<'_>,
+    assessment: &Assessment,
+    before: &Catalog,
+    after: &Catalog,
+) -> Vec<(StreamName, StreamEdits)> {
     let changes = plain(&assessment.changes);
     let mut edits: BTreeMap<StreamName, StreamEdits> = BTreeMap::new();
     for (name, stream) in &before.streams {
-        let Some(now) = after.streams.get(name) else { continue };
-        let renames = renames_in(&changes, name);
+        let new = stream_now(&changes, name);
+        let Some(now) = after.streams.get(new) else { continue };
+        let renames = renames_in(&changes, new);
         let gone = |path: &&FieldPath| !now.fields.contains_key(&renamed(path, &renames));
         let removed: Vec<FieldPath> = stream.fields.keys().filter(gone).cloned().collect();
-        if !renames.is_empty() || !removed.is_empty() {
-            edits.insert(name.clone(), StreamEdits { renames, removed });
+        let to = (new != name).then(|| NewName::of(new, input.whole));
+        if to.is_some() || !renames.is_empty() || !removed.is_empty() {
+            edits.insert(name.clone(), StreamEdits { to, renames, removed });
         }
     }
     edits.into_iter().collect()

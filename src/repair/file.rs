@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::markdown::{Room, code, fence, fitting, fitting_lines, folded, plain, shortened, visible};
-use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Severity, line_of, say};
+use crate::drift::{Assessed, Assessment, Change, Grade, Radius, Severity, line_of, retyped, say};
 use crate::model::{ConnectionRef, FileEdit, Fingerprint, RepoPath};
 
 /// GitHub refuses a longer body than 65,536 characters.
@@ -99,7 +99,7 @@ pub(super) fn write(story: &Story<'_>) -> String {
     evidence(story, &mut out);
     touches(story, &mut out);
     out.push_str("\n## What it means for data\n\n");
-    for sentence in effects(&story.assessment.changes) {
+    for sentence in effects(story.assessment) {
         let _ = writeln!(out, "- {sentence}");
     }
     notes(story, &mut out);
@@ -109,10 +109,9 @@ pub(super) fn write(story: &Story<'_>) -> String {
 }
 
 fn front_matter(story: &Story<'_>) -> String {
-    let automatic = match story.assessment.automatic() {
-        Automatic::Yes => "yes".to_owned(),
-        Automatic::No(gate) => format!("no: {}", shortened(&gate, GATE_BYTES)),
-    };
+    let automatic = story.assessment.automatic();
+    let automatic =
+        automatic.gate().map_or_else(|| "yes".to_owned(), |gate| format!("no: {}", shortened(gate, GATE_BYTES)));
     format!(
         "---\nconnection: {}\ndrift: {}\nbase: {}\nversion: {}\nchanges: {}\nbreaking: {}\nseverity: {}\nconfidence: {:.2}\nautomatic: {}\n---\n",
         super::yaml::double(&story.connection.to_string()),
@@ -238,10 +237,8 @@ fn evidence(story: &Story<'_>, out: &mut String) {
 fn evidence_of(c: &Assessed) -> Vec<String> {
     let mut lines = vec![line_of(&c.change)];
     lines.extend(c.evidence.iter().map(|line| format!("    {line}")));
-    let verdict = match &c.automatic {
-        Automatic::Yes => "automatic".to_owned(),
-        Automatic::No(gate) => format!("not automatic: {gate}"),
-    };
+    let gate = c.automatic.gate();
+    let verdict = gate.map_or_else(|| "automatic".to_owned(), |gate| format!("not automatic: {gate}"));
     lines.push(format!("    confidence {:.2}; {verdict}", c.confidence));
     lines
 }
@@ -281,10 +278,18 @@ fn block_of((place, parts): (String, Vec<String>)) -> Vec<String> {
     std::iter::once(first).chain(parts.map(|part| format!("    {part}"))).collect()
 }
 
-/// One sentence for each kind of change that is there, worst first.
-fn effects(changes: &[Assessed]) -> Vec<&'static str> {
+/// A sentence or two for each kind of change that is there, worst first.
+fn effects(assessment: &Assessment) -> Vec<&'static str> {
     const EFFECTS: &[(&str, &str)] = &[
         ("AAM-D002", "The stream is no longer read; its landed rows and events stay."),
+        (
+            "AAM-D017",
+            "Under another name it is another stream: it lands in a table of its own and is read from its beginning, and each of its records gives an event anew, at positions from 1.",
+        ),
+        (
+            "AAM-D017",
+            "Landed rows, events and read positions of the old name stay as they are. Nothing says there that a record is gone: whoever reads events by stream goes on with the new one.",
+        ),
         ("AAM-D012", "With another key records are told apart anew: the next sync may emit every record once more."),
         ("AAM-D014", "Incremental reading stops until another cursor or mode is chosen in the spec."),
         ("AAM-D016", "The stream can no longer be read in a mode that the source supported."),
@@ -313,7 +318,21 @@ fn effects(changes: &[Assessed]) -> Vec<&'static str> {
         ),
         ("AAM-D015", "Nothing changes until the spec asks for the new mode."),
     ];
-    EFFECTS.iter().filter(|(rule, _)| changes.iter().any(|c| c.rule == *rule)).map(|(_, text)| *text).collect()
+    let has = |c: &Assessed, rule: &str| match rule {
+        // In a renamed stream every record is told anew, whatever its fields are called.
+        "AAM-D006" => c.rule == rule && assessment.stream_before(&c.change) == c.change.stream(),
+        "AAM-D007" => is(c, Grade::Widened),
+        "AAM-D008" => is(c, Grade::Narrowed),
+        "AAM-D009" => is(c, Grade::Reinterpreted),
+        _ => c.rule == rule,
+    };
+    let told = EFFECTS.iter().filter(|(rule, _)| assessment.changes.iter().any(|c| has(c, rule)));
+    told.map(|(_, text)| *text).collect()
+}
+
+/// Whether the type changed so, beside a rename or alone.
+fn is(changed: &Assessed, grade: Grade) -> bool {
+    retyped(&changed.change).is_some_and(|graded| graded.grade == grade)
 }
 
 fn notes(story: &Story<'_>, out: &mut String) {
@@ -368,8 +387,8 @@ fn decide(story: &Story<'_>, out: &mut String) {
         out.push_str(&fence("sh", "git revert <this commit>"));
         return;
     }
-    if let Automatic::No(gate) = story.assessment.automatic() {
-        let _ = writeln!(out, "A person decides, because {}.\n", plain(&shortened(&visible(&gate, false), GATE_BYTES)));
+    if let Some(gate) = story.assessment.automatic().gate() {
+        let _ = writeln!(out, "A person decides, because {}.\n", plain(&shortened(&visible(gate, false), GATE_BYTES)));
     }
     let branch = story.branch;
     let _ = writeln!(out, "To approve, merge the branch {}:\n", code(branch));

@@ -1,4 +1,4 @@
-//! The edits of a mapping file that a drift asks for: renamed source fields in every place that uses them, and the
+//! The edits of a mapping file that a drift asks for: renamed streams and source fields in every place that uses them, and the
 //! entries of canonical fields whose source is gone.
 
 use crate::drift::{is_stream, uses};
@@ -6,11 +6,14 @@ use crate::model::{FieldPath, StreamName};
 use crate::spec::{At, EntityMapping, MappingRule, MappingSpec};
 
 use super::expr;
+use super::streams::NewName;
 use super::yaml::{self, Entry, Scalar, Step};
 
 /// What changed in one stream, as far as a mapping cares.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StreamEdits {
+    /// Its new name, if it goes by another one.
+    pub to: Option<NewName>,
     /// Renames, outermost first.
     pub renames: Vec<(FieldPath, FieldPath)>,
     /// Fields that are gone, by their old names.
@@ -49,9 +52,8 @@ pub(super) fn edit_mapping(mapping: &MappingSpec, streams: &[(StreamName, Stream
         plan.notes.push(format!("remove {field} by hand: its entry shares its lines with other entries"));
     }
     if text.is_none() && !plan.scalars.is_empty() {
-        plan.notes.push(
-            "the renamed fields could not be changed without touching other lines: change them by hand".to_owned(),
-        );
+        plan.notes
+            .push("what was renamed could not be changed without touching other lines: change them by hand".to_owned());
     }
     MappingEdit { text, starved: Vec::new(), notes: plan.notes }
 }
@@ -84,6 +86,13 @@ impl Plan<'_> {
             let keys = ["entities", name].into_iter().chain(rest.iter().copied());
             keys.map(|key| Step::Key(key.to_owned())).collect::<Vec<Step>>()
         };
+        if let Some(new) = edits.to.as_ref().map(|to| to.written(&entity.stream.value))
+            && new != entity.stream.value
+        {
+            let (old, new) = (entity.stream.value.to_string(), new.to_string());
+            let (span, at) = (entity.stream.span.clone(), vec![at(&["stream"])]);
+            self.add(Scalar { span, old, new, in_place: None, at, is_key: false });
+        }
         for (nth, key) in entity.key.iter().enumerate() {
             if gone(&key.value, edits) {
                 self.notes.push(format!("choose another key for {name}: {} is gone", key.value));
@@ -132,7 +141,7 @@ impl Plan<'_> {
         let new = crate::drift::renamed(&path.value, &edits.renames);
         if new != path.value {
             let (old, new) = (path.value.to_string(), new.to_string());
-            self.add(Scalar { span: path.span.clone(), old, new, in_place: None, at: vec![at] });
+            self.add(Scalar { span: path.span.clone(), old, new, in_place: None, at: vec![at], is_key: false });
         }
     }
 
@@ -145,6 +154,7 @@ impl Plan<'_> {
                 new,
                 in_place: self.text.get(expression.span.clone()).and_then(|raw| in_place(raw, edits)),
                 at: vec![at],
+                is_key: false,
             }),
             None => self.notes.push(format!("change the expression of {what} by hand")),
         }
@@ -200,7 +210,7 @@ entities:
 
     fn edits(from: &FieldPath, to: &FieldPath) -> Vec<(StreamName, StreamEdits)> {
         let renames = vec![(from.clone(), to.clone())];
-        vec![("public/accounts".parse().unwrap(), StreamEdits { renames, removed: Vec::new() })]
+        vec![("public/accounts".parse().unwrap(), StreamEdits { renames, ..StreamEdits::default() })]
     }
 
     /// The paths that a mapping reads, in the order of the file.
@@ -258,7 +268,7 @@ entities:
     fn check(mapping: &str, renames: &[(&str, &str)], removed: &[&str]) -> String {
         let renames = renames.iter().map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect();
         let removed = removed.iter().map(|path| path.parse().unwrap()).collect();
-        let streams = [("public/accounts".parse().unwrap(), StreamEdits { renames, removed })];
+        let streams = [("public/accounts".parse().unwrap(), StreamEdits { to: None, renames, removed })];
         let head = "kind: mapping\nentities:\n  account:\n    stream: accounts\n";
         let edit = edit_mapping(&sample::mapping(&format!("{head}{mapping}")), &streams);
         let text = edit.text.as_deref().map(|text| text.strip_prefix(head).unwrap());
@@ -326,7 +336,7 @@ entities:
         unchanged
         starved: []
         notes: [
-            "the renamed fields could not be changed without touching other lines: change them by hand",
+            "what was renamed could not be changed without touching other lines: change them by hand",
         ]
         "#);
     }

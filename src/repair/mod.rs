@@ -13,6 +13,7 @@ mod markdown;
 mod rejected;
 #[cfg(test)]
 pub(crate) mod sample;
+mod streams;
 mod tell;
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::model::FieldPath;
+use crate::model::{FieldPath, StreamName};
 
 /// A step into a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) struct Scalar {
     pub in_place: Option<String>,
     /// Where it is in the document; several where an anchor is used again.
     pub at: Vec<Vec<Step>>,
+    /// Whether it is the last step itself, a key of a map, and not what stands there.
+    pub is_key: bool,
 }
 
 /// One map entry that goes.
@@ -57,7 +59,7 @@ pub(super) fn line_ending(text: &str) -> &'static str {
 /// The text with all edits, or `None` if they cannot be made so that the file says exactly what it must.
 pub(super) fn edit(text: &str, scalars: &[Scalar], entries: &[Entry]) -> Option<String> {
     let mut expected = read(text).ok()?;
-    for scalar in scalars {
+    for scalar in scalars.iter().filter(|scalar| !scalar.is_key) {
         for at in &scalar.at {
             *seek(&mut expected, at)? = Value::String(scalar.new.clone());
         }
@@ -66,6 +68,15 @@ pub(super) fn edit(text: &str, scalars: &[Scalar], entries: &[Entry]) -> Option<
         let (last, parents) = entry.at.split_last()?;
         let (Value::Object(map), Step::Key(key)) = (seek(&mut expected, parents)?, last) else { return None };
         map.remove(key)?;
+    }
+    for scalar in scalars.iter().filter(|scalar| scalar.is_key) {
+        for (last, parents) in scalar.at.iter().filter_map(|at| at.split_last()) {
+            let (Value::Object(map), Step::Key(key)) = (seek(&mut expected, parents)?, last) else { return None };
+            let value = map.remove(key)?;
+            if map.insert(scalar.new.clone(), value).is_some() {
+                return None;
+            }
+        }
     }
     // Plainest writing first; the next one only if the file would not say what it must.
     (0..3).find_map(|style| {
@@ -118,7 +129,8 @@ fn exact(text: &str, scalar: &Scalar) -> Option<Range<usize>> {
         let value: String =
             serde_yaml::from_str(&format!("- {raw}\n")).ok().and_then(|v: Vec<String>| v.into_iter().next())?;
         let same_path = || value.parse::<FieldPath>().ok().is_some_and(|path| scalar.old.parse() == Ok(path));
-        (value == scalar.old || same_path()).then_some(())
+        let same_stream = || value.parse::<StreamName>().ok().is_some_and(|name| scalar.old.parse() == Ok(name));
+        (value == scalar.old || same_path() || same_stream()).then_some(())
     };
     let Range { start, end } = scalar.span;
     let raw = text.get(start..end)?;
@@ -172,7 +184,7 @@ pub(super) fn double(text: &str) -> String {
 fn is_plain(text: &str) -> bool {
     const TAKEN: &[&str] = &["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' '))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ' '))
         && !text.ends_with(' ')
         && !TAKEN.contains(&text.to_ascii_lowercase().as_str())
 }

@@ -27,6 +27,7 @@ pub use check::{airbyte_id_of, removal_of};
 pub use desired::*;
 pub use reselect::{describe_problems, reselect};
 pub use resolve::{Input, Resolution, resolve};
+pub(crate) use select::carried;
 pub use select::{SelectProblem, StreamPlan, configure, select, select_present};
 pub use value::{escaped, needs_reference};
 pub use yaml::MAX_BYTES;

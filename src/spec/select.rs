@@ -119,7 +119,7 @@ fn top_names(stream: &Stream) -> Vec<&str> {
 }
 
 /// A stream with only the carried fields. Facts about key and cursor stay as the source said them.
-pub(super) fn carried(stream: &Stream, fields: &FieldSelection) -> Stream {
+pub(crate) fn carried(stream: &Stream, fields: &FieldSelection) -> Stream {
     let keep = |path: &FieldPath| match fields {
         FieldSelection::All => true,
         FieldSelection::Include(names) => names.contains(path.root()),

@@ -9,7 +9,7 @@ use crate::engine::airbyte::{AirbyteEngine, Place};
 use crate::engine::embedded::EmbeddedEngine;
 use crate::model::TenantId;
 use crate::plan::{Confirmed, Limits};
-use crate::ports::{Clock, EngineWrite, Landing, Registry, Repo};
+use crate::ports::{Clock, EngineWrite, Landing, Registry, Repo, Sampler};
 use crate::reconcile::{Doors, Policy, Reconciler};
 use crate::registry::{ManagedCluster, PgRegistry};
 use crate::secrets::{LocalSecrets, resolve_text};
@@ -57,17 +57,19 @@ impl App {
         let repo = crate::repo::open(&root, branch, &state).await?;
         let (registry, cluster) = open_registry(&settings, &root, &state).await?;
         let registry = Arc::new(registry);
-        let (engine, landing, embedded): (Arc<dyn EngineWrite>, Arc<dyn Landing>, _) = match settings.engine.kind {
-            EngineKind::Embedded => {
-                let engine =
-                    EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
-                (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
-            }
-            EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding), None),
-        };
+        let (engine, landing, embedded): (Arc<dyn EngineWrite>, Arc<dyn Landing>, Option<EmbeddedEngine>) =
+            match settings.engine.kind {
+                EngineKind::Embedded => {
+                    let engine =
+                        EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
+                    (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
+                }
+                EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding), None),
+            };
         let doors = Doors {
             engine,
             landing,
+            sampler: embedded.clone().map(|engine| Arc::new(engine) as Arc<dyn Sampler>),
             registry: registry.clone(),
             events: registry,
             repo,

@@ -1,5 +1,7 @@
 //! Landing to canonical events: the pipeline over a fake landing, with the real store in PostgreSQL.
 
+mod letters;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -166,6 +168,25 @@ pub fn mapping(key: &[&str], fields: &[(&str, &str)], deleted_when: Option<&str>
     (spec, compiled)
 }
 
+/// A place that [`FakeLanding`] does not look at.
+fn nowhere() -> LandingPlace {
+    let destination = EndpointHandle {
+        id: None,
+        name: "warehouse".into(),
+        tenant: Default::default(),
+        airbyte: Default::default(),
+        connector: "postgres".into(),
+        config: ResolvedConfig::new(Value::Null, Vec::new(), String::new()),
+    };
+    LandingPlace { destination, namespace: Namespace::default(), prefix: String::new(), streams: Vec::new() }
+}
+
+/// What is to be done for a stream with this mapping; nothing is known to have been read whole.
+pub fn work_of(stream: StreamName, mapping: &(MappingSpec, CompiledMapping)) -> StreamWork<'_> {
+    let (fields, gone) = (Vec::new(), Vec::new());
+    StreamWork { stream, fields, mapping: &mapping.1, replaced_by: None, reread_by: None, gone }
+}
+
 impl World {
     async fn run(&self, mapping: &(MappingSpec, CompiledMapping), stream: &str, replaced_by: Option<i64>) -> Counts {
         self.try_run(mapping, stream, replaced_by).await.unwrap().total()
@@ -196,19 +217,8 @@ impl World {
         stream: &str,
         replaced_by: Option<i64>,
     ) -> Result<Summary, aam::canonical::CanonicalError> {
-        let destination = EndpointHandle {
-            id: None,
-            name: "warehouse".into(),
-            tenant: Default::default(),
-            airbyte: Default::default(),
-            connector: "postgres".into(),
-            config: ResolvedConfig::new(Value::Null, Vec::new(), String::new()),
-        };
-        let namespace = Namespace::default();
-        let place = LandingPlace { destination, namespace, prefix: String::new(), streams: Vec::new() };
-        let stream =
-            StreamWork { stream: stream.parse().unwrap(), fields: Vec::new(), mapping: &mapping.1, replaced_by };
-        self.run_over(&self.landing, &place, mapping, stream).await
+        let stream = StreamWork { replaced_by, reread_by: replaced_by, ..work_of(stream.parse().unwrap(), mapping) };
+        self.run_over(&self.landing, &nowhere(), mapping, stream).await
     }
 
     /// The events, one per line, as a person would check them.
@@ -486,7 +496,7 @@ async fn a_batch_is_stored_whole_or_not_at_all() {
     let mut event = world.registry.events(&EventFilter { limit: 1, ..EventFilter::default() }).await.unwrap().remove(0);
     event.data = json!({"name": "\u{0}"}); // refused by the database
     let cursor = Some(LandingCursor(json!(99)));
-    let batch = EventBatch { events: vec![event], dead_letters: Vec::new(), cursor };
+    let batch = EventBatch { events: vec![event], cursor, ..EventBatch::default() };
     world.registry.append(&world.lease, &stream, "account", &batch).await.unwrap_err();
     let cursor = world.registry.cursor(world.lease.connection, &stream, "account").await.unwrap();
     assert_eq!((cursor, world.ids().await.len()), (Some(LandingCursor(json!(1))), 1));

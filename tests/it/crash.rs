@@ -16,8 +16,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use self::story::{FOLDER_STORY, STORY, Step};
-use self::table::{FOLDER_TABLE, Point, TABLE};
+use self::story::{FOLDER_STORY, LETTERS_STORY, STORY, Step};
+use self::table::{FOLDER_TABLE, LETTERS_TABLE, Point, TABLE};
 use self::world::{Ended, World};
 
 /// Kills in one step of one run, where each point need not have a run of its own.
@@ -199,4 +199,9 @@ fn killed_anywhere_a_folder_without_git_ends_as_undisturbed() {
     } else {
         matrix(FOLDER_STORY, FOLDER_TABLE, false, once(FOLDER_STORY, FOLDER_TABLE), SEVERAL);
     }
+}
+
+#[test]
+fn killed_anywhere_each_dead_letter_is_answered_once() {
+    matrix(LETTERS_STORY, LETTERS_TABLE, true, |point| LETTERS_STORY[point.step].name == "replay", 1);
 }

@@ -3,6 +3,7 @@
 mod canary;
 mod commits;
 mod files;
+mod letters;
 mod memory;
 mod merged;
 mod modes;
@@ -10,6 +11,7 @@ mod quiet;
 mod random;
 mod refused;
 mod renamed;
+mod sampled;
 mod signals;
 mod thrift;
 mod troubles;

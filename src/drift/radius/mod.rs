@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Assessed, Assessment, Change, Hit, Impact, is_stream};
+use super::{Assessment, Change, Hit, Impact, is_stream};
 use crate::model::{ConnectionRef, FieldPath, StreamName};
 use crate::spec::{Connection, Desired, Mode, WhenBreaking};
 
@@ -218,11 +218,12 @@ pub struct Surroundings<'a> {
 pub fn asked(assessment: &Assessment) -> Asked {
     let mut asked = Asked::new();
     for change in &assessment.changes {
+        let stream = assessment.stream_before(&change.change);
         if change.severity.is_breaking() {
-            asked.entry(change.change.stream().clone()).or_default();
+            asked.entry(stream.clone()).or_default();
         }
         for (entity, target) in change.impact.iter().filter_map(|i| Some((i.hit.entity()?, target(&i.hit)))) {
-            let entities = asked.entry(change.change.stream().clone()).or_default();
+            let entities = asked.entry(stream.clone()).or_default();
             entities.entry(entity.to_owned()).or_default().extend(target.map(str::to_owned));
         }
     }
@@ -231,12 +232,11 @@ pub fn asked(assessment: &Assessment) -> Asked {
 
 /// Works out what these changes reach.
 pub fn radius(assessment: &Assessment, around: &Surroundings<'_>) -> Radius {
-    let changes = &assessment.changes;
-    let columns: BTreeSet<Column> = changes.iter().filter_map(|c| around.column(&c.change)).collect();
+    let columns: BTreeSet<Column> = assessment.changes.iter().filter_map(|c| around.column(&c.change)).collect();
     Radius {
-        places: around.places(changes),
+        places: around.places(assessment),
         columns: columns.into_iter().collect(),
-        streams: around.streams(changes),
+        streams: around.streams(assessment),
         counted: around.usage.map(|usage| usage.counted),
     }
 }
@@ -252,19 +252,20 @@ fn target(hit: &Hit) -> Option<&str> {
 fn effect(change: &Change) -> Effect {
     match change {
         Change::FieldRemoved { .. } | Change::StreamRemoved { .. } => Effect::Starves,
-        Change::FieldRenamed { .. } => Effect::Follows,
+        Change::FieldRenamed { .. } | Change::StreamRenamed { .. } => Effect::Follows,
         _ => Effect::Differs,
     }
 }
 
 impl Surroundings<'_> {
-    fn places(&self, changes: &[Assessed]) -> Vec<Place> {
+    fn places(&self, assessment: &Assessment) -> Vec<Place> {
         // Several changes may touch one line: a rename and what lies inside it.
         let mut found: BTreeMap<(&Impact, &StreamName), Effect> = BTreeMap::new();
-        for change in changes {
+        for change in &assessment.changes {
+            let stream = assessment.stream_before(&change.change);
             for impact in &change.impact {
                 let effect = effect(&change.change);
-                let worst = found.entry((impact, change.change.stream())).or_insert(effect);
+                let worst = found.entry((impact, stream)).or_insert(effect);
                 *worst = effect.min(*worst);
             }
         }
@@ -327,7 +328,7 @@ impl Surroundings<'_> {
         let named = |path: &FieldPath| table.columns.get(path.root()).cloned();
         let nested = |path: &FieldPath| path.segments().len() > 1;
         let fate = match change {
-            Change::StreamRemoved { .. } => Fate::Rests,
+            Change::StreamRemoved { .. } | Change::StreamRenamed { .. } => Fate::Rests,
             Change::FieldRemoved { field, .. }
             | Change::FieldRenamed { from: field, .. }
             | Change::FieldRetyped { field, .. }
@@ -346,11 +347,15 @@ impl Surroundings<'_> {
         Some(Column { table: table.name.clone(), fate })
     }
 
-    fn streams(&self, changes: &[Assessed]) -> Vec<Reached> {
-        let breaking: BTreeSet<&StreamName> =
-            changes.iter().filter(|c| c.severity.is_breaking()).map(|c| c.change.stream()).collect();
+    fn streams(&self, assessment: &Assessment) -> Vec<Reached> {
+        let changes = &assessment.changes;
+        let breaking = changes.iter().filter(|c| c.severity.is_breaking());
+        let breaking: BTreeSet<&StreamName> = breaking.map(|c| assessment.stream_before(&c.change)).collect();
         let gone = |stream: &StreamName| {
-            changes.iter().any(|c| matches!(&c.change, Change::StreamRemoved { stream: gone } if gone == stream))
+            changes.iter().any(|c| match &c.change {
+                Change::StreamRemoved { stream: gone } | Change::StreamRenamed { stream: gone, .. } => gone == stream,
+                _ => false,
+            })
         };
         let syncs = |stream: &StreamName| match self.connection.drift.when_breaking {
             _ if self.connection.mode < Mode::Manage => Syncs::LeftAlone,

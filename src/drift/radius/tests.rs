@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::drift::rename::Values;
 use crate::drift::{Scene, assess, compare};
 use crate::model::{Catalog, RepoPath};
 use crate::repair::sample;
@@ -72,7 +73,8 @@ impl Case {
 
     fn radius(&self, after: &Catalog, usage: Option<&Usage>) -> Radius {
         let (entities, connection) = (&self.desired.entities, &self.connection);
-        let scene = Scene { lock: &self.before, observed: after, connection, entities, values: None };
+        let values = &Values::new();
+        let scene = Scene { lock: &self.before, observed: after, whole: None, connection, entities, values };
         let assessment = assess(&compare(&self.before, after), scene);
         let (tables, tables_after) = (&tables(&self.before), &tables(after));
         radius(&assessment, &Surroundings { connection, desired: &self.desired, tables, tables_after, usage })
@@ -133,6 +135,15 @@ fn a_stream_that_went_starves_the_whole_entity() {
 }
 
 #[test]
+fn a_stream_under_another_name_takes_its_entity_along() {
+    let mut after = sample::catalog(BEFORE);
+    let stream = after.streams.remove(&"public/accounts".parse().unwrap()).unwrap();
+    after.streams.insert("public/customers".parse().unwrap(), stream);
+    let radius = Case::new().radius(&after, Some(&usage(90, 21, &[])));
+    insta::assert_snapshot!(all_words(&radius).join("\n"), @"");
+}
+
+#[test]
 fn who_feeds_the_same_from_another_source_is_named() {
     let feeds = |field: &str| {
         sample::mapping(&format!("entities:\n  account:\n    stream: t\n    fields:\n      {field}: x\n"))
@@ -188,7 +199,8 @@ fn only_what_a_change_touches_is_counted() {
     let case = Case::new();
     let after = sample::catalog(&BEFORE.replace("annual_rev decimal(12,2), ", ""));
     let (entities, connection) = (&case.desired.entities, &case.connection);
-    let scene = Scene { lock: &case.before, observed: &after, connection, entities, values: None };
+    let values = &Values::new();
+    let scene = Scene { lock: &case.before, observed: &after, whole: None, connection, entities, values };
     let asked = asked(&assess(&compare(&case.before, &after), scene));
     insta::assert_snapshot!(serde_json::to_string(&asked).unwrap(), @r#"{"public/accounts":{"account":["revenue"]}}"#);
 }

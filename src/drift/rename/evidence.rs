@@ -21,6 +21,8 @@ pub struct Line {
 pub enum About {
     /// The names.
     Name,
+    /// Of a stream: its fields.
+    Fields,
     /// Types and whether they may be null.
     Type,
     /// Places among the fields that stayed.
@@ -31,7 +33,7 @@ pub enum About {
     Description,
     /// What else changed in the table.
     Table,
-    /// Other fields that could be the partner.
+    /// Other fields, or streams, that could be the partner.
     Rivals,
     /// Values, joined by key or profiles.
     Values,
@@ -50,7 +52,7 @@ pub enum Counts {
 }
 
 impl Line {
-    pub(super) fn new(about: About, counts: Counts, seen: impl Into<String>) -> Self {
+    pub(in crate::drift) fn new(about: About, counts: Counts, seen: impl Into<String>) -> Self {
         Self { about, seen: seen.into(), counts }
     }
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Line {
         };
         let about = match self.about {
             About::Name => "name",
+            About::Fields => "fields",
             About::Type => "type",
             About::Place => "place",
             About::Role => "role",

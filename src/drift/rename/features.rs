@@ -89,6 +89,12 @@ pub(super) fn likeness(a: &Prepared<'_>, b: &Prepared<'_>) -> f64 {
     whole.max(names_likeness(&a.own, &b.own))
 }
 
+/// How alike two names are that stand alone, 0 to 1.
+pub fn name_likeness(a: &str, b: &str) -> f64 {
+    let (a, b) = (Name::of(a), Name::of(b));
+    if a.joined == b.joined { 1.0 } else { names_likeness(&a, &b) }
+}
+
 fn names_likeness(a: &Name, b: &Name) -> f64 {
     0.5 * shared_letters(&a.joined, &b.joined) + 0.5 * shared_words(a, b)
 }

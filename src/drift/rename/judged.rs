@@ -121,6 +121,13 @@ impl<'a> Judged<'a> {
         joined.doubt(sampled.rival(from, to))
     }
 
+    /// Whose values a field that came holds, of those that went: a copy, if it is not its new name.
+    pub fn holds_values_of(&self, new: usize) -> Option<&FieldPath> {
+        let (sampled, to) = (self.sampled?, &self.level.new[new].path);
+        let holds = |from: &&FieldPath| sampled.pair(from, to).is_some_and(|joined| joined.weight() > 0.0);
+        self.level.gone.iter().map(|member| &member.path).find(holds)
+    }
+
     /// A field whose values could be the same, but were not joined with the pair.
     fn uncounted(&self, sampled: &Sampled, from: &FieldPath, to: &FieldPath) -> Option<FieldPath> {
         let came = self.level.new.iter().map(|member| &member.path);
@@ -130,8 +137,10 @@ impl<'a> Judged<'a> {
         missing_partner.or_else(|| went.into_iter().find(|other| sampled.pair(other, to).is_none())).cloned()
     }
 
+    /// Whether values of fields of this level were joined.
     pub(super) fn is_joined(&self) -> bool {
-        self.sampled.is_some_and(|sampled| !sampled.joined.is_empty())
+        let of_level = |path: &FieldPath| self.level.gone.iter().any(|member| member.path == *path);
+        self.sampled.is_some_and(|sampled| sampled.joined.iter().any(|pair| of_level(&pair.from)))
     }
 
     /// Confidences from scores and values.

@@ -9,6 +9,7 @@ mod assign;
 mod contrast;
 mod evidence;
 mod features;
+mod join;
 mod judged;
 mod level;
 mod model;
@@ -23,6 +24,8 @@ mod words;
 
 pub use evidence::{About, Counts, Line};
 pub use features::FEATURES;
+pub(super) use features::name_likeness;
+pub use join::{Columns, Question, join, questions};
 pub use judged::{Judged, LEAST, Match, assigned, least_confidence, looked_at};
 pub use level::{Kept, Level, Member, Role};
 pub use model::{Judge, Model, Node, Tree, probability, standing};

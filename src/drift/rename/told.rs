@@ -71,7 +71,11 @@ impl Judged<'_> {
         let nulls = if was.nullable == is.nullable { "" } else { ", one may be null and the other not" };
         if was.ty == is.ty {
             let came = self.level.new.iter().filter(|other| other.field.ty == is.ty).count();
-            let others = if came > 1 { format!(", as have {} others that came", came - 1) } else { String::new() };
+            let others = match came {
+                0 | 1 => String::new(),
+                2 => ", as is another that came".to_owned(),
+                _ => format!(", as are {} others that came", came - 1),
+            };
             let counts = if nulls.is_empty() { Counts::For } else { Counts::Neither };
             return Line::new(About::Type, counts, format!("both are {}{others}{nulls}", is.ty));
         }
@@ -163,7 +167,8 @@ impl Judged<'_> {
                 let seen = format!("profiles have a likeness of {:.2}", before.likeness(after));
                 Line::new(About::Values, sign(weight), seen)
             });
-            return line.into_iter().collect();
+            let nothing = "values could not be joined: of its records none have landed, or nothing tells them apart";
+            return vec![line.unwrap_or_else(|| Line::new(About::Values, Counts::Neither, nothing))];
         };
         let mut lines = vec![Line::new(About::Values, sign(joined.weight()), counted(joined))];
         if let Some(rival) = sampled.rival(from, to) {

@@ -1,14 +1,12 @@
 //! What sampled values say about a rename, as data: whoever samples fills it in, this module only weighs it.
 //!
-//! **What a sampler supplies.** It takes keys of rows that were landed before the change (some hundreds, spread over the
-//! table), looks the same rows up as they are now, and counts for each candidate pair how often the old field's landed
-//! value and the new field's present value are the same. Pairs to count: every field that went × every field that came,
-//! and, so that copies are seen, every field that went × every field that *stayed*, with the stayed field's present values.
-//! Values are compared by [`same_value`]; the same keys serve all pairs of a stream. Where there is nothing to join by
-//! (no key, nothing landed), profiles of both sides are supplied instead; they may raise or lower confidence, and never make
-//! a repair automatic.
+//! A sampler takes records that landed before the change and looks the same ones up as they are now; [`super::join`] counts
+//! for each pair how often the old field's landed value and the present value of another field are the same. Pairs are every
+//! field that went × every field that came, and, so that copies are seen, every field that went × every field that *stayed*.
+//! Where there is nothing to join by (no key, nothing landed), profiles of both sides may be supplied instead; they raise or
+//! lower confidence, and never make a repair automatic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +19,9 @@ pub type Values = BTreeMap<StreamName, Sampled>;
 /// What was sampled of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sampled {
+    /// Fields that went and whose values were asked for, whether any were found or not.
+    #[serde(default)]
+    pub asked: BTreeSet<FieldPath>,
     /// Pairs whose values were joined by key: (the field that went, a field that came or stayed).
     #[serde(default)]
     pub joined: Vec<JoinedPair>,

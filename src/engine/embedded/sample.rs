@@ -1,5 +1,5 @@
-//! Sampling for a drift: the source is read from its beginning, only keys and the fields that came, and stopped soon; of
-//! the records that were seen, the fields that went are looked up in landing.
+//! Sampling for a drift: the source is read from its beginning and stopped soon; of the records that were seen, the fields
+//! that went are looked up in landing.
 
 use std::time::Duration;
 
@@ -12,23 +12,26 @@ use crate::connector::copy_text::unescape;
 use crate::connector::postgres::ident;
 use crate::connector::{self, BatchSink, How, ReadOrder, database_error, failure};
 use crate::model::{FieldPath, FieldType, Stream};
-use crate::ports::{EngineError, Remedy, SampleOrder, Sampled, Sampler};
+use crate::ports::{EngineError, Records, Remedy, SampleOrder, Sampler};
 
 /// Records that are looked at: enough that one wrong in a hundred shows, few enough for one statement.
 const RECORDS: usize = 2_000;
+/// So much of a source is held in memory at most, or a batch more.
+const BYTES: usize = 32 << 20;
 /// A source that needs longer is not sampled.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A record of the source: its key, then the fields that came.
+/// A record of the source: its key, then its other fields.
 type Seen = Vec<Option<String>>;
 
 #[async_trait]
 impl Sampler for EmbeddedEngine {
-    async fn sample(&self, order: &SampleOrder) -> Result<Option<Sampled>, EngineError> {
+    async fn sample(&self, order: &SampleOrder) -> Result<Option<Records>, EngineError> {
         let is_column = |path: &&FieldPath| path.parent().is_none();
-        let (gone, new): (Vec<_>, Vec<_>) =
-            (order.gone.iter().filter(is_column).collect(), order.new.iter().filter(is_column).collect());
-        if order.key.is_empty() || !order.key.iter().all(|path| is_column(&path)) || gone.is_empty() || new.is_empty() {
+        let columns = |paths: &'_ [FieldPath]| paths.iter().filter(is_column).cloned().collect::<Vec<_>>();
+        let (gone, present) = (columns(&order.gone), columns(&order.present));
+        if order.key.is_empty() || columns(&order.key).len() < order.key.len() || gone.is_empty() || present.is_empty()
+        {
             return Ok(None);
         }
         let Some((pool, table, entry)) = self.landed(&order.place.destination, &order.stream).await? else {
@@ -39,9 +42,10 @@ impl Sampler for EmbeddedEngine {
         let Some(key) = landed.filter(|key| key.iter().all(|column| column.sql_type != "jsonb")) else {
             return Ok(None);
         };
-        let gone: Vec<(&FieldPath, &Column)> =
-            gone.into_iter().filter_map(|path| Some((path, column(path)?))).collect();
-        let seen = self.read_some(order, &new).await?;
+        let gone: Vec<(&FieldPath, &Column)> = gone.iter().filter_map(|path| Some((path, column(path)?))).collect();
+        let others = present.iter().filter(|path| !order.key.contains(path));
+        let read: Vec<&FieldPath> = order.key.iter().chain(others).collect();
+        let seen = self.read_some(order, &read).await?;
         if seen.is_empty() || gone.is_empty() {
             return Ok(None);
         }
@@ -55,34 +59,35 @@ impl Sampler for EmbeddedEngine {
             query = query.bind(seen.iter().map(|record| record[at].clone()).collect::<Vec<_>>());
         }
         let rows = query.fetch_all(&pool).await.map_err(wrong)?;
-        let mut sampled = Sampled::default();
+        let mut records = Records::default();
         for row in rows {
             let number: i64 = row.try_get(0).map_err(wrong)?;
             let record = usize::try_from(number - 1).ok().and_then(|at| seen.get(at));
             let Some(record) = record else { continue };
             for (at, (path, _)) in gone.iter().enumerate() {
-                sampled.gone.entry((*path).clone()).or_default().push(row.try_get(at + 1).map_err(wrong)?);
+                records.gone.entry((*path).clone()).or_default().push(row.try_get(at + 1).map_err(wrong)?);
             }
-            for (at, path) in new.iter().enumerate() {
-                sampled.new.entry((*path).clone()).or_default().push(record[key.len() + at].clone());
+            for (path, value) in read.iter().zip(record).filter(|(path, _)| present.contains(path)) {
+                records.present.entry((*path).clone()).or_default().push(value.clone());
             }
         }
-        Ok((!sampled.gone.is_empty()).then_some(sampled))
+        Ok((!records.gone.is_empty()).then_some(records))
     }
 }
 
 impl EmbeddedEngine {
-    /// The first records of the source.
-    async fn read_some(&self, order: &SampleOrder, new: &[&FieldPath]) -> Result<Vec<Seen>, EngineError> {
+    /// The first records of the source: its key, then other fields.
+    async fn read_some(&self, order: &SampleOrder, fields: &[&FieldPath]) -> Result<Vec<Seen>, EngineError> {
         let what = || format!("sampling stream {} of {}", order.stream, order.source.name);
         let typed = |path: &FieldPath, of: &Stream| {
             let ty = of.fields.get(path).map_or(FieldType::Any, |field| field.ty.clone());
             (path.root().to_owned(), ty)
         };
-        let key = order.key.iter().map(|path| typed(path, &order.before));
+        let typed =
+            |(at, path)| if at < order.key.len() { typed(path, &order.before) } else { typed(path, &order.now) };
         let read = ReadOrder {
             stream: order.stream.clone(),
-            columns: key.chain(new.iter().map(|path| typed(path, &order.now))).collect(),
+            columns: fields.iter().copied().enumerate().map(typed).collect(),
             missing_as_null: true,
             schema: order.now.clone(),
             how: How::Full,
@@ -92,10 +97,12 @@ impl EmbeddedEngine {
         let (sink, mut batches) = BatchSink::channel();
         let take = async move {
             let mut seen: Vec<Seen> = Vec::new();
+            let mut bytes = 0;
             while let Some(batch) = batches.recv().await {
+                bytes += batch.rows.len();
                 let lines = batch.rows.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 seen.extend(lines.map(|line| line.split(|byte| *byte == b'\t').map(unescape).collect()));
-                if seen.len() >= RECORDS {
+                if seen.len() >= RECORDS || bytes >= BYTES {
                     break;
                 }
             }
@@ -113,11 +120,12 @@ impl EmbeddedEngine {
             .await
             .map_err(|_| failure(&order.source, what(), "it took longer than a minute", Remedy::Retry))?;
         read?;
-        Ok(seen.into_iter().filter(|record| record.len() == order.key.len() + new.len()).collect())
+        Ok(seen.into_iter().filter(|record| record.len() == fields.len()).collect())
     }
 }
 
-/// Of each wanted key the newest row: its number among the wanted, and the fields that went.
+/// Of each wanted key a row: its number among the wanted, and the fields that went. The newest one that has a value in
+/// them: what landed after they went has none.
 fn lookup(table: &str, key: &[&Column], gone: &[(&FieldPath, &Column)]) -> String {
     let wanted: Vec<String> =
         key.iter().enumerate().map(|(at, column)| format!("${}::text[]::{}[]", at + 1, column.sql_type)).collect();
@@ -126,11 +134,11 @@ fn lookup(table: &str, key: &[&Column], gone: &[(&FieldPath, &Column)]) -> Strin
         key.iter().zip(&names).map(|(column, name)| format!("t.{} = w.{name}", ident(&column.name))).collect();
     let values: Vec<String> = gone.iter().map(|(_, column)| format!("t.{}::text", ident(&column.name))).collect();
     format!(
-        "SELECT DISTINCT ON (w.n) w.n, {} FROM unnest({}) WITH ORDINALITY AS w ({}, n) JOIN {table} t ON {} \
-         ORDER BY w.n, t._airbyte_raw_id COLLATE \"C\" DESC",
-        values.join(", "),
+        "SELECT DISTINCT ON (w.n) w.n, {values} FROM unnest({}) WITH ORDINALITY AS w ({}, n) JOIN {table} t ON {} \
+         ORDER BY w.n, num_nonnulls({values}) = 0, t._airbyte_raw_id COLLATE \"C\" DESC",
         wanted.join(", "),
         names.join(", "),
-        same.join(" AND ")
+        same.join(" AND "),
+        values = values.join(", "),
     )
 }

@@ -247,7 +247,7 @@ async fn a_drift_in_list_diff_and_status() {
     assert_eq!(world.aam_is(0, &["drift", "list"]), "");
     world.aam_is(3, &["apply", "--look"]);
     insta::assert_snapshot!(text(3, &["drift", "list"]), @r#"
-    ! crm  88bad3e5 pending, opened TIME, 1 changes, confidence 0.92, automatic: only values joined by key could prove a rename, branch aam/drift/default/crm (seen by a look)
+    ! crm  88bad3e5 pending, opened TIME, 1 changes, confidence 0.98, automatic: only values joined by key could prove a rename, branch aam/drift/default/crm (seen by a look)
         ~ public/accounts.billing_state -> billing_region: string
     "#);
     insta::assert_snapshot!(json(3, &["drift", "list"]), @r#"

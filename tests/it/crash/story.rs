@@ -66,7 +66,33 @@ pub const FOLDER_STORY: &[Step] = &[
     Step { name: "approve", before: nothing, command: APPROVE },
 ];
 
+/// With a mapping that refuses rows, and is mended.
+pub const LETTERS_STORY: &[Step] = &[
+    Step { name: "onboard", before: declare_refusing, command: APPLY },
+    Step { name: "sync", before: nothing, command: SYNC },
+    Step { name: "replay", before: mend, command: APPLY },
+];
+
 fn nothing(_: &mut World) {}
+
+/// What the mapping of [`declare`] says, and what refuses rows instead: those of Texas, and all titles but one.
+const REFUSING: [(&str, &str); 2] =
+    [(", default: other", ""), ("title: title", "title: {from: title, values: {title 1: one}}")];
+
+fn declare_refusing(world: &mut World) {
+    declare(world);
+    let mapping = world.read("mappings/crm.yaml").unwrap();
+    world.write("mappings/crm.good", &mapping);
+    let refusing = REFUSING.iter().fold(mapping, |text, (says, refuses)| text.replace(says, refuses));
+    world.write("mappings/crm.yaml", &refusing);
+    commit(world, "refuse some");
+}
+
+fn mend(world: &mut World) {
+    let mapping = world.read("mappings/crm.good").unwrap();
+    world.write("mappings/crm.yaml", &mapping);
+    commit(world, "refuse none");
+}
 
 fn source(world: &mut World, sql: &str) {
     world.run(&world.source, sql);

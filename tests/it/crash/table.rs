@@ -28,6 +28,9 @@ pub const TABLE: &str = include_str!("git.points");
 /// The same for a folder without git.
 pub const FOLDER_TABLE: &str = include_str!("folder.points");
 
+/// The same for [`super::story::LETTERS_STORY`].
+pub const LETTERS_TABLE: &str = include_str!("letters.points");
+
 /// The passes of a run in the table's form.
 fn render(story: &[Step], passes: &[Vec<String>]) -> String {
     let mut text = String::new();

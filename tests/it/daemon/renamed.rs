@@ -109,6 +109,54 @@ async fn merged_heals(merge: &[&[&str]]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_table_is_proposed_and_read_from_its_beginning() {
+    let world = World::with_crm("").await;
+    let spec = world.connection("streams:\n  accounts: # the only one\nmapping: crm\n");
+    world.write("connectors.d/crm.yaml", &spec);
+    world.commit("one stream");
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    world
+        .source
+        .run("CREATE TABLE notes (id integer PRIMARY KEY, text text); ALTER TABLE accounts RENAME TO customers")
+        .await;
+    world.aam_is(3, &["apply", "--look"]);
+    let diff = world.git(&["diff", "-U0", "main", "aam/drift/default/crm", "--", "mappings", "connectors.d"]);
+    let diff: Vec<&str> = changed_lines(&diff).iter().map(|line| line.split("s1:").next().unwrap()).collect();
+    insta::assert_snapshot!(diff.join("\n"), @r"
+    -version: 1
+    -fingerprint: 
+    +version: 2
+    +fingerprint: 
+    -  public/accounts:
+    +  public/customers:
+    -  accounts: # the only one
+    +  customers: # the only one
+    -    stream: public/accounts   # the only one
+    +    stream: public/customers   # the only one
+    ");
+    let status = world.aam_is(3, &["status"]);
+    assert!(status.contains("held back from syncs: public/accounts\n"), "{status}");
+
+    // Another stream: its rows and events begin anew, those of the old one stay.
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    assert!(world.aam_is(0, &["status"]).contains("in sync"));
+    world.aam_is(0, &["sync", "crm"]);
+    let events = "SELECT stream || ' ' || count(*) || ' from ' || min(position) FROM canonical_streams GROUP BY stream ORDER BY 1";
+    let all = ["public/accounts 3 from 1", "public/customers 3 from 1"];
+    assert_eq!(world.registry.list(events).await, all);
+    assert_eq!(world.warehouse.one("SELECT count(*)::text FROM public.accounts").await, "3");
+
+    // Back under its old name it goes on where it was left: what did not change is no news.
+    world.source.run("ALTER TABLE customers RENAME TO accounts").await;
+    world.source.run("UPDATE accounts SET billing_state = 'NY', updated_at = now() WHERE id = 1").await;
+    world.aam_is(3, &["apply", "--look"]);
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    world.aam_is(0, &["sync", "crm"]);
+    assert_eq!(world.registry.list(events).await, ["public/accounts 4 from 1", all[1]]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_a_person_commented_does_not_keep_its_repair_from_being_drafted_anew() {
     let world = renamed().await;
     let app = world.open().await;

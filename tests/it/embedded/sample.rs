@@ -3,15 +3,15 @@
 use std::path::Path;
 
 use aam::model::FieldPath;
-use aam::ports::{EndpointHandle, EngineRead, SampleOrder, Sampled, Sampler};
+use aam::ports::{EndpointHandle, EngineRead, Records, SampleOrder, Sampler};
 use aam::spec::StreamMode::{FullRefreshAppend, IncrementalAppendDedup};
 use serde_json::json;
 
 use super::harness::{Bench, handle, place, run};
 
 /// What a sampling gives, a record a line.
-fn told(sampled: &Sampled) -> String {
-    let columns: Vec<_> = sampled.gone.iter().chain(&sampled.new).collect();
+fn told(sampled: &Records) -> String {
+    let columns: Vec<_> = sampled.gone.iter().chain(&sampled.present).collect();
     let records = columns.first().map_or(0, |(_, values)| values.len());
     let line = |at: usize| {
         let value = |(path, values): &(&FieldPath, &Vec<Option<String>>)| {
@@ -35,7 +35,7 @@ impl Bench {
             stream: before.name.clone(),
             key: before.key.clone(),
             gone: missing(&before.schema, &now),
-            new: missing(&now, &before.schema),
+            present: now.fields.keys().cloned().collect(),
             before: before.schema.clone(),
             now,
         }
@@ -65,10 +65,10 @@ async fn landed_values_stand_beside_those_of_the_source() {
     let order = bench.changed(&stream).await;
     let sampled = bench.engine.sample(&order).await.unwrap().unwrap();
     insta::assert_snapshot!(told(&sampled), @"
-    fax=NULL rev=20 revenue=99 site=a	b
-    fax=NULL rev=10 revenue=10 site=NULL
-    fax=NULL rev=30 revenue=30 site=NULL
-    fax=NULL rev=50 revenue=50 site=NULL
+    fax=NULL rev=20 id=1.00000000000000000000 region=r0 revenue=99 site=a	b updated_at=2026-01-01 00:00:00+00
+    fax=NULL rev=10 id=0.50000000000000000000 region=r1 revenue=10 site=NULL updated_at=2026-01-01 00:00:00+00
+    fax=NULL rev=30 id=1.5000000000000000 region=r1 revenue=30 site=NULL updated_at=2026-01-01 00:00:00+00
+    fax=NULL rev=50 id=2.5000000000000000 region=r1 revenue=50 site=NULL updated_at=2026-01-01 00:00:00+00
     ");
 
     let keyless = SampleOrder { key: Vec::new(), ..order };
@@ -93,7 +93,7 @@ async fn of_what_landed_several_times_the_newest_counts_and_a_large_source_is_no
     write("id,new", 5);
     let sampled = bench.engine.sample(&bench.changed(&stream).await).await.unwrap().unwrap();
     assert_eq!(sampled.gone.values().next().unwrap().len(), 2_000);
-    assert_eq!(sampled.gone.values().next(), sampled.new.values().next());
+    assert_eq!(sampled.gone.values().next(), sampled.present.get(&"new".parse().unwrap()));
 }
 
 fn files(folder: &Path) -> EndpointHandle {

@@ -4,13 +4,12 @@ use aam::canonical::StreamWork;
 use aam::spec::MappingSpec;
 
 use super::*;
-use crate::canonical::{World, mapping, world};
+use crate::canonical::{World, mapping, work_of, world};
 
 type Mapping = (MappingSpec, aam::mapping::CompiledMapping);
 
 async fn normalize(world: &World, desk: &Desk, mapping: &Mapping) {
-    let stream =
-        StreamWork { stream: desk.stream.clone(), fields: desk.fields.clone(), mapping: &mapping.1, replaced_by: None };
+    let stream = StreamWork { fields: desk.fields.clone(), ..work_of(desk.stream.clone(), mapping) };
     world.run_over(&AirbyteLanding, &desk.place, mapping, stream).await.unwrap();
 }
 
