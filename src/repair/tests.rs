@@ -266,7 +266,7 @@ fn a_renamed_stream_is_followed_in_lock_mapping_and_spec() {
     "#);
     let file = part.unwrap().commit.edits.last().unwrap().after.clone().unwrap();
     let about = |from: &str, to: &str| file.split(from).nth(1).unwrap().split(to).next().unwrap().trim().to_owned();
-    insta::assert_snapshot!(about("## Evidence", "## Diff"), @r"
+    insta::assert_snapshot!(about("## Evidence", "## Diff"), @"
     ```text
     ~ public/accounts -> public/customer_accounts  stream
         + fields: 5 of 6 are the same, 1 gone, 1 new
@@ -285,11 +285,20 @@ fn a_renamed_stream_is_followed_in_lock_mapping_and_spec() {
     ## What it touches
 
     ```text
-    connectors.d/crm.yaml  the spec names this stream
-    mappings/crm.yaml:6  account is read from this stream
-    mappings/crm.yaml:10  canonical field account.annual_revenue reads annual_rev
-    mappings/crm.yaml:12  canonical field account.label reads annual_rev
+    connectors.d/crm.yaml  the spec names this stream: the repair follows the new name
+    mappings/crm.yaml:6  account is read from this stream: the repair follows the new name for its 4 fields
+        about 1,290 events a day
+    mappings/crm.yaml:10  canonical field account.annual_revenue reads annual_rev: the repair follows the new name
+        about 1,240 events a day carried it
+    mappings/crm.yaml:12  canonical field account.label reads annual_rev: the repair follows the new name
+        about 1,240 events a day carried it
+    public.accounts  gets no more rows; those that landed stay
+    public/accounts  left out of syncs until this is decided; the first sync after that catches up
+        account gets no new events from it meanwhile
+        last synced 2026-11-20 13:58 UTC
     ```
+
+    Events are counted in the 7 days before 2026-11-20 14:03 UTC, when this was first seen.
 
     ## What it means for data
 
