@@ -14,6 +14,43 @@ use sha2::{Digest, Sha256};
 
 use super::{Catalog, Cursor, Field, FieldPath, FieldType, Stream, StreamName};
 
+/// How a fingerprint is made of a catalog. A new way stands beside the old ones: what is stored keeps its own, so that a
+/// new one never looks like drift.
+#[derive(Debug, Clone, Copy)]
+enum Algorithm {
+    /// SHA-256 of the canonical JSON (RFC 8785) of [`Catalog::body`].
+    S1,
+    /// Stands for one that nothing is made with any more.
+    #[cfg(test)]
+    S0,
+}
+
+impl Algorithm {
+    const ALL: &[Self] = &[
+        Self::S1,
+        #[cfg(test)]
+        Self::S0,
+    ];
+
+    /// What fingerprints of this kind begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::S1 => "s1:",
+            #[cfg(test)]
+            Self::S0 => "s0:",
+        }
+    }
+
+    fn fingerprint(self, catalog: &Catalog) -> Fingerprint {
+        let bytes = match self {
+            Self::S1 => serde_jcs::to_vec(&catalog.body()).expect("a body holds only strings, lists and maps"),
+            #[cfg(test)]
+            Self::S0 => format!("{:?}", catalog.body()).into_bytes(),
+        };
+        Fingerprint(format!("{}{}", self.prefix(), hex::encode(Sha256::digest(&bytes))))
+    }
+}
+
 /// The fingerprint of a catalog: `s1:` and 64 hex digits. `s1` names the algorithm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -29,6 +66,12 @@ impl Fingerprint {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is that of the catalog, by the algorithm it was made with.
+    pub fn is_of(&self, catalog: &Catalog) -> bool {
+        let made_by = Algorithm::ALL.iter().find(|algorithm| self.0.starts_with(algorithm.prefix()));
+        made_by.is_some_and(|algorithm| algorithm.fingerprint(catalog) == *self)
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -41,8 +84,8 @@ impl FromStr for Fingerprint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let hex =
-            text.strip_prefix("s1:").ok_or_else(|| format!("`{text}` is no fingerprint: it must begin with `s1:`"))?;
+        let hex = Algorithm::ALL.iter().find_map(|algorithm| text.strip_prefix(algorithm.prefix()));
+        let hex = hex.ok_or_else(|| format!("`{text}` is no fingerprint: it must begin with `s1:`"))?;
         if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
             Ok(Self(text.to_owned()))
         } else {
@@ -124,10 +167,15 @@ impl Catalog {
         Ok(Self { streams })
     }
 
-    /// The SHA-256 of the canonical form of [`Catalog::body`].
+    /// The SHA-256 of the canonical form of [`Catalog::body`]. Whether a stored one is of this catalog: [`Fingerprint::is_of`].
     pub fn fingerprint(&self) -> Fingerprint {
-        let canonical = serde_jcs::to_vec(&self.body()).expect("a body holds only strings, lists and maps");
-        Fingerprint(format!("s1:{}", hex::encode(Sha256::digest(&canonical))))
+        Algorithm::S1.fingerprint(self)
+    }
+
+    /// As an earlier version made it.
+    #[cfg(test)]
+    pub(crate) fn old_fingerprint(&self) -> Fingerprint {
+        Algorithm::S0.fingerprint(self)
     }
 }
 

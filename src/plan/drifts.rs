@@ -80,6 +80,12 @@ pub(super) fn plan_drift(
             return; // what values tell comes first; where they cannot be had for now, the rest goes on
         }
     }
+    if facts.untried {
+        plan.steps.push(Step::Try);
+        if !row.troubles.contains_key(&Step::Try.describe()) {
+            return;
+        }
+    }
     if connection.mode == Mode::Manage {
         match &repair.taken_back {
             Ok(None) => {}

@@ -181,6 +181,8 @@ pub enum Step {
     },
     /// Compare the values of fields that went with those of fields that are there, before a repair is offered.
     Sample,
+    /// Try a repair on landed records, before it is offered.
+    Try,
     /// Commit a repair that is automatic.
     CommitRepair {
         /// What the lock becomes.
@@ -335,6 +337,7 @@ impl Step {
             | Self::CloseDrift { .. }
             | Self::Look
             | Self::Sample
+            | Self::Try
             | Self::FollowSync
             | Self::NoteSync { .. }
             | Self::Sync
@@ -362,6 +365,7 @@ impl Step {
             | Self::Settle
             | Self::CommitLock { .. }
             | Self::CommitRejection { .. }
+            | Self::Try
             | Self::CommitRepair { .. }
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
@@ -391,6 +395,7 @@ impl Step {
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
             Self::Sample => "compare values of the fields that changed".into(),
+            Self::Try => "try the repair on landed records".into(),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),

@@ -456,6 +456,31 @@ fn values_are_compared_before_anything_is_offered() {
 }
 
 #[test]
+fn a_repair_is_tried_before_it_is_offered() {
+    let untried = |c: &mut Case| {
+        c.facts().repair = Some(proposed('b'));
+        c.facts().untried = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(untried), @"
+    ~ crm  try the repair on landed records
+    . crm  sync
+    ");
+    // Where landing cannot be read for now, it is offered untried.
+    let failing = |c: &mut Case| {
+        untried(c);
+        let trouble = Trouble { reason: "refused".into(), since: now(), failures: 1, retry_at: now() };
+        c.row().troubles.insert(Step::Try.describe(), trouble);
+    };
+    insta::assert_snapshot!(Case::crm("").after(failing), @"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  try the repair on landed records
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+}
+
+#[test]
 fn drift_is_committed_proposed_or_only_noted() {
     let automatic = |c: &mut Case| {
         let automatic = Some((shows('a'), "additive".into(), draft("repair")));
@@ -702,6 +727,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 }
                 Step::CommitLock { .. } => facts.lock = None,
                 Step::Sample => facts.unsampled = false,
+                Step::Try => facts.untried = false,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
                 Step::Propose { branch, target, .. } => {

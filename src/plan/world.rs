@@ -80,6 +80,8 @@ pub struct Facts {
     pub repair: Option<RepairFacts>,
     /// Whether values of its changed fields could be compared and were not yet.
     pub unsampled: bool,
+    /// Whether a repair that changes how records are mapped was not tried on landed ones yet.
+    pub untried: bool,
     /// The repair branch that exists, if any, and whether a person added commits.
     pub branch: Option<(String, bool)>,
     /// Whether that branch is checked out, so that it cannot be removed.

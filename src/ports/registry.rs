@@ -18,6 +18,7 @@ use crate::drift::rename::Values;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
+use crate::repair::Trials;
 
 /// A failure of the registry.
 #[derive(Debug, thiserror::Error)]
@@ -240,6 +241,10 @@ pub trait Registry: Send + Sync {
     async fn past_catalogs(&self, connection: ConnectionId, limit: u32) -> Result<Vec<Catalog>, RegistryError>;
     /// What was sampled when the source showed that catalog; empty if nothing was.
     async fn sampled(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Values, RegistryError>;
+    /// What repairs made of landed records when the source showed that catalog; empty if none was tried.
+    async fn trials(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Trials, RegistryError>;
+    /// Keeps what repairs made of landed records beside a catalog that is on record.
+    async fn set_trials(&self, lease: &Lease, fingerprint: &Fingerprint, trials: &Trials) -> Result<(), RegistryError>;
     /// Keeps what was sampled beside a catalog that is on record.
     async fn set_sampled(&self, lease: &Lease, fingerprint: &Fingerprint, values: &Values)
     -> Result<(), RegistryError>;

@@ -29,6 +29,8 @@ pub(super) struct Drifted {
     pub(super) seen_at: DateTime<Utc>,
     /// The fields whose values would tell more.
     pub(super) questions: BTreeMap<StreamName, Question>,
+    /// Whether a part of the repair that remaps records was not tried on landed ones.
+    pub(super) untried: bool,
 }
 
 /// What a source shows, and what the registry knows that helps to tell who is whom.
@@ -73,7 +75,7 @@ impl Drifted {
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
         let questions = questions(&lock.catalog, &seen.observed, &seen.values);
-        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at: seen.at, questions })
+        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at: seen.at, questions, untried: false })
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.

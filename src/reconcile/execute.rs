@@ -276,6 +276,7 @@ impl Reconciler {
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
             Step::Sample => self.sample(gathered, connection, &row, lease).await,
+            Step::Try => self.try_repair(gathered, connection, &row, lease).await,
             Step::CommitRepair { target, rule, draft } => {
                 self.commit_repair(gathered, connection, target, rule, draft, lease).await
             }

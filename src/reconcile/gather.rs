@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::drifted::{Drifted, Seen};
 use super::gathered::{Index, held};
-use super::landed::{is_expected, to_normalize};
+use super::landed::{self, is_expected, to_normalize};
 use super::moved::InUse;
 use super::onboard::{join_secrets, lock_draft};
 use super::resolved::Resolved;
@@ -182,6 +182,7 @@ impl Reconciler {
         };
         facts.unsampled =
             self.doors.sampler.is_some() && connection.mode >= spec::Mode::Propose && !drifted.questions.is_empty();
+        facts.untried = connection.mode >= spec::Mode::Propose && drifted.untried;
         let proposed = drifted.proposed();
         let branch_current = match (branch, &proposed) {
             (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
@@ -375,10 +376,20 @@ impl Reconciler {
         let (files, desired) = (&gathered.resolved.files, &gathered.resolved.desired);
         let observed = drift::followed(&lock.catalog, whole, &connection.streams);
         let mut drifted = None;
-        if observed.fingerprint() != lock.fingerprint {
-            let (past, values) = self.hints(row, look).await?;
+        if !lock.fingerprint.is_of(&observed) {
+            let ((past, values), tried) =
+                (self.hints(row, look).await?, self.doors.registry.trials(row.id, look).await?);
             let seen = Seen { at, whole, observed, past, values };
-            drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask_for_all);
+            let draft = |ask| {
+                let mut drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask)?;
+                drifted.recall(connection, &landed::digests(gathered, connection), &tried);
+                Some(drifted)
+            };
+            drifted = draft(ask_for_all);
+            // what gives other records than before is not for a rule to commit
+            if drifted.as_ref().is_some_and(Drifted::is_refuted) {
+                drifted = draft(true);
+            }
         }
         if let Some(drifted) = &mut drifted {
             self.tell(gathered, connection, row, drifted).await?;

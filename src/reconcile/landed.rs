@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Gathered, Reconciler, StepError};
+use crate::drift::{Change, stream_now};
 use crate::mapping::{CompiledMapping, compile, mapping_digest};
-use crate::model::{Catalog, RepoPath, StreamName};
+use crate::model::{Catalog, FileEdit, RepoPath, StreamName};
 use crate::ports::{ConnectionRow, Intent};
 use crate::spec::{self, Connection, EntityMapping, EntitySpec, MappingSpec, Mode, Schedule, StreamMode};
 
@@ -19,7 +20,7 @@ use crate::spec::{self, Connection, EntityMapping, EntitySpec, MappingSpec, Mode
 pub(super) const LANDED: &str = "normalize";
 
 /// What the rows of a sync land under, as its intent keeps it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Landed {
     mapping: RepoPath,
     /// The texts of the mapping and of its entities.
@@ -148,7 +149,20 @@ impl Reconciler {
 }
 
 impl Landed {
-    fn compile(self, catalog: &Catalog) -> Result<Mapped, StepError> {
+    /// What rows would land under with these edits, in streams with the names that they have after the changes.
+    pub(super) fn edited(mut self, edits: &[FileEdit], changes: &[Change]) -> Self {
+        for edit in edits {
+            if let (Some(text), Some(after)) = (self.files.get_mut(&edit.path), &edit.after) {
+                text.clone_from(after);
+            }
+        }
+        for (name, _) in &mut self.modes {
+            *name = stream_now(changes, name).clone();
+        }
+        self
+    }
+
+    pub(super) fn compile(self, catalog: &Catalog) -> Result<Mapped, StepError> {
         let files = self.files.into_iter().map(|(path, text)| (path, Arc::from(text.into_bytes()))).collect();
         let read = spec::resolve(&spec::Input {
             files: &files,

@@ -4,7 +4,7 @@
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, `heal`, `publish`
-//! (commits and branches), `look`, `sample` (whose values are whose), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
+//! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
@@ -33,6 +33,7 @@ mod reverted;
 mod sample;
 mod survey;
 mod sync;
+mod trial;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};

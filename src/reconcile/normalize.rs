@@ -75,7 +75,12 @@ impl Reconciler {
         Ok(())
     }
 
-    fn place(&self, connection: &Connection, row: &ConnectionRow, mapped: &Mapped) -> Result<LandingPlace, StepError> {
+    pub(super) fn place(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        mapped: &Mapped,
+    ) -> Result<LandingPlace, StepError> {
         let (_, destination) = self.handles(connection, row)?;
         Ok(LandingPlace {
             destination,

@@ -129,7 +129,7 @@ impl Reconciler {
         catalog: &Catalog,
         lease: &Lease,
     ) -> Result<(), StepError> {
-        if row.fingerprint == Some(catalog.fingerprint()) {
+        if row.fingerprint.as_ref().is_some_and(|known| known.is_of(catalog)) {
             return Ok(());
         }
         let mut past: Vec<CatalogVersion> = Vec::new();
@@ -160,7 +160,7 @@ impl Reconciler {
                 before = Some(lock.catalog);
             }
         }
-        if past.last().is_none_or(|last| last.fingerprint != catalog.fingerprint()) {
+        if past.last().is_none_or(|last| !last.fingerprint.is_of(catalog)) {
             let by = self
                 .doors
                 .repo

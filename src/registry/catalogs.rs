@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -11,7 +12,6 @@ use uuid::Uuid;
 
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, connections, drift, word};
-use crate::drift::rename::Values;
 use crate::model::{Catalog, CommitId, ConnectionId, FieldPath, Fingerprint};
 use crate::ports::{CatalogVersion, Cause, Lease, Look, RegistryError, applied};
 
@@ -177,36 +177,57 @@ pub(super) async fn past(
     .await
 }
 
-/// What was sampled when the source showed that catalog.
-pub(super) async fn sampled(
+/// What was found out while a source showed a catalog; the names are those of columns.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Beside {
+    Sampled,
+    Trials,
+}
+
+impl Beside {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Sampled => "sampled",
+            Self::Trials => "trials",
+        }
+    }
+}
+
+/// What was found out when the source showed that catalog; the default if nothing was.
+pub(super) async fn beside<T: DeserializeOwned + Default + Send + Unpin + 'static>(
     registry: &PgRegistry,
+    what: Beside,
     connection: ConnectionId,
     fingerprint: &Fingerprint,
-) -> Result<Values, RegistryError> {
-    const WHAT: &str = "reading what was sampled";
-    transact(WHAT, move || async move {
-        let sql = "SELECT sampled FROM observed_catalogs WHERE connection_id = $1 AND fingerprint = $2";
-        let query = sqlx::query_scalar::<_, Option<Json<Values>>>(sql).bind(connection.0).bind(fingerprint.as_str());
-        let row = query.fetch_optional(registry.pool()).await?;
-        Ok(row.flatten().map(|Json(values)| values).unwrap_or_default())
+) -> Result<T, RegistryError> {
+    transact("reading what was found out of a source", move || async move {
+        let column = what.column();
+        let sql = format!("SELECT {column} FROM observed_catalogs WHERE connection_id = $1 AND fingerprint = $2");
+        let query = sqlx::query_scalar::<_, Option<Json<T>>>(sqlx::AssertSqlSafe(sql));
+        let row = query.bind(connection.0).bind(fingerprint.as_str()).fetch_optional(registry.pool()).await?;
+        Ok(row.flatten().map(|Json(found)| found).unwrap_or_default())
     })
     .await
 }
 
-/// Keeps what was sampled beside the catalog that the source showed.
-pub(super) async fn set_sampled(
+/// Keeps what was found out beside the catalog that the source showed.
+pub(super) async fn set_beside(
     registry: &PgRegistry,
+    what: Beside,
     lease: &Lease,
     fingerprint: &Fingerprint,
-    values: &Values,
+    found: &(impl Serialize + Sync),
 ) -> Result<(), RegistryError> {
-    transact("keeping what was sampled", move || async move {
+    transact("keeping what was found out of a source", move || async move {
         let mut tx = registry.begin_leased(lease).await?;
-        let sql = "UPDATE observed_catalogs SET sampled = $4::text::json
-                   WHERE tenant_id = $1 AND connection_id = $2 AND fingerprint = $3";
-        let query = sqlx::query(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
-        query.bind(fingerprint.as_str()).bind(word::json(values)?).execute(&mut *tx).await?;
-        applied("set_sampled", tx.commit()).await?;
+        let column = what.column();
+        let sql = format!(
+            "UPDATE observed_catalogs SET {column} = $4::text::json
+             WHERE tenant_id = $1 AND connection_id = $2 AND fingerprint = $3"
+        );
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        query.bind(fingerprint.as_str()).bind(word::json(found)?).execute(&mut *tx).await?;
+        applied(&format!("set_{column}"), tx.commit()).await?;
         Ok(())
     })
     .await

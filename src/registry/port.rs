@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::catalogs::Beside;
 use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
 use crate::drift::radius::{Asked, Counted, Usage};
 use crate::drift::rename::Values;
@@ -16,6 +17,7 @@ use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
     Look, ObjectKind, Registry, RegistryError, Trouble, written,
 };
+use crate::repair::Trials;
 
 #[async_trait]
 impl Registry for PgRegistry {
@@ -159,7 +161,15 @@ impl Registry for PgRegistry {
     }
 
     async fn sampled(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Values, RegistryError> {
-        catalogs::sampled(self, connection, fingerprint).await
+        catalogs::beside(self, Beside::Sampled, connection, fingerprint).await
+    }
+
+    async fn trials(&self, connection: ConnectionId, fingerprint: &Fingerprint) -> Result<Trials, RegistryError> {
+        catalogs::beside(self, Beside::Trials, connection, fingerprint).await
+    }
+
+    async fn set_trials(&self, lease: &Lease, fingerprint: &Fingerprint, trials: &Trials) -> Result<(), RegistryError> {
+        written("set_trials", catalogs::set_beside(self, Beside::Trials, lease, fingerprint, trials)).await
     }
 
     async fn set_sampled(
@@ -168,7 +178,7 @@ impl Registry for PgRegistry {
         fingerprint: &Fingerprint,
         values: &Values,
     ) -> Result<(), RegistryError> {
-        written("set_sampled", catalogs::set_sampled(self, lease, fingerprint, values)).await
+        written("set_sampled", catalogs::set_beside(self, Beside::Sampled, lease, fingerprint, values)).await
     }
 
     async fn record_version(

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::lock::edit_lock;
 use super::mapping::{StreamEdits, edit_mapping};
+use super::offers::offers;
 use super::streams::NewName;
+use super::trial::Trial;
 use crate::drift::rename::Values;
 use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Scene, apply, assess, compare_with};
 use crate::drift::{line_of, renamed, renames_in, say, stream_now, with_places};
@@ -66,6 +68,8 @@ pub struct Part {
     pub drift_path: RepoPath,
     /// What it reaches; [`Repair::tell`] works it out.
     pub radius: Radius,
+    /// What came of it on landed records; `None` while it was not tried.
+    pub trials: Option<Vec<Trial>>,
     /// Fingerprint of the lock that it begins with.
     pub(super) base: Fingerprint,
     /// Committed by rules, without a person.
@@ -74,6 +78,32 @@ pub struct Part {
     pub notes: Vec<String>,
     /// The commit.
     pub commit: CommitDraft,
+}
+
+impl Repair {
+    /// What would be committed now, and what a person would be asked.
+    pub fn offered(&self) -> impl Iterator<Item = &Part> {
+        [&self.automatic, &self.proposed].into_iter().flatten()
+    }
+
+    /// The same, to be completed.
+    pub fn offered_mut(&mut self) -> impl Iterator<Item = &mut Part> {
+        [&mut self.automatic, &mut self.proposed].into_iter().flatten()
+    }
+}
+
+impl Part {
+    /// Fingerprint of the lock that it begins with.
+    pub fn base(&self) -> &Fingerprint {
+        &self.base
+    }
+
+    /// Whether records are mapped otherwise with it, or since its changes.
+    pub fn remaps(&self, connection: &Connection) -> bool {
+        let Some(mapping) = &connection.mapping else { return false };
+        let touched = self.assessment.changes.iter().flat_map(|change| &change.impact);
+        touched.map(|impact| &impact.file).chain(self.commit.edits.iter().map(|e| &e.path)).any(|p| *p == mapping.path)
+    }
 }
 
 /// Drafts the repair, all but the files that explain it: see [`Repair::tell`]. Pure: the same input gives the same bytes.
@@ -114,7 +144,7 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
         // Nothing is left.
     } else if open.is_empty() {
         rejected = Some(draft_of(rest)?);
-    } else if apply(&base.lock.catalog, &plain(&open), input.observed).fingerprint() == base.lock.fingerprint {
+    } else if base.lock.fingerprint.is_of(&apply(&base.lock.catalog, &plain(&open), input.observed)) {
         // What cannot go without a rejected change brings it up again.
         proposed = Some(draft_of(rest)?);
     } else {
@@ -162,6 +192,7 @@ fn part(
     mapping_edit(input, &by_stream, &mut edits, &mut notes);
     super::chosen::edit(input.connection, input.spec_text, &by_stream, &mut edits, &mut notes);
     gone_streams(input.connection, &assessment, &mut notes);
+    notes.extend(offers(input.desired, connection, &assessment, &edit.lock.catalog));
     for (change, rejection) in assessment.changes.iter().filter_map(|c| Some((c, rejection_of(input, &c.change)?))) {
         notes.push(format!("{} was rejected by {}: {}", line_of(&change.change), rejection.by, rejection.reason));
     }
@@ -170,7 +201,7 @@ fn part(
     let drift_path = drift_path(&connection.name, &target)?;
     let commit = commit(&connection.name, &target, &assessment, taken_in, edits);
     let (base, radius) = (base.lock.fingerprint.clone(), Radius::default());
-    Ok(Part { assessment, lock: edit.lock, drift_path, radius, base, taken_in, notes, commit })
+    Ok(Part { assessment, lock: edit.lock, drift_path, radius, trials: None, base, taken_in, notes, commit })
 }
 
 /// What happened in each stream, in the words of people's files: old names.

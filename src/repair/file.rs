@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use similar::TextDiff;
 
 use super::markdown::{Room, code, fence, fitting, fitting_lines, folded, plain, shortened, visible};
+use super::trial::{self, Trial};
 use crate::drift::{Assessed, Assessment, Change, Grade, Radius, Severity, line_of, retyped, say};
 use crate::model::{ConnectionRef, FileEdit, Fingerprint, RepoPath};
 
 /// GitHub refuses a longer body than 65,536 characters.
-pub(super) const MOST_BYTES: usize = 60_000;
+pub(super) const MOST_BYTES: usize = 63_000;
 /// More changes than a person reads one by one: what breaks is told in full, the rest by rule.
 const FEW: usize = 10;
 /// What breaks.
@@ -47,6 +48,7 @@ const _: () = assert!(
         + 3 * TOUCHED.bytes
         + NOTES.bytes
         + OWN_DIFF.bytes
+        + trial::ROOM.bytes
         + LOCK_DIFF.bytes
         <= MOST_BYTES
 );
@@ -60,6 +62,8 @@ pub(super) struct Story<'a> {
     pub lock: &'a RepoPath,
     pub assessment: &'a Assessment,
     pub radius: &'a Radius,
+    /// What came of it on landed records, if it was tried.
+    pub trials: Option<&'a [Trial]>,
     /// Taken in by rules, without a person.
     pub taken_in: bool,
     pub edits: &'a [FileEdit],
@@ -98,6 +102,9 @@ pub(super) fn write(story: &Story<'_>) -> String {
     what(story, &mut out);
     evidence(story, &mut out);
     touches(story, &mut out);
+    if let Some(trials) = story.trials {
+        let _ = write!(out, "\n## Tried on landed records\n\n{}", trial::told(trials));
+    }
     out.push_str("\n## What it means for data\n\n");
     for sentence in effects(story.assessment) {
         let _ = writeln!(out, "- {sentence}");

@@ -246,6 +246,7 @@ entities:
             prop_assume!(from != to && from != "other" && from != "id");
             let (from, to) = (FieldPath::top(from), FieldPath::top(to));
             let used = from.child(crate::model::Segment::Name(inner));
+            prop_assume!(!used.to_string().contains(": @")); // what the template has where paths go
             let text = TEMPLATE.replace(", @ ]", &format!(", {} ]", scalar(&used.to_string(), style)));
             let text = text.replace(": @", &format!(": {}", scalar(&used.to_string(), style)));
             let text = if crlf { text.replace('\n', "\r\n") } else { text };

@@ -10,6 +10,7 @@ mod file;
 mod lock;
 mod mapping;
 mod markdown;
+mod offers;
 mod rejected;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -17,9 +18,11 @@ mod streams;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod yaml;
 
 pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
 pub use tell::Telling;
+pub use trial::{Outcome, Trial, Trials, try_out};

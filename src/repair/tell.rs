@@ -57,6 +57,7 @@ impl Part {
             lock: &connection.lock_path,
             assessment: &self.assessment,
             radius: &self.radius,
+            trials: self.trials.as_deref(),
             taken_in: self.taken_in,
             edits: &self.commit.edits,
             notes: &self.notes,

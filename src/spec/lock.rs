@@ -82,8 +82,7 @@ pub fn sealed(mut lock: Lock) -> Lock {
 
 /// Whether the stored fingerprint is that of the body.
 pub fn is_sealed(lock: &Lock) -> bool {
-    let computed: Fingerprint = lock.catalog.fingerprint();
-    computed == lock.fingerprint
+    lock.fingerprint.is_of(&lock.catalog)
 }
 
 /// Reads a lock file that must be whole: the inverse of [`render`]. All problems at once otherwise.
@@ -125,10 +124,10 @@ pub(super) fn check(raw: &RawLock, name: &ConnectionRef, to: &mut Problems<'_>) 
 }
 
 fn check_seal(lock: &Lock, raw: &RawLock, name: Option<&ConnectionRef>, to: &mut Problems<'_>) {
-    let computed = lock.catalog.fingerprint();
-    if computed == lock.fingerprint {
+    if is_sealed(lock) {
         return;
     }
+    let computed = lock.catalog.fingerprint();
     let name = name.map_or("CONNECTION".to_owned(), ToString::to_string);
     let d = Diagnostic::error("AAM-L001", "the lock's body and its fingerprint differ")
         .label(format!("the body below has {}…", &computed.as_str()[..11]))

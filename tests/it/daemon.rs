@@ -14,4 +14,5 @@ mod renamed;
 mod sampled;
 mod signals;
 mod thrift;
+mod tried;
 mod troubles;

@@ -41,11 +41,13 @@ async fn rows_that_landed_before_a_rename_was_merged_are_read_by_the_mapping_bef
     app.reconciler.ask(Ask::Look, &"crm".parse().unwrap());
     turn(&app, |item| matches!(item, WorkItem::Look(_))).await;
     turn(&app, |_| true).await;
-    // values are compared by now; the repair is offered while the rows still wait
-    let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
-    for item in work_items(&gathered, &gathered.plan()) {
-        let item = item.without(|_, step| matches!(step, Step::Normalize { .. })).unwrap();
-        app.reconciler.execute(&gathered, &item).await;
+    // values are compared by now; the repair is tried and offered while the rows still wait
+    for _ in ["try", "offer"] {
+        let gathered = Arc::new(app.reconciler.gather(None).await.unwrap());
+        for item in work_items(&gathered, &gathered.plan()) {
+            let item = item.without(|_, step| matches!(step, Step::Normalize { .. })).unwrap();
+            app.reconciler.execute(&gathered, &item).await;
+        }
     }
     app.close().await.unwrap();
     world.git(&["merge", "--quiet", "aam/drift/default/crm"]);

@@ -24,6 +24,7 @@ async fn a_rename_that_values_prove_is_repaired_by_itself() {
     insta::assert_snapshot!(ran, @"
     ~ crm  look at the source (applied)
     ~ crm  compare values of the fields that changed (applied)
+    ~ crm  try the repair on landed records (applied)
     ~ crm  commit repair 89983416 (rule:rename) (applied)
     ~ crm  update catalog to version 2 (89983416) (applied)
     ");
