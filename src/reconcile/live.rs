@@ -15,7 +15,7 @@ use crate::model::StreamName;
 use crate::plan::{Agreed, Part, Properties, of_git, same};
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId,
-    EngineRead, Intent, JobState, Lease, ObjectKind, recorded, sent,
+    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -231,11 +231,11 @@ impl Reconciler {
 
     /// Brings the engine's connection to the draft under an intent and compares what it shows afterwards. Sending the same
     /// update twice is harmless, so a crash between needs no more than the next turn. What a person changed in the
-    /// engine is left as it is; the names of these properties.
+    /// engine is left as it is; the names of these properties. `of_source` as the engine wants it.
     pub(super) async fn update_and_read_back(
         &self,
         row: &ConnectionRow,
-        draft: &ConnectionDraft,
+        (draft, of_source): (&ConnectionDraft, &ResolvedConfig),
         held: &BTreeSet<StreamName>,
         lease: &Lease,
     ) -> Result<BTreeSet<String>, StepError> {
@@ -278,7 +278,7 @@ impl Reconciler {
             }
             let update = Update { target: properties(&target), wanted: properties(draft), edited: edited.clone() };
             let intent = self.begin(lease, UPDATE, &id.0, update.detail()).await?;
-            sent(UPDATE, self.doors.engine.update_connection(id, &target)).await?;
+            sent(UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await?;
             is = self.live(id, &draft.name).await?.is;
             let mut differs = differences(&properties(&is), &properties(&target));
             let lost = target.options.keys().filter(|name| carries(&is, name) && !is.options.contains_key(*name));
@@ -357,7 +357,7 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let (source, destination) = self.handles(connection, row)?;
         let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
-        let edited = self.update_and_read_back(row, &draft, held, lease).await?;
+        let edited = self.update_and_read_back(row, (&draft, &source.config), held, lease).await?;
         let names = |streams: &BTreeSet<StreamName>| streams.iter().map(ToString::to_string).collect::<Vec<_>>();
         // one that a person changed in the engine stays as it is there
         let out = held.iter().filter(|stream| !edited.contains(&stream_property(stream))).cloned().collect();

@@ -66,7 +66,7 @@ impl Reconciler {
             // What was adopted may differ; what was made is read back.
             let row = self.fresh_row(lease.connection).await?.expect("declared above");
             let draft = self.connection_draft(connection, &source, &destination, &catalog, &BTreeSet::new())?;
-            self.update_and_read_back(&row, &draft, &BTreeSet::new(), lease).await?;
+            self.update_and_read_back(&row, (&draft, &source.config), &BTreeSet::new(), lease).await?;
         }
         self.record_history(connection, &row, &catalog, lease).await?;
         let secrets = join_secrets(&source, &destination);
@@ -306,7 +306,7 @@ impl Reconciler {
         let adopted = connection.airbyte.id.map(|id| EngineId(id.to_string()));
         let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
-        let create = || self.doors.engine.create_connection(&owner, &draft);
+        let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
         let (id, made) = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
         if made && self.doors.engine.manner().drives_itself {
             // from here on, whatever differs is somebody's, also if the spec moves on before this is over

@@ -5,7 +5,9 @@ use serde_json::json;
 use super::live::STATUS;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::Closing;
-use crate::ports::{ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, recorded, sent};
+use crate::ports::{
+    ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, ResolvedConfig, recorded, sent,
+};
 use crate::spec::OnDelete;
 
 impl Reconciler {
@@ -23,7 +25,7 @@ impl Reconciler {
                     if let Some(live) = self.doors.engine.connection(id).await? {
                         let draft = ConnectionDraft { enabled: false, ..live.is };
                         let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-                        self.update_and_read_back(row, &draft, &row.held, lease).await?;
+                        self.update_and_read_back(row, (&draft, &ResolvedConfig::nothing()), &row.held, lease).await?;
                         if let Some(mut agreed) = agreed {
                             // what a person had changed stays hers, also when the spec comes back
                             agreed.applied.insert(STATUS.to_owned(), json!("inactive"));

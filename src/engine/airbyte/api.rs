@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Client, Kind};
-use super::error::{ApiError, Fate, text};
+use super::error::{ApiError, Fate, said, shown};
 use crate::ports::ObjectKind;
 
 /// Objects per page of a list; the servers' default of 20 would hide the rest from a careless reader.
@@ -168,7 +168,7 @@ pub struct ApiJob {
     pub bytes: u64,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why its last attempt failed.
+    /// Why its last attempt failed, as it came.
     pub failure: Option<String>,
 }
 
@@ -185,8 +185,8 @@ pub enum RunError {
     /// The call failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// The connector said no.
-    #[error("{0}")]
+    /// The connector said no: its words as they came, which may repeat settings.
+    #[error("{}", shown(.0))]
     Connector(String),
 }
 
@@ -643,7 +643,7 @@ fn checked(answer: &Value) -> Result<(), RunError> {
     match answer.get("status").and_then(Value::as_str) {
         Some("succeeded") => Ok(()),
         Some(_) => {
-            let why = answer.get("message").and_then(Value::as_str).and_then(text);
+            let why = answer.get("message").and_then(Value::as_str).and_then(said);
             Err(RunError::Connector(why.unwrap_or_else(|| "the check failed and gave no reason".into())))
         }
         None => Err(ApiError::new("a check", Fate::Garbled, "the answer says neither succeeded nor failed").into()),
@@ -665,9 +665,8 @@ fn discovered(answer: &Value, ran: &Value) -> Result<Discovery, RunError> {
 
 fn failure(ran: &Value) -> String {
     let reason = &ran["failureReason"];
-    let said =
-        [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str).and_then(text);
-    said.unwrap_or_else(|| "the connector failed and gave no reason".into())
+    let words = [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str);
+    words.and_then(said).unwrap_or_else(|| "the connector failed and gave no reason".into())
 }
 
 /// `{"job": {…}, "attempts": […]}`; attempts may be wrapped once more.
@@ -676,7 +675,7 @@ fn job(answer: &Value) -> Option<ApiJob> {
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     let attempts: Vec<&Value> = answer.get("attempts").and_then(Value::as_array).into_iter().flatten().collect();
     let last = attempts.last().map(|attempt| attempt.get("attempt").unwrap_or(attempt));
-    let said = last.and_then(|attempt| attempt["failureSummary"]["failures"][0]["externalMessage"].as_str());
+    let why = last.and_then(|attempt| attempt["failureSummary"]["failures"][0]["externalMessage"].as_str());
     let stats = |aggregated: &str, of_attempt: &str| {
         let told = [&job["aggregatedStats"][aggregated], last.map_or(&Value::Null, |last| &last[of_attempt])];
         told.into_iter().find_map(Value::as_u64).unwrap_or_default()
@@ -691,6 +690,6 @@ fn job(answer: &Value) -> Option<ApiJob> {
         rows: stats("recordsCommitted", "recordsSynced"),
         bytes: stats("bytesCommitted", "bytesSynced"),
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        failure: said.and_then(text),
+        failure: why.and_then(said),
     })
 }

@@ -36,7 +36,7 @@ use crate::model::Catalog;
 use crate::ports::{
     Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey,
-    Remedy, Survey, SyncOrder, written,
+    Remedy, ResolvedConfig, Survey, SyncOrder, written,
 };
 use crate::spec::Connection;
 
@@ -251,13 +251,23 @@ impl EngineWrite for EmbeddedEngine {
         }
     }
 
-    async fn create_connection(&self, owner: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError> {
+    async fn create_connection(
+        &self,
+        owner: &OwnerKey,
+        draft: &ConnectionDraft,
+        _: &ResolvedConfig,
+    ) -> Result<EngineId, EngineError> {
         let stored = StoredDraft::from(draft);
         let created = store::create(&self.shared.pool, ObjectKind::Connection, owner, &draft.name, Some(&stored)).await;
         created.map_err(|e| records_error(&format!("creating connection {}", draft.name), &e))
     }
 
-    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError> {
+    async fn update_connection(
+        &self,
+        id: &EngineId,
+        draft: &ConnectionDraft,
+        _: &ResolvedConfig,
+    ) -> Result<(), EngineError> {
         let what = format!("updating connection {}", draft.name);
         let stored = StoredDraft::from(draft);
         let there = store::update(&self.shared.pool, ObjectKind::Connection, id, &draft.name, Some(&stored)).await;

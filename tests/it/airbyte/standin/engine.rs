@@ -53,7 +53,7 @@ async fn an_update_sends_only_what_differs_and_leaves_operations_untouched() {
     let engine = engine(&bench);
     let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
     assert_eq!(updated(&bench), json!({"connectionId": connection, "name": "renamed", "skipReset": true}));
     let kept = bench.standin.edit(|s| s.connection(connection).unwrap().other["operationIds"].clone());
     assert_eq!(kept, operations);
@@ -84,7 +84,7 @@ async fn a_schema_that_field_selection_cut_down_is_no_change() {
     let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
     draft.streams = vec![carried];
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
     assert!(updated(&bench).get("syncCatalog").is_none());
     bench.finish();
 }
@@ -140,8 +140,8 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
     let writes = bench.standin.writes();
     let owner = aam::ports::OwnerKey("default/users".into());
     let refused = [
-        engine.create_connection(&owner, &draft).await.unwrap_err(),
-        engine.update_connection(&id(connection), &draft).await.unwrap_err(),
+        engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
+        engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
     ];
     for error in refused {
         assert_eq!(error.remedy, Remedy::Person);
@@ -156,7 +156,36 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
         s.connection_mut(connection).unwrap().entries[0]["config"]["destinationSyncMode"] = json!("soft_delete");
     });
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_long_secret_that_a_connector_repeats_is_masked_before_its_words_are_cut() {
+    let bench = Bench::new("1.8").await;
+    let connection = bench.connection("full_refresh", "append").await;
+    let engine = engine(&bench);
+    let key = format!("-----BEGIN KEY-----\n{}-----END KEY-----", "c2VjcmV0 \"x\"\n".repeat(60));
+    let config = ResolvedConfig::new(json!({"key": key}), vec![key.clone().into()], String::new());
+    bench.standin.edit(|s| {
+        // another image: nothing is answered from the store
+        s.definitions.iter_mut().for_each(|d| d.tag = "99.0.0".into());
+        s.conduct(bench.source).discover_fails = Some(format!("no login with {key}: refused"));
+    });
+    let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+    draft.streams[0].mode = StreamMode::FullRefreshOverwrite;
+    let owner = aam::ports::OwnerKey("default/users".into());
+    let source = EndpointHandle { config: config.clone(), ..source(&bench) };
+    let said = [
+        engine.create_connection(&owner, &draft, &config).await.unwrap_err(),
+        engine.update_connection(&id(connection), &draft, &config).await.unwrap_err(),
+        engine.discover(&source).await.unwrap_err(),
+    ];
+    insta::assert_snapshot!(said.map(|error| error.to_string()).join("\n"), @"
+    creating connection users: no login with ***: refused
+    updating connection users: no login with ***: refused
+    discovering source faker: no login with ***: refused
+    ");
     bench.finish();
 }
 
