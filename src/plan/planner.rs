@@ -154,7 +154,11 @@ fn plan_declared(
     if row.name != connection.name {
         plan.steps.push(Step::Rename { from: row.name.clone() });
     }
-    if facts.look_asked || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row) {
+    let doubted = row.look.as_ref().is_some_and(|look| look.wants_second(world.now));
+    if facts.look_asked
+        || doubted
+        || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row)
+    {
         plan.steps.push(Step::Look);
     }
     plan_lifecycle(world, connection, row, facts, &mut plan);
