@@ -160,7 +160,7 @@ impl Reconciler {
             return Ok(OutcomeKind::Skipped("its spec names no connection of the engine any more".into()));
         };
         let id = EngineId(id.to_string());
-        let live = self.live(&id, &connection.name.to_string()).await?.is;
+        let EngineConnection { is: live, stopped, .. } = self.live(&id, &connection.name.to_string()).await?;
         for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
             if endpoint.airbyte.id.is_some_and(|declared| declared.to_string() != is.0) {
                 let why = format!(
@@ -195,7 +195,14 @@ impl Reconciler {
         let draft = self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?;
         let mut is = of_git(&properties(&live), &properties(&draft));
         is.extend(self.found_ends(connection, [&live.source, &live.destination]).await?);
-        let unlike = differences(&is, &whole(&draft, connection));
+        let wanted = whole(&draft, connection);
+        // that the engine stopped it by itself is agreed with nobody: else the first write would start it again
+        let mut stops = BTreeSet::new();
+        if stopped.is_some() && draft.enabled {
+            is.insert(STATUS.to_owned(), wanted[STATUS].clone());
+            stops.insert(STATUS.to_owned());
+        }
+        let unlike = differences_but(&is, &wanted, &stops);
         registry.set_agreed(lease, &Agreed { applied: is, ..Agreed::default() }, &BTreeSet::new()).await?;
         if unlike.is_empty() {
             let cause = by_aam(

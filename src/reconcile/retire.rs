@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::live::STATUS;
+use super::live::{STATUS, UPDATE, Update};
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::Closing;
 use crate::ports::{
@@ -23,14 +23,9 @@ impl Reconciler {
             match on_delete {
                 OnDelete::Pause => {
                     if let Some(live) = self.doors.engine.connection(id).await? {
-                        let draft = ConnectionDraft { enabled: false, ..live.is };
-                        let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-                        self.update_and_read_back(row, (&draft, &ResolvedConfig::nothing()), &row.held, lease).await?;
-                        if let Some(mut agreed) = agreed {
-                            // what a person had changed stays hers, also when the spec comes back
-                            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
-                            self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
-                            self.forget_live(row.id);
+                        // one that a person or the engine stopped before is not ours to start when the spec comes back
+                        if live.is.enabled || self.pauses_already(row).await? {
+                            self.pause(row, live.is, lease).await?;
                         }
                     } else {
                         let cause =
@@ -68,5 +63,25 @@ impl Reconciler {
             )
             .await?;
         Ok(OutcomeKind::Applied)
+    }
+
+    async fn pause(&self, row: &ConnectionRow, live: ConnectionDraft, lease: &Lease) -> Result<(), StepError> {
+        let draft = ConnectionDraft { enabled: false, ..live };
+        let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
+        self.update_and_read_back(row, (&draft, &ResolvedConfig::nothing()), &row.held, lease).await?;
+        if let Some(mut agreed) = agreed {
+            // what a person had changed stays hers, also when the spec comes back
+            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
+            self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
+            self.forget_live(row.id);
+        }
+        Ok(())
+    }
+
+    /// Whether a try that was cut off has asked for the pause.
+    async fn pauses_already(&self, row: &ConnectionRow) -> Result<bool, StepError> {
+        let intents = self.doors.registry.intents(Some(row.id)).await?;
+        let pauses = |update: Update| update.target.get(STATUS) == Some(&json!("inactive"));
+        Ok(intents.iter().any(|intent| intent.effect == UPDATE && Update::read(intent).is_some_and(pauses)))
     }
 }

@@ -311,6 +311,34 @@ async fn an_edit_survives_that_its_spec_goes_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_system_disabled_is_not_enabled_by_the_return_of_its_spec() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    tour.by_hand(|c| {
+        c.status = "inactive".into();
+        c.breaking = true;
+    });
+    let files = ["connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"].map(|file| (file, world.read(file)));
+    for (file, _) in &files {
+        std::fs::remove_file(world.root.join(file)).unwrap();
+    }
+    world.commit("crm goes");
+    let writes = tour.standin.writes();
+    world.aam(&["apply", "--confirm-removals"]);
+    for (file, text) in &files {
+        world.write(file, text);
+    }
+    world.commit("crm comes back");
+    let ran = world.aam(&["apply"]);
+    assert_eq!((ran.code, tour.look().0, tour.standin.writes()), (3, "inactive".to_owned(), writes), "{ran:?}");
+    let said = world.aam(&["status"]).out;
+    assert!(said.contains("stopped in the engine: Airbyte disabled it for a breaking change of its source"), "{said}");
+    tour.by_hand(|c| c.status = "active".into());
+    world.aam_is(0, &["apply"]);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_edit_that_git_follows_is_over_for_one_that_is_only_observed_too() {
     let tour = Tour::onboarded().await;
     let id = tour.standin.edit(|s| s.connections[0].id);
