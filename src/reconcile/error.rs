@@ -56,6 +56,19 @@ pub enum StepError {
         /// The engine's ids.
         ids: Vec<String>,
     },
+    /// The engine has one that another spec's source or destination is.
+    #[error(
+        "{what}: {id} in the engine is that of {owner}, and one object has one owner: give this one another name with \
+             `airbyte: {{name: …}}` in its spec, or use {owner} in its place, commit, then run `aam apply`"
+    )]
+    Owned {
+        /// What was to be made.
+        what: String,
+        /// The engine's id.
+        id: String,
+        /// Whose it is: its name in the specs.
+        owner: String,
+    },
     /// An earlier ask for it was not answered, and it may still appear: making another one would give two.
     #[error(
         "{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
@@ -104,9 +117,12 @@ impl StepError {
             Self::Registry(e) => e.remedy(),
             Self::Repo(e) => e.remedy,
             Self::Canonical(e) => e.remedy(),
-            Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } | Self::Taken { .. } | Self::Gone { .. } => {
-                Remedy::Person
-            }
+            Self::Secret(_)
+            | Self::Spec(_)
+            | Self::Ambiguous { .. }
+            | Self::Taken { .. }
+            | Self::Owned { .. }
+            | Self::Gone { .. } => Remedy::Person,
             Self::ReadBack { .. } | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
         }
     }

@@ -249,7 +249,13 @@ impl Reconciler {
                 None => {
                     let found = match self.shared(gathered, kind, endpoint).await? {
                         Some(id) => vec![Candidate { id, marked: true }],
-                        None => self.doors.engine.find_endpoint(kind, &owner, handle).await?,
+                        None => {
+                            let found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
+                            if shares {
+                                self.refuse_owned(gathered, kind, endpoint, &found).await?;
+                            }
+                            found
+                        }
                     };
                     let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
                     let (id, made) = self.ensure_object(kind, &owner, &handle.name, found, lease, create).await?;
@@ -287,6 +293,26 @@ impl Reconciler {
         let rows = self.doors.registry.connections().await?;
         let mut ids = rows.iter().filter(|row| names.contains(&row.name)).filter_map(|row| row.objects.get(&kind));
         Ok(ids.next().cloned())
+    }
+
+    /// Refuses what a declared connection has as its source or destination of another name: that one alone says what it is.
+    async fn refuse_owned(
+        &self,
+        gathered: &Gathered,
+        kind: ObjectKind,
+        endpoint: &Endpoint,
+        found: &[Candidate],
+    ) -> Result<(), StepError> {
+        for row in self.doors.registry.connections().await? {
+            let Some(id) = row.objects.get(&kind).filter(|id| found.iter().any(|one| one.id == **id)) else { continue };
+            let Some(connection) = gathered.desired().connections.get(&row.name) else { continue };
+            let owner = end_of(connection, kind);
+            if owner.name != endpoint.name {
+                let what = format!("{} {}", kind.word(), endpoint.name);
+                return Err(StepError::Owned { what, id: id.0.clone(), owner: owner.name.to_string() });
+            }
+        }
+        Ok(())
     }
 
     async fn ensure_connection(
