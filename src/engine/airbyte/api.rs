@@ -553,8 +553,7 @@ impl Airbyte {
         });
         let path = "/v1/jobs/list";
         let answer: Value = self.client.config(Kind::Read, path, &body).await?;
-        let jobs: Vec<Value> = list("jobs", answer, path)?;
-        Ok(jobs.iter().filter_map(job).collect())
+        jobs_of(answer, path)
     }
 
     /// The jobs of these workspaces that changed since then, newest change first, to the last page.
@@ -571,8 +570,7 @@ impl Airbyte {
                 "updatedAtStart": since, "orderByField": "updatedAt", "orderByMethod": "DESC",
                 "pagination": {"pageSize": PAGE, "rowOffset": offset},
             });
-            let jobs: Vec<Value> = list("jobs", self.client.config(Kind::Read, path, &body).await?, path)?;
-            Ok(jobs.iter().filter_map(job).collect())
+            jobs_of(self.client.config(Kind::Read, path, &body).await?, path)
         };
         pages(page, |job: &ApiJob| job.id).await
     }
@@ -667,6 +665,12 @@ fn failure(ran: &Value) -> String {
     let reason = &ran["failureReason"];
     let words = [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str);
     words.and_then(said).unwrap_or_else(|| "the connector failed and gave no reason".into())
+}
+
+/// A list of jobs, whole: one that is passed over may be the one that runs, and would make its page look like the last.
+fn jobs_of(answer: Value, path: &str) -> Result<Vec<ApiJob>, ApiError> {
+    let jobs: Vec<Value> = list("jobs", answer, path)?;
+    jobs.iter().map(|one| job(one).ok_or_else(|| lacking(path))).collect()
 }
 
 /// `{"job": {…}, "attempts": […]}`; attempts may be wrapped once more.
