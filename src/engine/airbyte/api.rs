@@ -271,9 +271,9 @@ impl Airbyte {
             Ok(actor) if actor.known.id != id => Err(another(&format!("/v1/{many}/get"))),
             Ok(actor) => match actor.known.status.as_deref() {
                 Some("deprecated") => Ok(None),
-                None | Some("active") => Ok(Some(actor)),
-                // some versions write of a deleted one that it is inactive: then it is in no list
-                Some(_) => {
+                Some("active") => Ok(Some(actor)),
+                // some versions write nothing of a deleted one, or that it is inactive: then it is in no list
+                _ => {
                     let listed = self.actors(kind, actor.known.workspace_id).await?;
                     Ok(listed.iter().any(|one| one.known.id == id).then_some(actor))
                 }
