@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::canonical::CanonicalError;
 use crate::model::ConnectionId;
+use crate::plan::MADE_ANEW;
 use crate::ports::{EngineError, RegistryError, Remedy, RepoError, SecretError};
 
 /// A turn that could not be planned at all.
@@ -83,10 +84,7 @@ pub enum StepError {
         until: String,
     },
     /// The engine does not have it any more.
-    #[error(
-        "{what} ({id}) is gone from the engine: somebody deleted it there; to have it made anew, remove its spec and \
-             its lock in one commit and put them back in the next"
-    )]
+    #[error("{what} ({id}) is gone from the engine: somebody deleted it there; {}", MADE_ANEW)]
     Gone {
         /// What.
         what: String,

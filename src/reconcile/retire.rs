@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::ends::ENDS;
 use super::live::{STATUS, UPDATE, Update};
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::Closing;
@@ -44,6 +45,7 @@ impl Reconciler {
                 }
             }
         }
+        self.forget_ends(row, lease).await?;
         self.leave_branch(&row.name).await?;
         let open = self.doors.registry.drifts(Some(row.id), true).await?;
         if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
@@ -63,6 +65,21 @@ impl Reconciler {
             )
             .await?;
         Ok(OutcomeKind::Applied)
+    }
+
+    /// Forgets a source or destination that somebody deleted: if the spec comes back, it is made anew.
+    async fn forget_ends(&self, row: &ConnectionRow, lease: &Lease) -> Result<(), StepError> {
+        if !self.doors.engine.manner().drives_itself {
+            return Ok(());
+        }
+        for kind in ENDS {
+            let Some(id) = row.objects.get(&kind) else { continue };
+            if self.doors.engine.endpoint(kind, id).await?.is_none() {
+                let summary = format!("{} of {} is gone from the engine", kind.word(), row.name);
+                self.doors.registry.set_object(lease, kind, None, &by_aam(summary, json!({"id": id}))).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn pause(&self, row: &ConnectionRow, live: ConnectionDraft, lease: &Lease) -> Result<(), StepError> {

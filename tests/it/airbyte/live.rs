@@ -112,6 +112,34 @@ async fn a_connection_that_somebody_deleted_is_told_and_not_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_deleted_is_made_anew_as_the_advice_says() {
+    for side in [Side::Source, Side::Destination] {
+        let tour = Tour::onboarded().await;
+        let world = &tour.world;
+        tour.standin.edit(|s| {
+            let id = s.actors.iter().find(|actor| actor.side == side).unwrap().id;
+            s.delete_actor(side, id).map_err(|_| "gone").unwrap();
+        });
+        let ran = world.aam(&["apply"]);
+        assert!(ran.code == 3 && ran.talk.contains("somebody deleted it there; to have it made anew"), "{ran:?}");
+        let files = ["connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"].map(|file| (file, world.read(file)));
+        for (file, _) in &files {
+            std::fs::remove_file(world.root.join(file)).unwrap();
+        }
+        world.commit("crm goes");
+        world.aam(&["apply", "--confirm-removals"]);
+        for (file, text) in &files {
+            world.write(file, text);
+        }
+        world.commit("crm comes back");
+        world.aam_is(0, &["apply"]);
+        let there = tour.standin.edit(|s| s.actors.iter().filter(|actor| !actor.deleted).count());
+        assert_eq!((there, tour.holds().contains("Connection crm active accounts")), (2, true), "{}", tour.holds());
+        tour.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_airbytes_schedule_starts_is_followed_and_its_rows_become_events() {
     let tour = Tour::onboarded().await;
     let connection = tour.standin.edit(|s| s.connections[0].id);
