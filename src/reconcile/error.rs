@@ -83,6 +83,19 @@ pub enum StepError {
         /// Until when it may appear, RFC 3339.
         until: String,
     },
+    /// The same of one whose spec is gone.
+    #[error(
+        "{what}: it was asked for at {asked} without an answer and is not there yet; it is looked for until {until}, and goes \
+             with its spec if it appears"
+    )]
+    MayAppear {
+        /// What was to be made.
+        what: String,
+        /// When, RFC 3339.
+        asked: String,
+        /// Until when it may appear, RFC 3339.
+        until: String,
+    },
     /// The engine does not have it any more.
     #[error("{what} ({id}) is gone from the engine: somebody deleted it there; {}", MADE_ANEW)]
     Gone {
@@ -121,7 +134,11 @@ impl StepError {
             | Self::Taken { .. }
             | Self::Owned { .. }
             | Self::Gone { .. } => Remedy::Person,
-            Self::ReadBack { .. } | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
+            Self::ReadBack { .. }
+            | Self::Unanswered { .. }
+            | Self::MayAppear { .. }
+            | Self::Busy(_)
+            | Self::Moving(_) => Remedy::Retry,
         }
     }
 

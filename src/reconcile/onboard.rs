@@ -258,7 +258,8 @@ impl Reconciler {
                         }
                     };
                     let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
-                    let (id, made) = self.ensure_object(kind, &owner, &handle.name, found, lease, create).await?;
+                    let (id, made) =
+                        self.ensure_object(kind, &owner, (&handle.name, &handle.name), found, lease, create).await?;
                     if made && shares {
                         let fingerprint = handle.config.fingerprint();
                         self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
@@ -333,7 +334,7 @@ impl Reconciler {
         let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
         let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
-        let (id, made) = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
+        let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), found, lease, create).await?;
         if made && self.doors.engine.manner().drives_itself {
             // from here on, whatever differs is somebody's, also if the spec moves on before this is over
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
@@ -370,11 +371,12 @@ impl Reconciler {
     }
 
     /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
+    /// The intent keeps the name in the engine beside our own.
     async fn ensure_object<F>(
         &self,
         kind: ObjectKind,
         owner: &OwnerKey,
-        name: &str,
+        (name, in_engine): (&str, &str),
         found: Vec<Candidate>,
         lease: &Lease,
         create: impl FnOnce() -> F,
@@ -393,7 +395,7 @@ impl Reconciler {
             Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
             None => {
                 asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
-                (self.create(&effect, owner, name, lease, create).await?, "created", true)
+                (self.create(&effect, owner, in_engine, lease, create).await?, "created", true)
             }
         };
         let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
@@ -485,7 +487,7 @@ impl Reconciler {
 }
 
 /// The one object that is ours among those that may be: by its mark, or, once it was asked for, by name and parts.
-fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
+pub(super) fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
     let marked: Vec<Candidate> = found.iter().filter(|one| one.marked).cloned().collect();
     let mut fitting = if marked.is_empty() { found } else { marked };
     let ids = |of: &[Candidate]| of.iter().map(|one| one.id.0.clone()).collect();
