@@ -372,6 +372,7 @@ impl Airbyte {
 
     /// The form that does not hold a request open. Its id is ours, so asking twice runs it once.
     async fn discover_by_command(&self, source: Uuid) -> Result<Discovery, RunError> {
+        let _slot = self.client.slow_slot().await;
         let id = Uuid::now_v7().to_string();
         let run = json!({"id": id, "actor_id": source});
         self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Turned};
@@ -244,6 +244,11 @@ impl Client {
     /// How long a discover may take.
     pub fn discover_deadline(&self) -> Duration {
         self.access.manners.discover
+    }
+
+    /// A place among the calls that run a connector, for a run that is asked for and followed by quick calls.
+    pub async fn slow_slot(&self) -> SemaphorePermit<'_> {
+        self.slow.acquire().await.expect("never closed")
     }
 
     /// What the instance said of itself; asked once, with the first call.

@@ -290,6 +290,39 @@ async fn commands_exist_from_1_7_are_always_fresh_and_run_once_per_id() {
 }
 
 #[tokio::test]
+async fn no_more_discovers_run_side_by_side_than_the_settings_allow() {
+    for version in ["1.6", "1.8"] {
+        let bench = Bench::new(version).await;
+        let sources = bench.standin.edit(|state| {
+            let new = |n: i32| state.add_actor("airbyte/source-faker", &format!("faker {n}"), json!({"count": n}));
+            let sources: Vec<Uuid> = (0..6).map(new).collect();
+            for source in &sources {
+                state.conduct(*source).discover_takes = Duration::from_millis(300);
+            }
+            sources
+        });
+        let mut access = access(Duration::from_secs(20), &bench.standin.url, Some(("client", "secret")));
+        access.manners.slow_slots = 2;
+        let api = Airbyte { client: Client::new(access).unwrap() };
+        let all = futures_util::future::join_all(sources.iter().map(|source| api.discover(*source)));
+        let running = || bench.standin.edit(|s| s.actors.iter().map(|actor| actor.conduct.discovering).sum::<u32>());
+        let mut most = 0;
+        let watch = async {
+            loop {
+                most = most.max(running());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            found = all => assert!(found.iter().all(Result::is_ok)),
+            () = watch => unreachable!("it never ends"),
+        }
+        assert_eq!(most, 2, "{version}");
+        bench.finish();
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_command_is_403() {
     let bench = Bench::new("1.8").await;
     for verb in ["status", "output/discover", "output/check"] {
