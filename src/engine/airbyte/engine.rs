@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError, lacking};
+use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Discovery, Kept, RunError, lacking};
 use super::client::{Access, Client};
 use super::error::{ApiError, Fate, shown};
 use super::schedule::to_airbyte;
@@ -335,19 +335,25 @@ impl AirbyteEngine {
         }
     }
 
-    /// The entries of a catalog to send, and the id of the catalog that they come from. The server answers from its store
-    /// where the source was discovered before; no schema is ever made up where it is known.
-    async fn entries(
+    /// What the source of a draft shows, for the entries of a catalog to send: no schema is ever made up where it is known. The
+    /// server answers from its store where the source was discovered before, and else runs the connector for minutes.
+    async fn stored(
         &self,
         draft: &ConnectionDraft,
-        live: &[Value],
         config: &ResolvedConfig,
         what: &str,
-    ) -> Result<(Vec<Value>, Option<Uuid>), EngineError> {
+    ) -> Result<Discovery, EngineError> {
         let source = uuid(what, &draft.source)?;
         let _alone = self.turn_of(source).await;
-        let stored = self.api.stored_catalog(source).await.map_err(|e| failed_run(what, &e, config))?;
-        Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live, &draft.options), stored.catalog_id))
+        self.api.stored_catalog(source).await.map_err(|e| failed_run(what, &e, config))
+    }
+
+    /// A connection as it is now, in Airbyte's words and in ours.
+    async fn read(&self, id: Uuid, what: &str) -> Result<(Kept<Live>, ConnectionDraft), EngineError> {
+        let live = self.api.connection(id).await.map_err(|e| unread(what, &e))?;
+        let live = live.ok_or_else(|| person(what, "Airbyte has no such connection"))?;
+        let is = told(&live).map_err(|why| person(what, why))?.is;
+        Ok((live, is))
     }
 
     /// The job that answers an ask for a sync: the one that came after it, or a new one.
@@ -589,14 +595,15 @@ impl EngineWrite for AirbyteEngine {
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
         let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
         self.refuse_modes(draft, &[], &what).await?;
-        let (streams, catalog_id) = self.entries(draft, &[], of_source, &what).await?;
+        let stored = self.stored(draft, of_source, &what).await?;
+        let streams = catalog::entries(&draft.streams, &stored.catalog.streams, &[], &draft.options);
         let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
         let mut body = flat(&draft.settings, |_, _| true);
         body.extend(object(json!({
             "name": draft.name, "sourceId": draft.source, "destinationId": draft.destination,
             "status": status(draft.enabled), "syncCatalog": {"streams": streams},
         })));
-        body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+        body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
         body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
         let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
         Ok(engine_id(made.map_err(|e| unwritten(&what, &e))?.known.connection_id))
@@ -609,9 +616,8 @@ impl EngineWrite for AirbyteEngine {
         of_source: &ResolvedConfig,
     ) -> Result<(), EngineError> {
         let what = format!("updating connection {}", draft.name);
-        let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
-        let live = live.ok_or_else(|| person(&what, "Airbyte has no such connection"))?;
-        let is = told(&live).map_err(|why| person(&what, why))?.is;
+        let live_id = uuid(&what, id)?;
+        let (_, is) = self.read(live_id, &what).await?;
         // a patch: only what differs is sent, so that nobody's edit of the rest is lost
         let mut body = flat(&draft.settings, |key, value| is.settings.get(key) != Some(value));
         body.insert("connectionId".into(), json!(id));
@@ -641,9 +647,17 @@ impl EngineWrite for AirbyteEngine {
                 );
                 return Err(person(&what, why));
             }
-            let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, of_source, &what).await?;
+            let stored = self.stored(draft, of_source, &what).await?;
+            // that took its time, and the draft knows nothing of what a person did meanwhile
+            let (live, now) = self.read(live_id, &what).await?;
+            if now != is {
+                let why = "somebody changed it in Airbyte meanwhile: nothing was written, and the next try begins with what is there now";
+                return Err(EngineError { what, why: why.into(), remedy: Remedy::Retry });
+            }
+            let entries = &live.known.sync_catalog.streams;
+            let streams = catalog::entries(&draft.streams, &stored.catalog.streams, entries, &draft.options);
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
-            body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+            body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
         }
         let sent = applied("update_connection", self.api.update_connection(Value::Object(body))).await;
         sent.map_err(|e| unwritten(&what, &e))

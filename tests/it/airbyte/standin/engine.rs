@@ -9,6 +9,8 @@ use aam::spec::StreamMode;
 use serde_json::json;
 
 use super::*;
+use crate::standin::faults::{Fault, When};
+use crate::support::world::until;
 
 fn engine(bench: &Bench) -> AirbyteEngine {
     let place = Place { workspaces: [].into(), tag: "aam".into() };
@@ -57,6 +59,38 @@ async fn an_update_sends_only_what_differs_and_leaves_operations_untouched() {
     assert_eq!(updated(&bench), json!({"connectionId": connection, "name": "renamed", "skipReset": true}));
     let kept = bench.standin.edit(|s| s.connection(connection).unwrap().other["operationIds"].clone());
     assert_eq!(kept, operations);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn an_edit_that_comes_while_a_catalog_is_read_is_not_written_over() {
+    let bench = Bench::new("1.8").await;
+    let connection = bench.connection("incremental", "append").await;
+    let engine = engine(&bench);
+    let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+    draft.streams[0].mode = StreamMode::FullRefreshAppend;
+    let slow = Fault::Latency(Duration::from_millis(700));
+    bench.standin.script("POST /v1/sources/discover_schema", When::Nth(1), slow);
+    let hashing = json!([{"type": "hashing", "mapperConfiguration": {"targetField": "name", "method": "SHA-256",
+        "fieldNameSuffix": "_hashed"}}]);
+    let mappers = || bench.standin.edit(|s| s.connection(connection).unwrap().entries[0]["config"]["mappers"].clone());
+    let by_hand = async {
+        let asked = async || (bench.standin.calls("POST /v1/sources/discover_schema") > 0).then_some(());
+        until("the catalog is asked for", 10, asked).await;
+        bench.standin.edit(|s| {
+            s.connection_mut(connection).unwrap().entries[0]["config"]["mappers"] = hashing.clone();
+        });
+    };
+    let (live, none) = (id(connection), ResolvedConfig::nothing());
+    let (said, ()) = tokio::join!(engine.update_connection(&live, &draft, &none), by_hand);
+    let error = said.unwrap_err();
+    assert_eq!((error.remedy, mappers()), (Remedy::Retry, hashing.clone()), "{error}");
+    insta::assert_snapshot!(error, @"updating connection users: somebody changed it in Airbyte meanwhile: nothing was written, and the next try begins with what is there now");
+    assert_eq!(bench.standin.calls("POST /v1/web_backend/connections/update"), 0);
+
+    draft.options = engine.connection(&live).await.unwrap().unwrap().is.options;
+    engine.update_connection(&live, &draft, &none).await.unwrap();
+    assert_eq!(mappers()[0]["mapperConfiguration"], hashing[0]["mapperConfiguration"]);
     bench.finish();
 }
 
