@@ -4,7 +4,8 @@
 //! ones are still answered. Answers keep what this version does not know.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -195,6 +196,8 @@ pub enum RunError {
 pub struct Airbyte {
     /// How they are sent.
     pub client: Client,
+    /// Discovers that were asked for and not seen to end, by source: the id of the command.
+    open: Mutex<BTreeMap<Uuid, String>>,
 }
 
 fn family(kind: ObjectKind) -> (&'static str, &'static str) {
@@ -206,6 +209,11 @@ fn family(kind: ObjectKind) -> (&'static str, &'static str) {
 }
 
 impl Airbyte {
+    /// Asks through this client.
+    pub fn new(client: Client) -> Self {
+        Self { client, open: Mutex::default() }
+    }
+
     /// All workspaces.
     pub async fn workspaces(&self) -> Result<Vec<Workspace>, ApiError> {
         let page = async |offset: usize| {
@@ -314,6 +322,8 @@ impl Airbyte {
     ) -> Result<Kept<Actor>, ApiError> {
         let (one, many) = family(kind);
         let body = json!({format!("{one}Id"): id, "name": name, "connectionConfiguration": settings});
+        // one with other settings says nothing of these
+        self.open_discovers().remove(&id);
         self.client.config(Kind::Write, &format!("/v1/{many}/update"), &body).await
     }
 
@@ -370,12 +380,39 @@ impl Airbyte {
         discovered(&answer, &answer["jobInfo"])
     }
 
-    /// The form that does not hold a request open. Its id is ours, so asking twice runs it once.
+    /// The form that does not hold a request open. Its id is ours, so asking twice runs it once. One that did not end within its
+    /// deadline, or was not followed to its end, runs on: it is gone on with.
     async fn discover_by_command(&self, source: Uuid) -> Result<Discovery, RunError> {
         let _slot = self.client.slow_slot().await;
+        let open = self.open_discovers().get(&source).cloned();
+        if let Some(id) = open {
+            match self.follow_discover(source, &id).await {
+                // a server that was started anew may know nothing of it
+                Err(RunError::Api(e)) if matches!(e.fate, Fate::Answered(403 | 404)) => {}
+                other => return other,
+            }
+        }
         let id = Uuid::now_v7().to_string();
         let run = json!({"id": id, "actor_id": source});
         self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;
+        self.open_discovers().insert(source, id.clone());
+        self.follow_discover(source, &id).await
+    }
+
+    fn open_discovers(&self) -> MutexGuard<'_, BTreeMap<Uuid, String>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of a discover, which is open no more then, whatever it is.
+    async fn follow_discover(&self, source: Uuid, id: &str) -> Result<Discovery, RunError> {
+        let found = self.end_of_discover(id).await;
+        if !matches!(&found, Err(RunError::Api(e)) if e.is_transient()) {
+            self.open_discovers().remove(&source);
+        }
+        found
+    }
+
+    async fn end_of_discover(&self, id: &str) -> Result<Discovery, RunError> {
         let began = tokio::time::Instant::now();
         let mut pause = POLL_MIN;
         let body = json!({ "id": id });

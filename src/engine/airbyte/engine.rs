@@ -109,7 +109,7 @@ impl AirbyteEngine {
     pub fn new(access: Access, place: Place) -> Result<Self, EngineError> {
         let client = Client::new(access).map_err(|e| unread("opening Airbyte", &e))?;
         Ok(Self {
-            api: Airbyte { client },
+            api: Airbyte::new(client),
             place,
             only: OnceCell::new(),
             definitions: Mutex::default(),
