@@ -24,6 +24,8 @@ pub struct EngineError {
     pub why: String,
     /// Who can mend it.
     pub remedy: Remedy,
+    /// How long the engine asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// A source or destination as the engine needs it.

@@ -144,7 +144,8 @@ impl StepError {
 
     /// When to try again after `failures` failures in a row: 5 s doubling to 10 min, so at most six tries in the first
     /// ten minutes; what a person must mend is tried each 10 min all the same, since the mend may lie outside the specs. Up to a fifth later, for each
-    /// connection and try another part of it: what failed together does not come back together.
+    /// connection and try another part of it: what failed together does not come back together. Never before the engine wants to be
+    /// asked again.
     pub fn retry_at(&self, now: DateTime<Utc>, failures: u32, connection: ConnectionId) -> DateTime<Utc> {
         let seconds = match self.remedy() {
             Remedy::Retry | Remedy::Look => 5_i64.saturating_mul(1 << failures.min(7)).min(600),
@@ -152,7 +153,12 @@ impl StepError {
         };
         // The low bits of an id are random.
         let spread = (connection.0.as_u128() >> (failures % 7 * 8)) % 200;
-        now + TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)))
+        let pause = TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)));
+        let wanted = match self {
+            Self::Engine(e) => e.retry_after.and_then(|wanted| TimeDelta::from_std(wanted).ok()),
+            _ => None,
+        };
+        now + wanted.map_or(pause, |wanted| pause.max(wanted))
     }
 }
 
@@ -162,5 +168,25 @@ impl From<TurnError> for StepError {
             TurnError::Registry(error) => Self::Registry(error),
             TurnError::Repo(error) => Self::Repo(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_tried_again_before_the_engine_wants_to_be_asked() {
+        let now = DateTime::UNIX_EPOCH;
+        let rests = |remedy, retry_after: Option<u64>, failures| {
+            let retry_after = retry_after.map(Duration::from_secs);
+            let error = EngineError { what: String::new(), why: String::new(), remedy, retry_after };
+            (StepError::Engine(error).retry_at(now, failures, ConnectionId(uuid::Uuid::nil())) - now).num_seconds()
+        };
+        assert_eq!([None, Some(2), Some(120)].map(|wanted| rests(Remedy::Retry, wanted, 0)), [5, 5, 120]);
+        assert_eq!([None, Some(120)].map(|wanted| rests(Remedy::Retry, wanted, 7)), [600, 600]);
+        assert_eq!(rests(Remedy::Look, Some(300), 0), 300);
     }
 }

@@ -71,18 +71,23 @@ struct SeenJobs {
 }
 
 fn person(what: &str, why: impl Into<String>) -> EngineError {
-    EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person }
+    EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person, retry_after: None }
 }
 
 /// A failed call that only reads.
 pub(super) fn unread(what: &str, error: &ApiError) -> EngineError {
-    EngineError { what: what.to_owned(), why: error.to_string(), remedy: error.remedy() }
+    EngineError {
+        what: what.to_owned(),
+        why: error.to_string(),
+        remedy: error.remedy(),
+        retry_after: error.retry_after,
+    }
 }
 
 /// A failed call that changes something.
 fn unwritten(what: &str, error: &ApiError) -> EngineError {
     let remedy = if error.may_have_happened() { Remedy::Look } else { error.remedy() };
-    EngineError { what: what.to_owned(), why: error.to_string(), remedy }
+    EngineError { remedy, ..unread(what, error) }
 }
 
 /// A check or a discover that did not succeed; the connector's words may repeat settings.
@@ -90,9 +95,12 @@ fn failed_run(what: &str, error: &RunError, config: &ResolvedConfig) -> EngineEr
     match error {
         RunError::Api(error) => unread(what, &error.masked(|text| config.mask(text))),
         // what a connector says no to may be a source that is down
-        RunError::Connector(why) => {
-            EngineError { what: what.to_owned(), why: shown(&config.mask(why)), remedy: Remedy::Retry }
-        }
+        RunError::Connector(why) => EngineError {
+            what: what.to_owned(),
+            why: shown(&config.mask(why)),
+            remedy: Remedy::Retry,
+            retry_after: None,
+        },
     }
 }
 
@@ -390,7 +398,7 @@ impl AirbyteEngine {
                     Some(job) if moves_rows(&job) && order.refresh.is_empty() => Ok(job),
                     Some(job) => {
                         let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
-                        Err(EngineError { what, why, remedy: Remedy::Retry })
+                        Err(EngineError { what, why, remedy: Remedy::Retry, retry_after: None })
                     }
                     None => Err(unread(&what, &e)),
                 }
@@ -652,7 +660,7 @@ impl EngineWrite for AirbyteEngine {
             let (live, now) = self.read(live_id, &what).await?;
             if now != is {
                 let why = "somebody changed it in Airbyte meanwhile: nothing was written, and the next try begins with what is there now";
-                return Err(EngineError { what, why: why.into(), remedy: Remedy::Retry });
+                return Err(EngineError { what, why: why.into(), remedy: Remedy::Retry, retry_after: None });
             }
             let entries = &live.known.sync_catalog.streams;
             let streams = catalog::entries(&draft.streams, &stored.catalog.streams, entries, &draft.options);

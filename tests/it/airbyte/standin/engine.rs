@@ -63,6 +63,16 @@ async fn an_update_sends_only_what_differs_and_leaves_operations_untouched() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_to_be_left_alone_after_a_write_says_for_how_long() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.script("POST /v1/sources/create", When::Nth(1), Fault::RetryAfter(429, "120".into()));
+    let owner = aam::ports::OwnerKey("default/faker".into());
+    let error = engine(&bench).create_endpoint(SOURCE, &owner, &source(&bench)).await.unwrap_err();
+    assert_eq!((error.remedy, error.retry_after), (Remedy::Retry, Some(Duration::from_secs(120))), "{error}");
+    bench.finish();
+}
+
+#[tokio::test]
 async fn an_edit_that_comes_while_a_catalog_is_read_is_not_written_over() {
     let bench = Bench::new("1.8").await;
     let connection = bench.connection("incremental", "append").await;
