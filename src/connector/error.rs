@@ -13,7 +13,7 @@ pub fn clean(text: &str) -> String {
 
 /// A failure with the endpoint's secrets taken out of its text.
 pub fn failure(endpoint: &EndpointHandle, what: String, why: &str, remedy: Remedy) -> EngineError {
-    EngineError { what, why: clean(&endpoint.config.mask(why)), remedy }
+    EngineError { what, why: clean(&endpoint.config.mask(why)), remedy, retry_after: None }
 }
 
 /// A failure of a PostgreSQL connection. Time heals what the network, a restart or a full server caused.

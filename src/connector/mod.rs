@@ -137,6 +137,7 @@ pub fn open(source: &EndpointHandle, programs: &Programs) -> Result<Box<dyn Conn
             what: format!("source {}", source.name),
             why: format!("the embedded engine has no connector `{}`; it has {}", clean(other), CONNECTORS.join(", ")),
             remedy: Remedy::Person,
+            retry_after: None,
         }),
     }
 }

@@ -80,5 +80,5 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 fn wrong(endpoint: &EndpointHandle, why: String) -> EngineError {
-    EngineError { what: format!("settings of {}", endpoint.name), why, remedy: Remedy::Person }
+    EngineError { what: format!("settings of {}", endpoint.name), why, remedy: Remedy::Person, retry_after: None }
 }

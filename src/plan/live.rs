@@ -16,6 +16,10 @@ pub type Properties = BTreeMap<String, Value>;
 /// differs from no other value.
 pub const MASKED: &str = "**********";
 
+/// How a person has it made anew what somebody deleted in the engine.
+pub const MADE_ANEW: &str = "to have it made anew, remove spec and lock of each connection that has it, commit, run `aam apply`, \
+                             put them back, commit, and run `aam apply` again";
+
 /// The two parts that are written apart from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {

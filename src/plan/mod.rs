@@ -17,7 +17,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use live::{Agreed, Live, MASKED, Part, Properties, of_git, same};
+pub use live::{Agreed, Live, MADE_ANEW, MASKED, Part, Properties, of_git, same};
 pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;

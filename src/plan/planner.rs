@@ -7,7 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::drifts::{OpenRepairs, plan_drift};
 use super::lifecycle::plan_lifecycle;
 use super::schedule::next_after;
-use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, Facts, Live, ObjectKind, Plan, Standing, Step, World};
+use super::{
+    ConnectionPlan, ConnectionRow, ConnectionStatus, Facts, Live, MADE_ANEW, ObjectKind, Plan, Standing, Step, World,
+};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete};
@@ -154,7 +156,11 @@ fn plan_declared(
     if row.name != connection.name {
         plan.steps.push(Step::Rename { from: row.name.clone() });
     }
-    if facts.look_asked || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row) {
+    let doubted = row.look.as_ref().is_some_and(|look| look.wants_second(world.now));
+    if facts.look_asked
+        || doubted
+        || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row)
+    {
         plan.steps.push(Step::Look);
     }
     plan_lifecycle(world, connection, row, facts, &mut plan);
@@ -216,7 +222,7 @@ fn live_edit(live: &Live) -> Option<Standing> {
         Live::Edited(properties) => Some(Standing::LiveEdit { properties: properties.clone() }),
         Live::Unseen(why) => Some(Standing::Unseen { reason: why.clone() }),
         Live::Stopped(why) => Some(Standing::Stopped { reason: why.clone() }),
-        Live::Gone => Some(Standing::Stopped { reason: "somebody deleted it there".into() }),
+        Live::Gone => Some(Standing::Stopped { reason: format!("somebody deleted it there; {MADE_ANEW}") }),
     }
 }
 

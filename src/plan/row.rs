@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -155,6 +155,25 @@ pub struct Look {
     pub at: DateTime<Utc>,
     /// What was seen: the fingerprint of the source's whole catalog, or why it could not be seen.
     pub seen: Result<Fingerprint, String>,
+}
+
+/// Why a look is not believed that shows no stream at all where the lock has some: the source may just come up, or have lost
+/// a role for a moment.
+pub const NO_STREAMS: &str = "the source showed no stream at all; it is looked at again before that is believed, at once with `aam apply --look`";
+
+/// How long after such a look the source is looked at again, whatever the connection's own schedule of looks.
+const SECOND_LOOK: TimeDelta = TimeDelta::minutes(5);
+
+impl Look {
+    /// Whether it showed no stream and the next one decides.
+    pub fn is_doubted(&self) -> bool {
+        self.seen.as_ref().is_err_and(|why| why == NO_STREAMS)
+    }
+
+    /// Whether it is time for the look that decides.
+    pub fn wants_second(&self, now: DateTime<Utc>) -> bool {
+        self.is_doubted() && now >= self.at + SECOND_LOOK
+    }
 }
 
 /// Where a drift stands.

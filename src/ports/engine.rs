@@ -24,6 +24,8 @@ pub struct EngineError {
     pub why: String,
     /// Who can mend it.
     pub remedy: Remedy,
+    /// How long the engine asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 /// A source or destination as the engine needs it.
@@ -243,10 +245,21 @@ pub trait EngineWrite: EngineRead {
         id: &EngineId,
         handle: &EndpointHandle,
     ) -> Result<(), EngineError>;
-    /// Creates a connection under the owner key.
-    async fn create_connection(&self, owner: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError>;
-    /// Replaces name, streams, settings and enabled; never clears data.
-    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError>;
+    /// Creates a connection under the owner key. Its source may be looked at for that: `of_source` are the settings that its
+    /// connector may repeat, and whose secrets are masked in errors.
+    async fn create_connection(
+        &self,
+        owner: &OwnerKey,
+        draft: &ConnectionDraft,
+        of_source: &ResolvedConfig,
+    ) -> Result<EngineId, EngineError>;
+    /// Replaces name, streams, settings and enabled; never clears data. `of_source` as when it was created.
+    async fn update_connection(
+        &self,
+        id: &EngineId,
+        draft: &ConnectionDraft,
+        of_source: &ResolvedConfig,
+    ) -> Result<(), EngineError>;
     /// Deletes an object; landed rows stay. Deleting what is gone already is no error.
     async fn delete(&self, kind: ObjectKind, id: &EngineId) -> Result<(), EngineError>;
     /// Starts a sync, or goes on with the job of the same request, and returns at once with its job. A connection has at most

@@ -20,7 +20,7 @@ const BASE64: [&[u8; 64]; 2] = [
 ];
 
 /// Replaces every form of every secret by `***`.
-pub(super) fn mask(secrets: &[SecretString], text: &str) -> String {
+pub fn mask(secrets: &[SecretString], text: &str) -> String {
     let secrets = secrets.iter().map(ExposeSecret::expose_secret).filter(|secret| secret.len() >= SHORTEST);
     let mut all: Vec<String> = secrets.flat_map(forms).collect();
     // The longest first: of two forms one may begin with the other.

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 pub use canonical::*;
 pub use engine::*;
 pub use failpoint::{applied, point, recorded, sent, written};
+pub use mask::mask;
 pub use registry::*;
 pub use repo::*;
 pub use sampler::*;
@@ -74,7 +75,7 @@ impl ResolvedConfig {
 
     /// Replaces every secret that occurs in `text`, plain or encoded, by `***`: for error texts from outside.
     pub fn mask(&self, text: &str) -> String {
-        mask::mask(&self.secrets, text)
+        mask(&self.secrets, text)
     }
 }
 

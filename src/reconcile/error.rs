@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::canonical::CanonicalError;
 use crate::model::ConnectionId;
+use crate::plan::MADE_ANEW;
 use crate::ports::{EngineError, RegistryError, Remedy, RepoError, SecretError};
 
 /// A turn that could not be planned at all.
@@ -56,6 +57,19 @@ pub enum StepError {
         /// The engine's ids.
         ids: Vec<String>,
     },
+    /// The engine has one that another spec's source or destination is.
+    #[error(
+        "{what}: {id} in the engine is that of {owner}, and one object has one owner: give this one another name with \
+             `airbyte: {{name: …}}` in its spec, or use {owner} in its place, commit, then run `aam apply`"
+    )]
+    Owned {
+        /// What was to be made.
+        what: String,
+        /// The engine's id.
+        id: String,
+        /// Whose it is: its name in the specs.
+        owner: String,
+    },
     /// An earlier ask for it was not answered, and it may still appear: making another one would give two.
     #[error(
         "{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
@@ -69,11 +83,21 @@ pub enum StepError {
         /// Until when it may appear, RFC 3339.
         until: String,
     },
-    /// The engine does not have it any more.
+    /// The same of one whose spec is gone.
     #[error(
-        "{what} ({id}) is gone from the engine: somebody deleted it there; to have it made anew, remove its spec and \
-             its lock in one commit and put them back in the next"
+        "{what}: it was asked for at {asked} without an answer and is not there yet; it is looked for until {until}, and goes \
+             with its spec if it appears"
     )]
+    MayAppear {
+        /// What was to be made.
+        what: String,
+        /// When, RFC 3339.
+        asked: String,
+        /// Until when it may appear, RFC 3339.
+        until: String,
+    },
+    /// The engine does not have it any more.
+    #[error("{what} ({id}) is gone from the engine: somebody deleted it there; {}", MADE_ANEW)]
     Gone {
         /// What.
         what: String,
@@ -104,16 +128,24 @@ impl StepError {
             Self::Registry(e) => e.remedy(),
             Self::Repo(e) => e.remedy,
             Self::Canonical(e) => e.remedy(),
-            Self::Secret(_) | Self::Spec(_) | Self::Ambiguous { .. } | Self::Taken { .. } | Self::Gone { .. } => {
-                Remedy::Person
-            }
-            Self::ReadBack { .. } | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
+            Self::Secret(_)
+            | Self::Spec(_)
+            | Self::Ambiguous { .. }
+            | Self::Taken { .. }
+            | Self::Owned { .. }
+            | Self::Gone { .. } => Remedy::Person,
+            Self::ReadBack { .. }
+            | Self::Unanswered { .. }
+            | Self::MayAppear { .. }
+            | Self::Busy(_)
+            | Self::Moving(_) => Remedy::Retry,
         }
     }
 
     /// When to try again after `failures` failures in a row: 5 s doubling to 10 min, so at most six tries in the first
     /// ten minutes; what a person must mend is tried each 10 min all the same, since the mend may lie outside the specs. Up to a fifth later, for each
-    /// connection and try another part of it: what failed together does not come back together.
+    /// connection and try another part of it: what failed together does not come back together. Never before the engine wants to be
+    /// asked again.
     pub fn retry_at(&self, now: DateTime<Utc>, failures: u32, connection: ConnectionId) -> DateTime<Utc> {
         let seconds = match self.remedy() {
             Remedy::Retry | Remedy::Look => 5_i64.saturating_mul(1 << failures.min(7)).min(600),
@@ -121,7 +153,12 @@ impl StepError {
         };
         // The low bits of an id are random.
         let spread = (connection.0.as_u128() >> (failures % 7 * 8)) % 200;
-        now + TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)))
+        let pause = TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)));
+        let wanted = match self {
+            Self::Engine(e) => e.retry_after.and_then(|wanted| TimeDelta::from_std(wanted).ok()),
+            _ => None,
+        };
+        now + wanted.map_or(pause, |wanted| pause.max(wanted))
     }
 }
 
@@ -131,5 +168,25 @@ impl From<TurnError> for StepError {
             TurnError::Registry(error) => Self::Registry(error),
             TurnError::Repo(error) => Self::Repo(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_tried_again_before_the_engine_wants_to_be_asked() {
+        let now = DateTime::UNIX_EPOCH;
+        let rests = |remedy, retry_after: Option<u64>, failures| {
+            let retry_after = retry_after.map(Duration::from_secs);
+            let error = EngineError { what: String::new(), why: String::new(), remedy, retry_after };
+            (StepError::Engine(error).retry_at(now, failures, ConnectionId(uuid::Uuid::nil())) - now).num_seconds()
+        };
+        assert_eq!([None, Some(2), Some(120)].map(|wanted| rests(Remedy::Retry, wanted, 0)), [5, 5, 120]);
+        assert_eq!([None, Some(120)].map(|wanted| rests(Remedy::Retry, wanted, 7)), [600, 600]);
+        assert_eq!(rests(Remedy::Look, Some(300), 0), 300);
     }
 }

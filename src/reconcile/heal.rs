@@ -73,7 +73,7 @@ impl Reconciler {
 
         let (source, destination) = self.handles(connection, row)?;
         let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
-        self.update_and_read_back(row, &draft, held, lease).await?;
+        self.update_and_read_back(row, (&draft, &source.config), held, lease).await?;
 
         if row.fingerprint.as_ref() == Some(to) {
             return self.activate(connection, row.version, lease).await;
@@ -134,7 +134,7 @@ impl Reconciler {
         self.update_ends(connection, row, (&source, &destination), lease).await?;
         let catalog = served_catalog(lock, connection);
         let draft = self.connection_draft(connection, &source, &destination, &catalog, held)?;
-        self.update_and_read_back(row, &draft, held, lease).await?;
+        self.update_and_read_back(row, (&draft, &source.config), held, lease).await?;
         let cause = by_aam(
             format!("connection {}: settings from {} applied", connection.name, connection.path),
             json!({"digest": digest}),
@@ -162,7 +162,7 @@ impl Reconciler {
         };
         if let Some(catalog) = catalog {
             let draft = self.connection_draft(connection, &source, &destination, &catalog, &row.held)?;
-            self.update_and_read_back(row, &draft, &row.held, lease).await?;
+            self.update_and_read_back(row, (&draft, &source.config), &row.held, lease).await?;
         }
         let cause = by_aam(format!("connection {} resumed: its spec is back", connection.name), json!({}));
         self.doors.registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;

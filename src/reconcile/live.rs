@@ -15,7 +15,7 @@ use crate::model::StreamName;
 use crate::plan::{Agreed, Part, Properties, of_git, same};
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId,
-    EngineRead, Intent, JobState, Lease, ObjectKind, recorded, sent,
+    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{Connection, Lock};
 
@@ -66,6 +66,10 @@ fn stream_property(name: &StreamName) -> String {
     format!("stream {name}")
 }
 
+fn is_stream(property: &str) -> bool {
+    property.starts_with("stream ")
+}
+
 /// Choices as they are, fields as their number and digest: a registry row is no place for whole schemas.
 fn stream_value(stream: &ConfiguredStream) -> Value {
     let mut digest = Sha256::new();
@@ -87,7 +91,7 @@ fn keep(draft: &ConnectionDraft, live: &ConnectionDraft, edited: &BTreeSet<Strin
         match name.as_str() {
             NAME => kept.name.clone_from(&live.name),
             STATUS => kept.enabled = live.enabled,
-            name if name.starts_with("stream ") => {
+            name if is_stream(name) => {
                 kept.streams.retain(|stream| stream_property(&stream.name) != name);
                 kept.streams.extend(live.streams.iter().find(|s| stream_property(&s.name) == name).cloned());
             }
@@ -104,18 +108,50 @@ fn keep(draft: &ConnectionDraft, live: &ConnectionDraft, edited: &BTreeSet<Strin
 /// What is live and what is wanted where they differ, a line each.
 pub(super) fn differences(live: &Properties, wanted: &Properties) -> Vec<String> {
     let live = &of_git(live, wanted);
-    let names: BTreeSet<&String> = live.keys().chain(wanted.keys()).collect();
-    let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-    let differing = names.into_iter().filter(|name| !same(live.get(*name), wanted.get(*name)));
-    differing.map(|name| format!("{name}: {} → {}", short(live.get(name)), short(wanted.get(name)))).collect()
+    differing(live, wanted).map(|(name, is, becomes)| line(name, is, becomes)).collect()
 }
 
-/// The same for what is written: what a person changed stays.
+/// The same for what is written, each stream with what it does to its data: what a person changed stays.
 pub(super) fn differences_but(live: &Properties, wanted: &Properties, edited: &BTreeSet<String>) -> Vec<String> {
-    let rest = |all: &Properties| -> Properties {
-        all.iter().filter(|(name, _)| !edited.contains(*name)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    let live = &of_git(live, wanted);
+    let written = differing(live, wanted).filter(|(name, ..)| !edited.contains(*name));
+    let told = |(name, is, becomes): (&String, Option<&Value>, Option<&Value>)| match is_stream(name) {
+        true => format!("{} ({})", line(name, is, becomes), data_effect(is, becomes)),
+        false => line(name, is, becomes),
     };
-    differences(&rest(live), &rest(wanted))
+    written.map(told).collect()
+}
+
+/// The properties whose values differ, with both.
+fn differing<'a>(
+    live: &'a Properties,
+    wanted: &'a Properties,
+) -> impl Iterator<Item = (&'a String, Option<&'a Value>, Option<&'a Value>)> {
+    let names: BTreeSet<&String> = live.keys().chain(wanted.keys()).collect();
+    let both = names.into_iter().map(|name| (name, live.get(name), wanted.get(name)));
+    both.filter(|(_, is, becomes)| !same(*is, *becomes))
+}
+
+fn line(name: &str, is: Option<&Value>, becomes: Option<&Value>) -> String {
+    let short = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+    format!("{name}: {} → {}", short(is), short(becomes))
+}
+
+/// What a change of a stream does to its data. No update clears anything; but Airbyte forgets how far a stream was read whose
+/// way of reading changes, and what is read whole may replace what landed.
+fn data_effect(is: Option<&Value>, becomes: Option<&Value>) -> &'static str {
+    let mode = |stream: Option<&Value>| stream.and_then(|stream| stream["mode"].as_str()).map(str::to_owned);
+    let is_whole = |mode: &Option<String>| mode.as_deref().map(|mode| mode.starts_with("full_refresh"));
+    let (was, now) = (mode(is), mode(becomes));
+    match (&was, &now) {
+        (_, None) => "what landed of it stays",
+        (None, Some(_)) => "its next sync reads it from the beginning",
+        (Some(_), Some(to)) if was != now && to.starts_with("full_refresh_overwrite") => {
+            "its next sync reads it from the beginning and replaces what landed"
+        }
+        _ if is_whole(&was) != is_whole(&now) => "its next sync reads it from the beginning; what landed stays",
+        _ => "what landed stays, nothing is read again",
+    }
 }
 
 /// What would be written to an adopted connection to bring it to its spec and lock: empty if it is as they say. The same
@@ -160,7 +196,7 @@ impl Reconciler {
             return Ok(OutcomeKind::Skipped("its spec names no connection of the engine any more".into()));
         };
         let id = EngineId(id.to_string());
-        let live = self.live(&id, &connection.name.to_string()).await?.is;
+        let EngineConnection { is: live, stopped, .. } = self.live(&id, &connection.name.to_string()).await?;
         for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
             if endpoint.airbyte.id.is_some_and(|declared| declared.to_string() != is.0) {
                 let why = format!(
@@ -195,7 +231,14 @@ impl Reconciler {
         let draft = self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?;
         let mut is = of_git(&properties(&live), &properties(&draft));
         is.extend(self.found_ends(connection, [&live.source, &live.destination]).await?);
-        let unlike = differences(&is, &whole(&draft, connection));
+        let wanted = whole(&draft, connection);
+        // that the engine stopped it by itself is agreed with nobody: else the first write would start it again
+        let mut stops = BTreeSet::new();
+        if stopped.is_some() && draft.enabled {
+            is.insert(STATUS.to_owned(), wanted[STATUS].clone());
+            stops.insert(STATUS.to_owned());
+        }
+        let unlike = differences_but(&is, &wanted, &stops);
         registry.set_agreed(lease, &Agreed { applied: is, ..Agreed::default() }, &BTreeSet::new()).await?;
         if unlike.is_empty() {
             let cause = by_aam(
@@ -231,11 +274,11 @@ impl Reconciler {
 
     /// Brings the engine's connection to the draft under an intent and compares what it shows afterwards. Sending the same
     /// update twice is harmless, so a crash between needs no more than the next turn. What a person changed in the
-    /// engine is left as it is; the names of these properties.
+    /// engine is left as it is; the names of these properties. `of_source` as the engine wants it.
     pub(super) async fn update_and_read_back(
         &self,
         row: &ConnectionRow,
-        draft: &ConnectionDraft,
+        (draft, of_source): (&ConnectionDraft, &ResolvedConfig),
         held: &BTreeSet<StreamName>,
         lease: &Lease,
     ) -> Result<BTreeSet<String>, StepError> {
@@ -278,7 +321,7 @@ impl Reconciler {
             }
             let update = Update { target: properties(&target), wanted: properties(draft), edited: edited.clone() };
             let intent = self.begin(lease, UPDATE, &id.0, update.detail()).await?;
-            sent(UPDATE, self.doors.engine.update_connection(id, &target)).await?;
+            sent(UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await?;
             is = self.live(id, &draft.name).await?.is;
             let mut differs = differences(&properties(&is), &properties(&target));
             let lost = target.options.keys().filter(|name| carries(&is, name) && !is.options.contains_key(*name));
@@ -357,7 +400,7 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let (source, destination) = self.handles(connection, row)?;
         let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
-        let edited = self.update_and_read_back(row, &draft, held, lease).await?;
+        let edited = self.update_and_read_back(row, (&draft, &source.config), held, lease).await?;
         let names = |streams: &BTreeSet<StreamName>| streams.iter().map(ToString::to_string).collect::<Vec<_>>();
         // one that a person changed in the engine stays as it is there
         let out = held.iter().filter(|stream| !edited.contains(&stream_property(stream))).cloned().collect();
@@ -401,6 +444,43 @@ mod tests {
             enabled,
             settings: BTreeMap::from([("schedule".to_owned(), json!("manual"))]),
         }
+    }
+
+    #[test]
+    fn what_is_written_of_a_stream_says_what_it_does_to_its_data() {
+        use StreamMode::{FullRefreshAppend, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
+
+        let of = |modes: &[(&str, StreamMode)]| {
+            let mut all = draft(&modes.iter().map(|(name, _)| *name).collect::<Vec<_>>(), true);
+            for (stream, (_, mode)) in all.streams.iter_mut().zip(modes) {
+                stream.mode = *mode;
+            }
+            properties(&all)
+        };
+        let live = of(&[
+            ("a", IncrementalAppend),
+            ("b", IncrementalAppend),
+            ("c", IncrementalAppend),
+            ("gone", FullRefreshAppend),
+        ]);
+        let wanted = of(&[
+            ("a", IncrementalAppendDedup),
+            ("b", FullRefreshAppend),
+            ("c", FullRefreshOverwrite),
+            ("new", FullRefreshAppend),
+        ]);
+        let told = differences_but(&live, &wanted, &BTreeSet::new());
+        let effects: Vec<String> =
+            told.iter().map(|line| format!("{} {}", &line[..10], &line[line.find(" (").unwrap()..])).collect();
+        insta::assert_snapshot!(effects.join("\n"), @"
+        stream a:   (what landed stays, nothing is read again)
+        stream b:   (its next sync reads it from the beginning; what landed stays)
+        stream c:   (its next sync reads it from the beginning and replaces what landed)
+        stream gon  (what landed of it stays)
+        stream new  (its next sync reads it from the beginning)
+        ");
+        let none = differences_but(&live, &wanted, &wanted.keys().chain(live.keys()).cloned().collect());
+        assert_eq!(none, [""; 0]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, StepError};
-use crate::model::{ConnectionId, ConnectionRef};
-use crate::plan::Step;
+use crate::model::{Catalog, ConnectionId, ConnectionRef};
+use crate::plan::{NO_STREAMS, Step};
 use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, ResolvedConfig, recorded, sent};
 use crate::spec::Connection;
 
@@ -55,7 +55,7 @@ impl Reconciler {
             let noted = match (&discovered, sibling) {
                 (Some(discovered), _) => {
                     self.answered(Ask::Look, &connection.name);
-                    self.write_look(row.look.as_ref(), discovered, lease).await
+                    self.write_look(connection, row.look.as_ref(), discovered, lease).await
                 }
                 (None, Some(from)) if row.look.is_none() => {
                     self.doors.registry.copy_look(lease, from).await.map(|()| OutcomeKind::Applied).map_err(Into::into)
@@ -117,17 +117,23 @@ impl Reconciler {
         discover.await.map_err(|error| error.to_string())
     }
 
+    /// A source without any stream is believed to be so when a second look in a row says it.
     async fn write_look(
         &self,
+        connection: &Connection,
         last: Option<&Look>,
         discovered: &Result<Discovered, String>,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        let discovered = match discovered {
+            Ok(found) if is_doubtful(connection, last, &found.catalog) => Err(NO_STREAMS.to_owned()),
+            other => other.as_ref().map_err(Clone::clone),
+        };
         let look = Look {
             at: self.doors.clock.now(),
             seen: discovered.as_ref().map(|d| d.catalog.fingerprint()).map_err(Clone::clone),
         };
-        let catalog = discovered.as_ref().ok().map(|d| (&d.catalog, &d.raw));
+        let catalog = discovered.ok().map(|d| (&d.catalog, &d.raw));
         self.doors.registry.record_look(lease, &look, catalog).await?;
         recorded("discover");
         let same = last.is_some_and(|last| last.seen == look.seen);
@@ -137,4 +143,11 @@ impl Reconciler {
             Ok(_) => OutcomeKind::Applied,
         })
     }
+}
+
+/// Whether a catalog without a stream is none to go by yet: the lock has streams, and no look before showed the same.
+fn is_doubtful(connection: &Connection, last: Option<&Look>, found: &Catalog) -> bool {
+    let locked = connection.lock.as_ref().is_none_or(|lock| !lock.catalog.streams.is_empty());
+    let known = last.is_some_and(|last| last.is_doubted() || last.seen.as_ref() == Ok(&found.fingerprint()));
+    found.streams.is_empty() && locked && !known
 }

@@ -66,7 +66,7 @@ impl Reconciler {
             // What was adopted may differ; what was made is read back.
             let row = self.fresh_row(lease.connection).await?.expect("declared above");
             let draft = self.connection_draft(connection, &source, &destination, &catalog, &BTreeSet::new())?;
-            self.update_and_read_back(&row, &draft, &BTreeSet::new(), lease).await?;
+            self.update_and_read_back(&row, (&draft, &source.config), &BTreeSet::new(), lease).await?;
         }
         self.record_history(connection, &row, &catalog, lease).await?;
         let secrets = join_secrets(&source, &destination);
@@ -249,10 +249,17 @@ impl Reconciler {
                 None => {
                     let found = match self.shared(gathered, kind, endpoint).await? {
                         Some(id) => vec![Candidate { id, marked: true }],
-                        None => self.doors.engine.find_endpoint(kind, &owner, handle).await?,
+                        None => {
+                            let found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
+                            if shares {
+                                self.refuse_owned(gathered, kind, endpoint, &found).await?;
+                            }
+                            found
+                        }
                     };
                     let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
-                    let (id, made) = self.ensure_object(kind, &owner, &handle.name, found, lease, create).await?;
+                    let (id, made) =
+                        self.ensure_object(kind, &owner, (&handle.name, &handle.name), found, lease, create).await?;
                     if made && shares {
                         let fingerprint = handle.config.fingerprint();
                         self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
@@ -289,6 +296,26 @@ impl Reconciler {
         Ok(ids.next().cloned())
     }
 
+    /// Refuses what a declared connection has as its source or destination of another name: that one alone says what it is.
+    async fn refuse_owned(
+        &self,
+        gathered: &Gathered,
+        kind: ObjectKind,
+        endpoint: &Endpoint,
+        found: &[Candidate],
+    ) -> Result<(), StepError> {
+        for row in self.doors.registry.connections().await? {
+            let Some(id) = row.objects.get(&kind).filter(|id| found.iter().any(|one| one.id == **id)) else { continue };
+            let Some(connection) = gathered.desired().connections.get(&row.name) else { continue };
+            let owner = end_of(connection, kind);
+            if owner.name != endpoint.name {
+                let what = format!("{} {}", kind.word(), endpoint.name);
+                return Err(StepError::Owned { what, id: id.0.clone(), owner: owner.name.to_string() });
+            }
+        }
+        Ok(())
+    }
+
     async fn ensure_connection(
         &self,
         connection: &Connection,
@@ -306,8 +333,8 @@ impl Reconciler {
         let adopted = connection.airbyte.id.map(|id| EngineId(id.to_string()));
         let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
-        let create = || self.doors.engine.create_connection(&owner, &draft);
-        let (id, made) = self.ensure_object(kind, &owner, &name, found, lease, create).await?;
+        let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
+        let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), found, lease, create).await?;
         if made && self.doors.engine.manner().drives_itself {
             // from here on, whatever differs is somebody's, also if the spec moves on before this is over
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
@@ -344,11 +371,12 @@ impl Reconciler {
     }
 
     /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
+    /// The intent keeps the name in the engine beside our own.
     async fn ensure_object<F>(
         &self,
         kind: ObjectKind,
         owner: &OwnerKey,
-        name: &str,
+        (name, in_engine): (&str, &str),
         found: Vec<Candidate>,
         lease: &Lease,
         create: impl FnOnce() -> F,
@@ -367,7 +395,7 @@ impl Reconciler {
             Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
             None => {
                 asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
-                (self.create(&effect, owner, name, lease, create).await?, "created", true)
+                (self.create(&effect, owner, in_engine, lease, create).await?, "created", true)
             }
         };
         let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
@@ -459,7 +487,7 @@ impl Reconciler {
 }
 
 /// The one object that is ours among those that may be: by its mark, or, once it was asked for, by name and parts.
-fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
+pub(super) fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
     let marked: Vec<Candidate> = found.iter().filter(|one| one.marked).cloned().collect();
     let mut fitting = if marked.is_empty() { found } else { marked };
     let ids = |of: &[Candidate]| of.iter().map(|one| one.id.0.clone()).collect();

@@ -1,11 +1,18 @@
 //! What happens when a connection's spec is gone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
 
-use super::live::STATUS;
+use super::ends::ENDS;
+use super::live::{STATUS, UPDATE, Update, properties};
+use super::onboard::ours;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
-use crate::plan::Closing;
-use crate::ports::{ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, Lease, ObjectKind, recorded, sent};
+use crate::plan::{Agreed, Closing, Part};
+use crate::ports::{
+    ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, ObjectKind, OwnerKey,
+    ResolvedConfig, recorded, sent,
+};
 use crate::spec::OnDelete;
 
 impl Reconciler {
@@ -17,18 +24,19 @@ impl Reconciler {
         on_delete: OnDelete,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        if let Some(id) = row.objects.get(&ObjectKind::Connection) {
+        let id = match row.objects.get(&ObjectKind::Connection) {
+            Some(id) => Some(id.clone()),
+            None => self.made_unanswered(row, lease).await?,
+        };
+        if let Some(id) = &id {
+            // what was found just now is in the row, too
+            let row = &self.fresh_row(row.id).await?.unwrap_or_else(|| row.clone());
             match on_delete {
                 OnDelete::Pause => {
                     if let Some(live) = self.doors.engine.connection(id).await? {
-                        let draft = ConnectionDraft { enabled: false, ..live.is };
-                        let agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-                        self.update_and_read_back(row, &draft, &row.held, lease).await?;
-                        if let Some(mut agreed) = agreed {
-                            // what a person had changed stays hers, also when the spec comes back
-                            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
-                            self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;
-                            self.forget_live(row.id);
+                        // one that a person or the engine stopped before is not ours to start when the spec comes back
+                        if live.is.enabled || self.pauses_already(row).await? {
+                            self.pause(row, live.is, lease).await?;
                         }
                     } else {
                         let cause =
@@ -47,6 +55,7 @@ impl Reconciler {
                 }
             }
         }
+        self.forget_ends(row, lease).await?;
         self.leave_branch(&row.name).await?;
         let open = self.doors.registry.drifts(Some(row.id), true).await?;
         if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
@@ -66,5 +75,91 @@ impl Reconciler {
             )
             .await?;
         Ok(OutcomeKind::Applied)
+    }
+
+    /// The connection that was asked for without an answer: it may be there all the same, and would run without a spec.
+    async fn made_unanswered(&self, row: &ConnectionRow, lease: &Lease) -> Result<Option<EngineId>, StepError> {
+        let mut asked = self.doors.registry.intents(Some(row.id)).await?;
+        asked.retain(|intent| intent.effect == "create_connection");
+        let (source, destination) = (row.objects.get(&ObjectKind::Source), row.objects.get(&ObjectKind::Destination));
+        let (Some(intent), Some(source), Some(destination)) = (asked.last(), source, destination) else {
+            return Ok(None);
+        };
+        let engine = &self.doors.engine;
+        let shared = engine.manner().drives_itself;
+        // a connection goes with its source
+        let found = if shared && engine.endpoint(ObjectKind::Source, source).await?.is_none() {
+            Vec::new()
+        } else {
+            let draft = ConnectionDraft {
+                name: intent.detail["name"].as_str().map_or_else(|| row.name.to_string(), str::to_owned),
+                source: source.clone(),
+                destination: destination.clone(),
+                streams: Vec::new(),
+                enabled: false,
+                settings: BTreeMap::new(),
+                options: BTreeMap::new(),
+            };
+            engine.find_connection(&OwnerKey(intent.key.clone()), &draft, None).await?
+        };
+        let what = format!("connection {}", row.name);
+        let found = ours(&what, found, true)?.map(|one| one.id);
+        match &found {
+            Some(id) => {
+                let cause = by_aam(format!("{what} found after an ask without an answer"), json!({"id": id}));
+                self.doors.registry.set_object(lease, ObjectKind::Connection, Some(id), &cause).await?;
+            }
+            None => self.refuse_too_early(&what, intent).map_err(|early| match early {
+                StepError::Unanswered { what, asked, until } => StepError::MayAppear { what, asked, until },
+                other => other,
+            })?,
+        }
+        for intent in &asked {
+            self.doors.registry.settle(lease, intent.id).await?;
+        }
+        Ok(found)
+    }
+
+    /// Forgets a source or destination that somebody deleted: if the spec comes back, it is made anew.
+    async fn forget_ends(&self, row: &ConnectionRow, lease: &Lease) -> Result<(), StepError> {
+        if !self.doors.engine.manner().drives_itself {
+            return Ok(());
+        }
+        for kind in ENDS {
+            let Some(id) = row.objects.get(&kind) else { continue };
+            if self.doors.engine.endpoint(kind, id).await?.is_none() {
+                let summary = format!("{} of {} is gone from the engine", kind.word(), row.name);
+                self.doors.registry.set_object(lease, kind, None, &by_aam(summary, json!({"id": id}))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, row: &ConnectionRow, live: ConnectionDraft, lease: &Lease) -> Result<(), StepError> {
+        let registry = &self.doors.registry;
+        let mut agreed = registry.agreed(Some(row.id)).await?.remove(&row.id);
+        let knows = |agreed: &Agreed| agreed.applied.keys().any(|name| Part::of(name) == Part::Connection);
+        if self.doors.engine.manner().drives_itself && !agreed.as_ref().is_some_and(knows) {
+            // it was made without an answer: it is as it was asked for, and nobody's edit
+            let made = Agreed::after(agreed.as_ref(), Part::Connection, &properties(&live), &BTreeSet::new());
+            registry.set_agreed(lease, &made, &row.held).await?;
+            agreed = Some(made);
+        }
+        let draft = ConnectionDraft { enabled: false, ..live };
+        self.update_and_read_back(row, (&draft, &ResolvedConfig::nothing()), &row.held, lease).await?;
+        if let Some(mut agreed) = agreed {
+            // what a person had changed stays hers, also when the spec comes back
+            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
+            registry.set_agreed(lease, &agreed, &row.held).await?;
+            self.forget_live(row.id);
+        }
+        Ok(())
+    }
+
+    /// Whether a try that was cut off has asked for the pause.
+    async fn pauses_already(&self, row: &ConnectionRow) -> Result<bool, StepError> {
+        let intents = self.doors.registry.intents(Some(row.id)).await?;
+        let pauses = |update: Update| update.target.get(STATUS) == Some(&json!("inactive"));
+        Ok(intents.iter().any(|intent| intent.effect == UPDATE && Update::read(intent).is_some_and(pauses)))
     }
 }

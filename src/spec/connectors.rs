@@ -183,7 +183,7 @@ impl AirbyteConnector {
 }
 
 /// Which end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum End {
     /// Where rows come from.
     Source,

@@ -5,6 +5,7 @@
 
 mod choices;
 mod connect;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::diag::{Diagnostic, Place, Severity, escape, quoted};
 use crate::model::{ConnectionRef, RepoPath, Unreadable};
 
-use super::check::{Checked, CheckedConnection, EndpointChoice, check_file};
+use super::check::{Checked, CheckedConnection, check_file};
 use super::names::{Role, role};
 use super::source::{Problems, Source};
 use super::yaml::{MAX_BYTES, decode};
@@ -77,7 +78,8 @@ pub fn resolve(input: &Input<'_>) -> Resolution {
     entries.extend(read_unreadable(input, &mut diagnostics));
     refuse_lookalikes(&mut entries, input, &mut diagnostics);
     refuse_shared_ids(&mut entries, input, &mut diagnostics);
-    refuse_shared_adoptions(&mut entries, input, &mut diagnostics);
+    owners::refuse_shared_adoptions(&mut entries, input, &mut diagnostics);
+    owners::refuse_shared_names(&mut entries, input, &mut diagnostics);
 
     let mut desired = Desired { unread: input.unreadable.keys().cloned().collect(), ..Desired::default() };
     connect::assemble(&mut entries, &drafts, input, &mut desired, &mut diagnostics);
@@ -245,50 +247,6 @@ fn refuse_shared_ids(entries: &mut [Entry], input: &Input<'_>, diagnostics: &mut
         let help = "a copied connection must not keep the lock of the first: remove this lock, `aam` writes a new one";
         diagnostics.push(Diagnostic::error("AAM-L003", text).label("one id, one connection").help(help).at(place));
         entries[i].checked = None;
-    }
-}
-
-/// An object of Airbyte has one owner: two specs that adopt it would undo each other's work for ever.
-fn refuse_shared_adoptions(entries: &mut [Entry], input: &Input<'_>, diagnostics: &mut Vec<Diagnostic>) {
-    let mut first: HashMap<uuid::Uuid, RepoPath> = HashMap::new();
-    for i in oldest_first(entries, input) {
-        let entry = &entries[i];
-        let mut shared = Vec::new();
-        for id in entry.checked.as_ref().map(adopted).unwrap_or_default() {
-            match first.get(&id) {
-                Some(other) => shared.push((id, other.clone())),
-                None => drop(first.insert(id, entry.path.clone())),
-            }
-        }
-        for (id, other) in &shared {
-            let id = id.to_string();
-            let at = entry.source.text.to_ascii_lowercase().find(&id).unwrap_or(0);
-            let span = entry.source.span_at(at);
-            let end = span.start + u32::try_from(id.len()).unwrap_or(1);
-            let text = format!("this object of Airbyte is adopted by {} already", quoted(other.as_str()));
-            let d = Diagnostic::error("AAM-S031", text).label("one object, one owner");
-            let help = "a source or destination that several connections share is written once, as `kind: source` or `kind: destination`";
-            diagnostics.push(d.help(help).at(entry.source.place(&super::source::Span { end, ..span })));
-        }
-        if !shared.is_empty() {
-            entries[i].checked = None;
-        }
-    }
-}
-
-/// The ids that a file adopts.
-fn adopted(checked: &Checked) -> Vec<uuid::Uuid> {
-    match checked {
-        Checked::Connection(connection) => {
-            let inline = |choice: &EndpointChoice| match choice {
-                EndpointChoice::Inline(inline) => inline.airbyte.id,
-                EndpointChoice::Named(_) => None,
-            };
-            let ids = [connection.airbyte.id, inline(&connection.source), inline(&connection.destination)];
-            ids.into_iter().flatten().collect()
-        }
-        Checked::Endpoint(_, endpoint) => endpoint.airbyte.id.into_iter().collect(),
-        _ => Vec::new(),
     }
 }
 

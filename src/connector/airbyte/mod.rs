@@ -179,6 +179,7 @@ impl Airbyte {
         let status = heard.status.as_ref().filter(|(succeeded, _)| !succeeded);
         let told = heard.failure.as_ref().map(|(why, _)| why.as_str());
         let told = told.or_else(|| status.and_then(|(_, why)| why.as_deref())).or(heard.trouble.as_deref());
+        let tail = self.endpoint.config.mask(tail);
         let told = told.or_else(|| tail.lines().last()).filter(|why| !why.trim().is_empty());
         let ended = match code {
             Some(code) => format!("it ended with exit code {code} and gave no reason"),

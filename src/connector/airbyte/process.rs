@@ -4,6 +4,7 @@
 //! The folder holds the settings, secrets included: only this user may enter it, and it goes when the run ends. What a
 //! killed `aam` left behind goes when the next run starts.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -21,8 +22,8 @@ use tokio::process::{Child, ChildStdout, Command};
 
 /// The longest line that is read: the largest record or catalog.
 const LINE_MAX: usize = 64 << 20;
-/// So much of standard error is kept: its end.
-const TAIL_MAX: usize = 4 << 10;
+/// So much of standard error is kept: its end, which is much longer than any secret.
+const TAIL_MAX: usize = 256 << 10;
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 /// Beginning of the folders' names.
@@ -54,7 +55,7 @@ pub struct Running {
     group: Option<Pid>,
     lines: BufReader<ChildStdout>,
     line: Vec<u8>,
-    tail: Arc<Mutex<Vec<u8>>>,
+    tail: Arc<Mutex<Tail>>,
     tail_reader: tokio::task::JoinHandle<()>,
     /// Locked while this process lives: others do not sweep the folder.
     _in_use: File,
@@ -95,7 +96,7 @@ impl Running {
             .kill_on_drop(true)
             .spawn()?;
         let lines = BufReader::with_capacity(64 << 10, child.stdout.take().expect("piped"));
-        let tail = Arc::new(Mutex::new(Vec::new()));
+        let tail = Arc::new(Mutex::new(Tail::default()));
         let stderr = child.stderr.take().expect("piped");
         let tail_reader = tokio::spawn(keep_tail(stderr, Arc::clone(&tail)));
         let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
@@ -139,10 +140,10 @@ impl Running {
         self.signal(Signal::KILL);
     }
 
-    /// The end of its standard error.
+    /// The end of its standard error in whole lines: a part of one may begin with half a secret, which nothing tells as one.
+    /// A secret may go over several lines, so it is masked before a line is taken out.
     pub fn tail(&self) -> String {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&tail).trim().to_owned()
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).whole_lines()
     }
 
     /// The whole group: a wrapper's children too, also when the wrapper itself has ended. A group's number is not given
@@ -162,13 +163,36 @@ impl Drop for Running {
     }
 }
 
-async fn keep_tail(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<Vec<u8>>>) {
+/// The end of a program's standard error.
+#[derive(Default)]
+struct Tail {
+    kept: VecDeque<u8>,
+    /// Whether something came before it.
+    is_cut: bool,
+}
+
+impl Tail {
+    fn add(&mut self, bytes: &[u8]) {
+        self.kept.extend(bytes);
+        let over = self.kept.len().saturating_sub(TAIL_MAX);
+        self.is_cut |= over > 0;
+        self.kept.drain(..over);
+    }
+
+    fn whole_lines(&self) -> String {
+        let first = match self.is_cut {
+            true => self.kept.iter().position(|byte| *byte == b'\n').map_or(self.kept.len(), |end| end + 1),
+            false => 0,
+        };
+        let bytes: Vec<u8> = self.kept.iter().skip(first).copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}
+
+async fn keep_tail(mut from: impl AsyncRead + Unpin, tail: Arc<Mutex<Tail>>) {
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut chunk).await {
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.extend_from_slice(&chunk[..count]);
-        let over = tail.len().saturating_sub(TAIL_MAX);
-        tail.drain(..over);
+        tail.lock().unwrap_or_else(PoisonError::into_inner).add(&chunk[..count]);
     }
 }
 

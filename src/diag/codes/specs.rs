@@ -333,13 +333,14 @@ Mend: write what the message suggests.",
     },
     Code {
         code: "AAM-S031",
-        title: "one object of Airbyte, adopted twice",
+        title: "one object of Airbyte in two specs",
         text: "\
-Two specs name the same id below `airbyte:`. Each would bring the object to what it says, and undo the other's work for ever.
+Two specs mean the same object of Airbyte: they name the same id below `airbyte:`, or a source or destination of the same
+connector and the same name there. Each would bring the object to what it says, and undo the other's work for ever.
 
-Example: two connections with the same inline source and `airbyte: {id: …}` in both.
+Example: two connections with the same inline source and `airbyte: {id: …}`, or `airbyte: {name: Warehouse}`, in both.
 
-Mend: keep the id in one spec. A source or destination that several connections share is written once, as `kind: source` or
+Mend: keep the id or the name in one spec. A source or destination that several connections share is written once, as `kind: source` or
 `kind: destination`, and named by them.",
     },
 ];

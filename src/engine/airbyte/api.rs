@@ -4,7 +4,8 @@
 //! ones are still answered. Answers keep what this version does not know.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::{Client, Kind};
-use super::error::{ApiError, Fate, text};
+use super::error::{ApiError, Fate, said, shown};
 use crate::ports::ObjectKind;
 
 /// Objects per page of a list; the servers' default of 20 would hide the rest from a careless reader.
@@ -168,7 +169,7 @@ pub struct ApiJob {
     pub bytes: u64,
     /// How often it was tried.
     pub attempts: u32,
-    /// Why its last attempt failed.
+    /// Why its last attempt failed, as it came.
     pub failure: Option<String>,
 }
 
@@ -185,8 +186,8 @@ pub enum RunError {
     /// The call failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// The connector said no.
-    #[error("{0}")]
+    /// The connector said no: its words as they came, which may repeat settings.
+    #[error("{}", shown(.0))]
     Connector(String),
 }
 
@@ -195,6 +196,8 @@ pub enum RunError {
 pub struct Airbyte {
     /// How they are sent.
     pub client: Client,
+    /// Discovers that were asked for and not seen to end, by source: the id of the command.
+    open: Mutex<BTreeMap<Uuid, String>>,
 }
 
 fn family(kind: ObjectKind) -> (&'static str, &'static str) {
@@ -206,6 +209,11 @@ fn family(kind: ObjectKind) -> (&'static str, &'static str) {
 }
 
 impl Airbyte {
+    /// Asks through this client.
+    pub fn new(client: Client) -> Self {
+        Self { client, open: Mutex::default() }
+    }
+
     /// All workspaces.
     pub async fn workspaces(&self) -> Result<Vec<Workspace>, ApiError> {
         let page = async |offset: usize| {
@@ -271,9 +279,9 @@ impl Airbyte {
             Ok(actor) if actor.known.id != id => Err(another(&format!("/v1/{many}/get"))),
             Ok(actor) => match actor.known.status.as_deref() {
                 Some("deprecated") => Ok(None),
-                None | Some("active") => Ok(Some(actor)),
-                // some versions write of a deleted one that it is inactive: then it is in no list
-                Some(_) => {
+                Some("active") => Ok(Some(actor)),
+                // some versions write nothing of a deleted one, or that it is inactive: then it is in no list
+                _ => {
                     let listed = self.actors(kind, actor.known.workspace_id).await?;
                     Ok(listed.iter().any(|one| one.known.id == id).then_some(actor))
                 }
@@ -314,6 +322,8 @@ impl Airbyte {
     ) -> Result<Kept<Actor>, ApiError> {
         let (one, many) = family(kind);
         let body = json!({format!("{one}Id"): id, "name": name, "connectionConfiguration": settings});
+        // one with other settings says nothing of these
+        self.open_discovers().remove(&id);
         self.client.config(Kind::Write, &format!("/v1/{many}/update"), &body).await
     }
 
@@ -370,11 +380,39 @@ impl Airbyte {
         discovered(&answer, &answer["jobInfo"])
     }
 
-    /// The form that does not hold a request open. Its id is ours, so asking twice runs it once.
+    /// The form that does not hold a request open. Its id is ours, so asking twice runs it once. One that did not end within its
+    /// deadline, or was not followed to its end, runs on: it is gone on with.
     async fn discover_by_command(&self, source: Uuid) -> Result<Discovery, RunError> {
+        let _slot = self.client.slow_slot().await;
+        let open = self.open_discovers().get(&source).cloned();
+        if let Some(id) = open {
+            match self.follow_discover(source, &id).await {
+                // a server that was started anew may know nothing of it
+                Err(RunError::Api(e)) if matches!(e.fate, Fate::Answered(403 | 404)) => {}
+                other => return other,
+            }
+        }
         let id = Uuid::now_v7().to_string();
         let run = json!({"id": id, "actor_id": source});
         self.client.config::<Value>(Kind::Read, "/v1/commands/run/discover", &run).await?;
+        self.open_discovers().insert(source, id.clone());
+        self.follow_discover(source, &id).await
+    }
+
+    fn open_discovers(&self) -> MutexGuard<'_, BTreeMap<Uuid, String>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end of a discover, which is open no more then, whatever it is.
+    async fn follow_discover(&self, source: Uuid, id: &str) -> Result<Discovery, RunError> {
+        let found = self.end_of_discover(id).await;
+        if !matches!(&found, Err(RunError::Api(e)) if e.is_transient()) {
+            self.open_discovers().remove(&source);
+        }
+        found
+    }
+
+    async fn end_of_discover(&self, id: &str) -> Result<Discovery, RunError> {
         let began = tokio::time::Instant::now();
         let mut pause = POLL_MIN;
         let body = json!({ "id": id });
@@ -553,8 +591,7 @@ impl Airbyte {
         });
         let path = "/v1/jobs/list";
         let answer: Value = self.client.config(Kind::Read, path, &body).await?;
-        let jobs: Vec<Value> = list("jobs", answer, path)?;
-        Ok(jobs.iter().filter_map(job).collect())
+        jobs_of(answer, path)
     }
 
     /// The jobs of these workspaces that changed since then, newest change first, to the last page.
@@ -571,8 +608,7 @@ impl Airbyte {
                 "updatedAtStart": since, "orderByField": "updatedAt", "orderByMethod": "DESC",
                 "pagination": {"pageSize": PAGE, "rowOffset": offset},
             });
-            let jobs: Vec<Value> = list("jobs", self.client.config(Kind::Read, path, &body).await?, path)?;
-            Ok(jobs.iter().filter_map(job).collect())
+            jobs_of(self.client.config(Kind::Read, path, &body).await?, path)
         };
         pages(page, |job: &ApiJob| job.id).await
     }
@@ -643,7 +679,7 @@ fn checked(answer: &Value) -> Result<(), RunError> {
     match answer.get("status").and_then(Value::as_str) {
         Some("succeeded") => Ok(()),
         Some(_) => {
-            let why = answer.get("message").and_then(Value::as_str).and_then(text);
+            let why = answer.get("message").and_then(Value::as_str).and_then(said);
             Err(RunError::Connector(why.unwrap_or_else(|| "the check failed and gave no reason".into())))
         }
         None => Err(ApiError::new("a check", Fate::Garbled, "the answer says neither succeeded nor failed").into()),
@@ -665,9 +701,14 @@ fn discovered(answer: &Value, ran: &Value) -> Result<Discovery, RunError> {
 
 fn failure(ran: &Value) -> String {
     let reason = &ran["failureReason"];
-    let said =
-        [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str).and_then(text);
-    said.unwrap_or_else(|| "the connector failed and gave no reason".into())
+    let words = [&reason["externalMessage"], &reason["internalMessage"]].into_iter().find_map(Value::as_str);
+    words.and_then(said).unwrap_or_else(|| "the connector failed and gave no reason".into())
+}
+
+/// A list of jobs, whole: one that is passed over may be the one that runs, and would make its page look like the last.
+fn jobs_of(answer: Value, path: &str) -> Result<Vec<ApiJob>, ApiError> {
+    let jobs: Vec<Value> = list("jobs", answer, path)?;
+    jobs.iter().map(|one| job(one).ok_or_else(|| lacking(path))).collect()
 }
 
 /// `{"job": {…}, "attempts": […]}`; attempts may be wrapped once more.
@@ -676,7 +717,7 @@ fn job(answer: &Value) -> Option<ApiJob> {
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     let attempts: Vec<&Value> = answer.get("attempts").and_then(Value::as_array).into_iter().flatten().collect();
     let last = attempts.last().map(|attempt| attempt.get("attempt").unwrap_or(attempt));
-    let said = last.and_then(|attempt| attempt["failureSummary"]["failures"][0]["externalMessage"].as_str());
+    let why = last.and_then(|attempt| attempt["failureSummary"]["failures"][0]["externalMessage"].as_str());
     let stats = |aggregated: &str, of_attempt: &str| {
         let told = [&job["aggregatedStats"][aggregated], last.map_or(&Value::Null, |last| &last[of_attempt])];
         told.into_iter().find_map(Value::as_u64).unwrap_or_default()
@@ -691,6 +732,6 @@ fn job(answer: &Value) -> Option<ApiJob> {
         rows: stats("recordsCommitted", "recordsSynced"),
         bytes: stats("bytesCommitted", "bytesSynced"),
         attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
-        failure: said.and_then(text),
+        failure: why.and_then(said),
     })
 }

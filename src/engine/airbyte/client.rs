@@ -11,11 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, Turned};
-use super::error::{ApiError, Fate, text};
+use super::error::{ApiError, Fate, shown};
+use crate::ports::mask;
 
 /// Largest answer that is read; catalogs of thousands of streams reach tens of megabytes.
 const ANSWER_MAX: usize = 64 << 20;
@@ -31,6 +32,8 @@ const TOKEN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a refusal of the credentials counts: a turn over a thousand connections asks once, and credentials that were
 /// mended in Airbyte are tried within a minute.
 const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
+/// Characters of a refusal of the credentials that are shown.
+const REFUSAL_SHOWN: usize = 300;
 /// How the paths end that give tokens.
 const TOKEN_PATH: &str = "/applications/token";
 
@@ -243,6 +246,11 @@ impl Client {
         self.access.manners.discover
     }
 
+    /// A place among the calls that run a connector, for a run that is asked for and followed by quick calls.
+    pub async fn slow_slot(&self) -> SemaphorePermit<'_> {
+        self.slow.acquire().await.expect("never closed")
+    }
+
     /// What the instance said of itself; asked once, with the first call.
     pub async fn instance(&self) -> Result<&Instance, ApiError> {
         let asked = Instant::now();
@@ -404,7 +412,7 @@ impl Client {
         let deadline = self.access.manners.quick.min(TOKEN_DEADLINE);
         let answer = self.raw(&instance.base, prefix, &request, None, deadline).await;
         self.hear(answer.as_ref().err());
-        let answer = answer.map_err(|e| refusal(e, secret))?;
+        let answer = answer.map_err(|e| refusal(&e, secret))?;
         let granted: Granted = decode(&request, &answer)?;
         let life = granted.life();
         Ok(Token { value: granted.access_token.into(), stale: asked + life.mul_f64(TOKEN_SHARE) })
@@ -464,7 +472,7 @@ impl Client {
             Err(e) if e.is_transient() => return Err(e),
             Err(_) => false,
         };
-        let word = |value: &Value| value.as_str().and_then(text);
+        let word = |value: &Value| value.as_str().map(shown).filter(|word| !word.is_empty());
         Ok(Instance {
             base,
             version: word(&said["version"]).unwrap_or_else(|| "unknown".into()),
@@ -559,7 +567,7 @@ fn transport(name: &str, error: &reqwest::Error) -> ApiError {
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    let why = text(&deepest.to_string()).unwrap_or_default();
+    let why = shown(&deepest.to_string());
     if error.is_connect() || error.is_builder() {
         return ApiError::new(name, Fate::NotSent, format!("no connection to Airbyte: {why}"));
     }
@@ -567,8 +575,10 @@ fn transport(name: &str, error: &reqwest::Error) -> ApiError {
 }
 
 /// The token endpoint's refusal; it may repeat what was sent.
-fn refusal(error: ApiError, secret: &SecretString) -> ApiError {
-    let sentence = error.sentence.replace(secret.expose_secret(), "***");
+fn refusal(error: &ApiError, secret: &SecretString) -> ApiError {
+    let error = error.masked(|text| mask(std::slice::from_ref(secret), text));
+    // what is ours comes after it, and stays
+    let sentence: String = error.sentence.chars().take(REFUSAL_SHOWN).collect();
     match error.fate {
         // Bad credentials are answered with 400, 401 or 500, depending on the version.
         Fate::Answered(400 | 401 | 403 | 422) => ApiError {
@@ -582,7 +592,7 @@ fn refusal(error: ApiError, secret: &SecretString) -> ApiError {
             sentence: format!("{sentence}; some versions of Airbyte refuse wrong credentials like this"),
             ..error
         },
-        _ => ApiError { sentence, ..error },
+        _ => error,
     }
 }
 

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Kept, RunError, lacking};
+use super::api::{Actor, Airbyte, ApiJob, Connection as Live, Definition, Discovery, Kept, RunError, lacking};
 use super::client::{Access, Client};
-use super::error::{ApiError, Fate};
+use super::error::{ApiError, Fate, shown};
 use super::schedule::to_airbyte;
 use super::seen::Seen;
 use super::told::{choose_definition, flat, moves_rows, named, told, told_endpoint, told_job};
@@ -71,26 +71,36 @@ struct SeenJobs {
 }
 
 fn person(what: &str, why: impl Into<String>) -> EngineError {
-    EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person }
+    EngineError { what: what.to_owned(), why: why.into(), remedy: Remedy::Person, retry_after: None }
 }
 
 /// A failed call that only reads.
 pub(super) fn unread(what: &str, error: &ApiError) -> EngineError {
-    EngineError { what: what.to_owned(), why: error.to_string(), remedy: error.remedy() }
+    EngineError {
+        what: what.to_owned(),
+        why: error.to_string(),
+        remedy: error.remedy(),
+        retry_after: error.retry_after,
+    }
 }
 
 /// A failed call that changes something.
 fn unwritten(what: &str, error: &ApiError) -> EngineError {
     let remedy = if error.may_have_happened() { Remedy::Look } else { error.remedy() };
-    EngineError { what: what.to_owned(), why: error.to_string(), remedy }
+    EngineError { remedy, ..unread(what, error) }
 }
 
 /// A check or a discover that did not succeed; the connector's words may repeat settings.
 fn failed_run(what: &str, error: &RunError, config: &ResolvedConfig) -> EngineError {
     match error {
-        RunError::Api(error) => EngineError { why: config.mask(&error.to_string()), ..unread(what, error) },
+        RunError::Api(error) => unread(what, &error.masked(|text| config.mask(text))),
         // what a connector says no to may be a source that is down
-        RunError::Connector(why) => EngineError { what: what.to_owned(), why: config.mask(why), remedy: Remedy::Retry },
+        RunError::Connector(why) => EngineError {
+            what: what.to_owned(),
+            why: shown(&config.mask(why)),
+            remedy: Remedy::Retry,
+            retry_after: None,
+        },
     }
 }
 
@@ -107,7 +117,7 @@ impl AirbyteEngine {
     pub fn new(access: Access, place: Place) -> Result<Self, EngineError> {
         let client = Client::new(access).map_err(|e| unread("opening Airbyte", &e))?;
         Ok(Self {
-            api: Airbyte { client },
+            api: Airbyte::new(client),
             place,
             only: OnceCell::new(),
             definitions: Mutex::default(),
@@ -288,7 +298,7 @@ impl AirbyteEngine {
         for job in changed.iter().filter(|job| moves_rows(job)) {
             let Some(connection) = job.connection.map(engine_id) else { continue };
             if seen.newest.get(&connection).is_none_or(|known| known.id <= job.id) {
-                seen.newest.insert(connection, told_job(job));
+                seen.newest.insert(connection, told_job(job, str::to_owned));
             }
         }
         seen.until = Some(now);
@@ -333,36 +343,40 @@ impl AirbyteEngine {
         }
     }
 
-    /// The entries of a catalog to send, and the id of the catalog that they come from. The server answers from its store
-    /// where the source was discovered before; no schema is ever made up where it is known.
-    async fn entries(
+    /// What the source of a draft shows, for the entries of a catalog to send: no schema is ever made up where it is known. The
+    /// server answers from its store where the source was discovered before, and else runs the connector for minutes.
+    async fn stored(
         &self,
         draft: &ConnectionDraft,
-        live: &[Value],
+        config: &ResolvedConfig,
         what: &str,
-    ) -> Result<(Vec<Value>, Option<Uuid>), EngineError> {
+    ) -> Result<Discovery, EngineError> {
         let source = uuid(what, &draft.source)?;
         let _alone = self.turn_of(source).await;
-        let stored = self.api.stored_catalog(source).await.map_err(|e| match e {
-            RunError::Api(e) => unread(what, &e),
-            RunError::Connector(why) => EngineError { what: what.to_owned(), why, remedy: Remedy::Retry },
-        })?;
-        Ok((catalog::entries(&draft.streams, &stored.catalog.streams, live, &draft.options), stored.catalog_id))
+        self.api.stored_catalog(source).await.map_err(|e| failed_run(what, &e, config))
+    }
+
+    /// A connection as it is now, in Airbyte's words and in ours.
+    async fn read(&self, id: Uuid, what: &str) -> Result<(Kept<Live>, ConnectionDraft), EngineError> {
+        let live = self.api.connection(id).await.map_err(|e| unread(what, &e))?;
+        let live = live.ok_or_else(|| person(what, "Airbyte has no such connection"))?;
+        let is = told(&live).map_err(|why| person(what, why))?.is;
+        Ok((live, is))
     }
 
     /// The job that answers an ask for a sync: the one that came after it, or a new one.
-    async fn start_or_follow(&self, order: &SyncOrder) -> Result<Job, EngineError> {
+    async fn start_or_follow(&self, order: &SyncOrder) -> Result<ApiJob, EngineError> {
         let what = format!("starting a sync of {}", order.source.name);
         let id = uuid(&what, &order.engine_id)?;
         // Airbyte knows no ids of asks: the first job after the ask answers it
         let jobs = self.api.jobs(id, 20).await.map_err(|e| unread(&what, &e))?;
-        let answers = |job: &&ApiJob| match order.refresh.is_empty() {
+        let answers = |job: &ApiJob| match order.refresh.is_empty() {
             true => moves_rows(job),
             false => job.kind == "refresh",
         };
-        let answer = jobs.iter().filter(|job| job.id > order.after).filter(answers).min_by_key(|job| job.id);
+        let answer = jobs.into_iter().filter(|job| job.id > order.after && answers(job)).min_by_key(|job| job.id);
         if let Some(job) = answer {
-            return Ok(told_job(job));
+            return Ok(job);
         }
         let asked = async {
             match order.refresh.is_empty() {
@@ -371,7 +385,7 @@ impl AirbyteEngine {
             }
         };
         match applied("start_sync", asked).await {
-            Ok(Some(job)) => Ok(told_job(&job)),
+            Ok(Some(job)) => Ok(job),
             Ok(None) => {
                 let why = "its destination cannot refresh in Airbyte: `aam clear CONNECTION STREAM…` deletes what landed, and the \
                            next sync reads it from the beginning";
@@ -381,10 +395,10 @@ impl AirbyteEngine {
                 let running =
                     self.api.jobs(id, 1).await.map_err(|e| unread(&what, &e))?.into_iter().find(|job| !job.has_ended());
                 match running {
-                    Some(job) if moves_rows(&job) && order.refresh.is_empty() => Ok(told_job(&job)),
+                    Some(job) if moves_rows(&job) && order.refresh.is_empty() => Ok(job),
                     Some(job) => {
                         let why = format!("job {} ({}) runs: it is waited for", job.id, crate::diag::escape(&job.kind));
-                        Err(EngineError { what, why, remedy: Remedy::Retry })
+                        Err(EngineError { what, why, remedy: Remedy::Retry, retry_after: None })
                     }
                     None => Err(unread(&what, &e)),
                 }
@@ -533,7 +547,7 @@ impl EngineRead for AirbyteEngine {
     async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError> {
         let what = format!("reading the jobs of connection {}", id.0);
         let jobs = self.api.jobs(uuid(&what, id)?, limit).await.map_err(|e| unread(&what, &e))?;
-        Ok(jobs.iter().map(told_job).collect())
+        Ok(jobs.iter().map(|job| told_job(job, str::to_owned)).collect())
     }
 }
 
@@ -549,7 +563,7 @@ impl EngineWrite for AirbyteEngine {
         let (workspace, definition) = self.parts(kind, handle).await?;
         let made = self.api.create_actor(kind, workspace, definition, self.name_of(handle), handle.config.expose());
         let made = applied(&format!("create_{}", kind.word()), made).await;
-        let made = made.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
+        let made = made.map_err(|e| unwritten(&what, &e.masked(|text| handle.config.mask(text))))?;
         Ok(engine_id(made.known.id))
     }
 
@@ -573,35 +587,45 @@ impl EngineWrite for AirbyteEngine {
         }
         let sent = self.api.update_actor(kind, id, self.name_of(handle), handle.config.expose());
         let sent = applied(&format!("update_{}", kind.word()), sent).await;
-        sent.map_err(|e| EngineError { why: handle.config.mask(&e.to_string()), ..unwritten(&what, &e) })?;
+        sent.map_err(|e| unwritten(&what, &e.masked(|text| handle.config.mask(text))))?;
         // before, the settings were tried by themselves; now as Airbyte keeps them
         self.api.check(kind, id).await.map_err(|e| failed_run(&what, &e, &handle.config))
     }
 
-    async fn create_connection(&self, _: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError> {
+    async fn create_connection(
+        &self,
+        _: &OwnerKey,
+        draft: &ConnectionDraft,
+        of_source: &ResolvedConfig,
+    ) -> Result<EngineId, EngineError> {
         let what = format!("creating connection {}", draft.name);
         let source = uuid(&what, &draft.source)?;
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
         let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
         self.refuse_modes(draft, &[], &what).await?;
-        let (streams, catalog_id) = self.entries(draft, &[], &what).await?;
+        let stored = self.stored(draft, of_source, &what).await?;
+        let streams = catalog::entries(&draft.streams, &stored.catalog.streams, &[], &draft.options);
         let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
         let mut body = flat(&draft.settings, |_, _| true);
         body.extend(object(json!({
             "name": draft.name, "sourceId": draft.source, "destinationId": draft.destination,
             "status": status(draft.enabled), "syncCatalog": {"streams": streams},
         })));
-        body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+        body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
         body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
         let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
         Ok(engine_id(made.map_err(|e| unwritten(&what, &e))?.known.connection_id))
     }
 
-    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError> {
+    async fn update_connection(
+        &self,
+        id: &EngineId,
+        draft: &ConnectionDraft,
+        of_source: &ResolvedConfig,
+    ) -> Result<(), EngineError> {
         let what = format!("updating connection {}", draft.name);
-        let live = self.api.connection(uuid(&what, id)?).await.map_err(|e| unread(&what, &e))?;
-        let live = live.ok_or_else(|| person(&what, "Airbyte has no such connection"))?;
-        let is = told(&live).map_err(|why| person(&what, why))?.is;
+        let live_id = uuid(&what, id)?;
+        let (_, is) = self.read(live_id, &what).await?;
         // a patch: only what differs is sent, so that nobody's edit of the rest is lost
         let mut body = flat(&draft.settings, |key, value| is.settings.get(key) != Some(value));
         body.insert("connectionId".into(), json!(id));
@@ -631,9 +655,17 @@ impl EngineWrite for AirbyteEngine {
                 );
                 return Err(person(&what, why));
             }
-            let (streams, catalog_id) = self.entries(draft, &live.known.sync_catalog.streams, &what).await?;
+            let stored = self.stored(draft, of_source, &what).await?;
+            // that took its time, and the draft knows nothing of what a person did meanwhile
+            let (live, now) = self.read(live_id, &what).await?;
+            if now != is {
+                let why = "somebody changed it in Airbyte meanwhile: nothing was written, and the next try begins with what is there now";
+                return Err(EngineError { what, why: why.into(), remedy: Remedy::Retry, retry_after: None });
+            }
+            let entries = &live.known.sync_catalog.streams;
+            let streams = catalog::entries(&draft.streams, &stored.catalog.streams, entries, &draft.options);
             body.insert("syncCatalog".into(), json!({ "streams": streams }));
-            body.extend(catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
+            body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
         }
         let sent = applied("update_connection", self.api.update_connection(Value::Object(body))).await;
         sent.map_err(|e| unwritten(&what, &e))
@@ -646,10 +678,9 @@ impl EngineWrite for AirbyteEngine {
     }
 
     async fn start_sync(&self, order: &SyncOrder) -> Result<Job, EngineError> {
-        let job = self.start_or_follow(order).await?;
         // what a connector says of its failure may repeat settings
-        let mask = |text: String| order.source.config.mask(&order.destination.config.mask(&text));
-        Ok(Job { error: job.error.map(mask), ..job })
+        let mask = |text: &str| order.source.config.mask(&order.destination.config.mask(text));
+        Ok(told_job(&self.start_or_follow(order).await?, mask))
     }
 
     async fn clear(&self, order: &ClearOrder) -> Result<Option<i64>, EngineError> {

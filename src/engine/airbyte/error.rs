@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ports::Remedy;
 
-/// Characters of a body that is no JSON which are shown.
+/// Characters of what a server or a connector says that are shown.
 const SHOWN: usize = 500;
 
 /// Said of an HTML answer: it comes from a proxy or the front end, never from the API.
@@ -17,8 +17,9 @@ const WEB_PAGE: &str = "a web page came instead of an answer of the API: a proxy
 /// What the web framework calls a path that it does not know.
 const NO_SUCH_CALL: &str = "Not Found";
 
-/// A call that did not bring what was asked for. Its text is escaped and holds no secret of the client's; secrets of a
-/// source's settings, which Airbyte may repeat, are masked where the settings are known.
+/// A call that did not bring what was asked for. What the server said is kept as it came, but for secrets of the client's:
+/// it is escaped and cut only where it is shown, after secrets of a source's settings, which Airbyte may repeat, were masked
+/// ([`Self::masked`]). Half of a secret would be told by nobody as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// `POST /v1/sources/list`.
@@ -95,6 +96,16 @@ impl ApiError {
         if self.is_transient() || self.fate == Fate::Answered(409) { Remedy::Retry } else { Remedy::Person }
     }
 
+    /// The same with everything that the server said masked.
+    pub(super) fn masked(&self, mask: impl Fn(&str) -> String) -> Self {
+        Self {
+            code: mask(&self.code),
+            sentence: mask(&self.sentence),
+            field: self.field.as_deref().map(mask),
+            ..self.clone()
+        }
+    }
+
     /// Reads an answer that is not 2xx.
     pub(super) fn answered(call: &str, status: u16, content_type: &str, body: &[u8]) -> Self {
         let said = Said::read(content_type, body);
@@ -128,11 +139,11 @@ impl fmt::Display for ApiError {
             write!(f, "{status} ")?;
         }
         if let Some(field) = &self.field {
-            write!(f, "{field}: ")?;
+            write!(f, "{}: ", shown(field))?;
         }
-        f.write_str(&self.sentence)?;
+        f.write_str(&shown(&self.sentence))?;
         if !self.code.is_empty() && !self.sentence.contains(&self.code) {
-            write!(f, " ({})", self.code)?;
+            write!(f, " ({})", shown(&self.code))?;
         }
         Ok(())
     }
@@ -157,10 +168,10 @@ impl Said {
                     .or_else(|| embedded(&body))
                     .or_else(|| known(&body))
                     .or_else(|| hidden(&body))
-                    .unwrap_or_else(|| Self { sentence: text(&body.to_string()), ..Self::default() })
+                    .unwrap_or_else(|| Self { sentence: Some(body.to_string()), ..Self::default() })
             }
             _ if content_type.contains("html") => Self { sentence: Some(WEB_PAGE.into()), ..Self::default() },
-            _ => Self { sentence: text(&String::from_utf8_lossy(body)), ..Self::default() },
+            _ => Self { sentence: said(&String::from_utf8_lossy(body)), ..Self::default() },
         }
     }
 }
@@ -177,17 +188,17 @@ fn problem(body: &Value) -> Option<Said> {
     // `error:cron-validation/invalid`, or a page of the documentation with the code as its anchor
     let code = kind.rsplit(['#', ':']).next().unwrap_or(kind);
     Some(Said {
-        code: text(code).unwrap_or_default(),
-        sentence: text(&format!("{sentence}{of}")),
-        field: data["value"].as_str().and_then(text),
+        code: said(code).unwrap_or_default(),
+        sentence: said(&format!("{sentence}{of}")),
+        field: data["value"].as_str().and_then(said),
     })
 }
 
 /// `{"message","_embedded":{"errors":[{"message"}]}}`: the web framework.
 fn embedded(body: &Value) -> Option<Said> {
     let message = body.get("_embedded")?.get("errors")?.get(0)?.get("message")?.as_str()?;
-    let outer = body.get("message").and_then(Value::as_str).and_then(text).unwrap_or_default();
-    Some(Said { code: outer, sentence: text(message), field: None })
+    let outer = body.get("message").and_then(Value::as_str).and_then(said).unwrap_or_default();
+    Some(Said { code: outer, sentence: said(message), field: None })
 }
 
 /// `{"message","exceptionClassName","validationErrors":[{"propertyPath","message"}]}`: the Config API.
@@ -198,21 +209,25 @@ fn known(body: &Value) -> Option<Said> {
     let path = wrong.and_then(|wrong| wrong.get("propertyPath")).and_then(Value::as_str);
     let why = wrong.and_then(|wrong| wrong.get("message")).and_then(Value::as_str).unwrap_or(message);
     let class = class.rsplit(['.', '$']).next().unwrap_or(class);
-    Some(Said { code: text(class).unwrap_or_default(), sentence: text(why), field: path.and_then(text) })
+    Some(Said { code: said(class).unwrap_or_default(), sentence: said(why), field: path.and_then(said) })
 }
 
 /// `{"errorId"}`: the Config API from 2.0 on says no more.
 fn hidden(body: &Value) -> Option<Said> {
-    let id = body.get("errorId")?.as_str().and_then(text)?;
+    let id = body.get("errorId")?.as_str().and_then(said)?;
     let sentence = format!("Airbyte keeps the reason in its server log under errorId {id}");
     Some(Said { code: "errorId".into(), sentence: Some(sentence), field: None })
 }
 
-/// Text from outside: on one line, cut, escaped. `None` if nothing is left.
-pub(super) fn text(text: &str) -> Option<String> {
+/// Text from outside as it came. `None` if nothing is left.
+pub(super) fn said(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Text from outside on one line, cut and escaped. Secrets are masked before.
+pub(super) fn shown(text: &str) -> String {
     let cut: String = text.trim().chars().take(SHOWN).collect();
-    let escaped = crate::diag::escape(&cut).into_owned();
-    (!escaped.is_empty()).then_some(escaped)
+    crate::diag::escape(&cut).into_owned()
 }
 
 fn status_words(status: u16) -> &'static str {
@@ -311,7 +326,32 @@ mod tests {
     #[test]
     fn of_a_body_without_a_shape_only_the_first_500_characters_are_told() {
         let told = ApiError::answered("x", 400, "text/plain", "ä".repeat(2000).as_bytes());
-        assert_eq!(told.sentence, "ä".repeat(500));
+        assert_eq!(told.to_string(), format!("x: 400 {}", "ä".repeat(500)));
+    }
+
+    #[test]
+    fn a_secret_is_masked_whole_before_the_text_is_cut_and_escaped() {
+        let key = format!("-----BEGIN \"KEY\"-----\n{}\n-----END KEY-----", "Zm9v\n".repeat(200));
+        let mask = |text: &str| crate::ports::mask(&[key.clone().into()], text);
+        let told = |body: &Value| {
+            let error = ApiError::answered("x", 422, "application/json", body.to_string().as_bytes());
+            error.masked(mask).to_string()
+        };
+        let echoes = [
+            serde_json::json!({"message": format!("refused: {key}!"), "exceptionClassName": "E"}),
+            serde_json::json!({"message": format!("refused: {}", serde_json::json!({"key": key}))}),
+            serde_json::json!({"message": format!("{}{key}", "a".repeat(480)), "exceptionClassName": key}),
+            serde_json::json!({"type": key, "title": "t", "detail": "d", "data": {"value": key}}),
+            serde_json::json!({"of no shape": key}),
+        ];
+        let all: Vec<String> = echoes.iter().map(told).collect();
+        insta::assert_snapshot!(all.join("\n").replace(&"a".repeat(480), "a…"), @r#"
+        x: 422 refused: ***! (E)
+        x: 422 refused: {"key":"***"}
+        x: 422 a…***
+        x: 422 ***: d (***)
+        x: 422 {"of no shape":"***"}
+        "#);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Actor, ApiJob, Connection as Live, Definition, Kept};
 use super::catalog;
 use super::engine::engine_id;
+use super::error::shown;
 use super::schedule::{from_airbyte, to_airbyte};
 use crate::model::StreamName;
 use crate::ports::{ConnectionDraft, EngineConnection, EngineEndpoint, Job, JobState, ObjectKind};
@@ -155,7 +156,8 @@ pub(super) fn moves_rows(job: &ApiJob) -> bool {
     matches!(job.kind.as_str(), "sync" | "refresh")
 }
 
-pub(super) fn told_job(job: &ApiJob) -> Job {
+/// What a job is, in our words; `mask` takes secrets out of what a connector said of its failure.
+pub(super) fn told_job(job: &ApiJob, mask: impl Fn(&str) -> String) -> Job {
     let time = |seconds: i64| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     Job {
         id: job.id,
@@ -173,7 +175,7 @@ pub(super) fn told_job(job: &ApiJob) -> Job {
         bytes: job.bytes,
         streams: Vec::new(),
         error: match job.status.as_str() {
-            "failed" => Some(job.failure.clone().unwrap_or_else(|| "Airbyte gave no reason".into())),
+            "failed" => Some(job.failure.as_deref().map_or("Airbyte gave no reason".into(), |why| shown(&mask(why)))),
             _ => None,
         },
     }

@@ -37,6 +37,7 @@ impl Destination {
                 what: format!("destination {}", endpoint.name),
                 why: "the embedded engine lands in `postgres` only".to_owned(),
                 remedy: Remedy::Person,
+                retry_after: None,
             });
         }
         let settings = Settings::open(endpoint, &[COMMON_KEYS, &["schema", "namespace"]].concat())?;

@@ -36,7 +36,7 @@ use crate::model::Catalog;
 use crate::ports::{
     Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey,
-    Remedy, Survey, SyncOrder, written,
+    Remedy, ResolvedConfig, Survey, SyncOrder, written,
 };
 use crate::spec::Connection;
 
@@ -62,11 +62,16 @@ pub(crate) struct Shared {
 
 /// A failure of the engine's own records.
 fn records_error(what: &str, error: &sqlx::Error) -> EngineError {
-    EngineError { what: what.to_owned(), why: connector::clean(&error.to_string()), remedy: Remedy::Retry }
+    EngineError {
+        what: what.to_owned(),
+        why: connector::clean(&error.to_string()),
+        remedy: Remedy::Retry,
+        retry_after: None,
+    }
 }
 
 fn person(what: &str, why: String) -> EngineError {
-    EngineError { what: what.to_owned(), why, remedy: Remedy::Person }
+    EngineError { what: what.to_owned(), why, remedy: Remedy::Person, retry_after: None }
 }
 
 impl EmbeddedEngine {
@@ -251,13 +256,23 @@ impl EngineWrite for EmbeddedEngine {
         }
     }
 
-    async fn create_connection(&self, owner: &OwnerKey, draft: &ConnectionDraft) -> Result<EngineId, EngineError> {
+    async fn create_connection(
+        &self,
+        owner: &OwnerKey,
+        draft: &ConnectionDraft,
+        _: &ResolvedConfig,
+    ) -> Result<EngineId, EngineError> {
         let stored = StoredDraft::from(draft);
         let created = store::create(&self.shared.pool, ObjectKind::Connection, owner, &draft.name, Some(&stored)).await;
         created.map_err(|e| records_error(&format!("creating connection {}", draft.name), &e))
     }
 
-    async fn update_connection(&self, id: &EngineId, draft: &ConnectionDraft) -> Result<(), EngineError> {
+    async fn update_connection(
+        &self,
+        id: &EngineId,
+        draft: &ConnectionDraft,
+        _: &ResolvedConfig,
+    ) -> Result<(), EngineError> {
         let what = format!("updating connection {}", draft.name);
         let stored = StoredDraft::from(draft);
         let there = store::update(&self.shared.pool, ObjectKind::Connection, id, &draft.name, Some(&stored)).await;
@@ -276,7 +291,12 @@ impl EngineWrite for EmbeddedEngine {
         let wrong = |e: sqlx::Error| records_error(&what, &e);
         let pool = &self.shared.pool;
         if self.shared.stop.is_cancelled() {
-            return Err(EngineError { what, why: "the engine is stopping".to_owned(), remedy: Remedy::Retry });
+            return Err(EngineError {
+                what,
+                why: "the engine is stopping".to_owned(),
+                remedy: Remedy::Retry,
+                retry_after: None,
+            });
         }
         let draft = store::draft(pool, &order.engine_id).await.map_err(wrong)?;
         let draft = draft.ok_or_else(|| person(&what, "the engine has no such connection".to_owned()))?;
@@ -336,7 +356,7 @@ impl EmbeddedEngine {
         };
         if self.shared.running().contains_key(&other.id) {
             let why = format!("job {} of this connection is running", other.id);
-            return Err(EngineError { what: what.to_owned(), why, remedy: Remedy::Retry });
+            return Err(EngineError { what: what.to_owned(), why, remedy: Remedy::Retry, retry_after: None });
         }
         let why = "cut off; a later job goes on from its last commit";
         store::end(&self.shared.pool, other.id, JobState::Failed, Some(why)).await.map_err(wrong)

@@ -211,6 +211,7 @@ impl StreamSync<'_> {
                     old.job, self.job
                 ),
                 remedy: Remedy::Retry,
+                retry_after: None,
             });
         }
         if old.connection != self.connection && report.is_alive(old.connection).await? {

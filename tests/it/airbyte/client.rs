@@ -234,6 +234,18 @@ async fn bad_credentials_are_asked_for_once_and_never_shown() {
 }
 
 #[tokio::test]
+async fn what_the_token_endpoint_repeats_is_masked_wherever_it_stands() {
+    let server = Server::start(Script::default()).await;
+    let secret = format!("canary \"{}\"\nsecret", "s3".repeat(300));
+    let said = json!({"message": "bad", "exceptionClassName": secret,
+        "validationErrors": [{"propertyPath": secret, "message": format!("{secret} is none")}]});
+    server.script.lock().unwrap().refusals = [status(422, &said.to_string())].into();
+    let error = read(&server.client(Some(&secret))).await.unwrap_err();
+    insta::assert_snapshot!(error, @"POST /v1/applications/token: ***: the credentials were refused: *** is none; `abctl local credentials` shows client id and secret");
+    assert!(!format!("{error:?}").contains("s3s3"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_refusal_of_the_credentials_is_never_tried_again_in_a_loop() {
     let server = Server::start(Script::default()).await;
     let mistaken = server.client(Some("wrong-canary"));

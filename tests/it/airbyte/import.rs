@@ -65,6 +65,16 @@ impl Bench {
         self.standin.edit(|state| connections::create(state, &body).map_err(|_| "refused").unwrap())
     }
 
+    /// From now on git decides of this connection; all secrets are at hand.
+    fn raise(&mut self, path: &str) {
+        let secrets = self.world.read("import/secrets.todo.yaml");
+        let names = secrets.lines().filter(|line| line.starts_with("AIRBYTE_")).map(|line| line.replace(':', ""));
+        self.world.env.extend(names.map(|name| (name, CANARY.to_owned())));
+        self.world.env.push(("AAM_ENGINE__MODE".into(), "manage".into()));
+        self.world.write(path, &self.world.read(path).replace("mode: observe", "mode: manage"));
+        self.world.commit("git decides");
+    }
+
     fn files(&self) -> String {
         let mut out = String::new();
         let all = self.world.git(&["ls-files", "--others", "--exclude-standard"]);
@@ -364,19 +374,8 @@ async fn raised_to_manage_it_writes_what_the_plan_says() {
     bench.world.aam_is(0, &["import", "airbyte"]);
     bench.world.commit("Airbyte as it is");
     bench.world.aam_is(0, &["apply"]);
-    let secrets: Vec<String> = bench
-        .world
-        .read("import/secrets.todo.yaml")
-        .lines()
-        .filter(|l| l.starts_with("AIRBYTE_"))
-        .map(|l| l.replace(':', ""))
-        .collect();
-    bench.world.env.extend(secrets.into_iter().map(|name| (name, CANARY.to_owned())));
-    bench.world.env.push(("AAM_ENGINE__MODE".into(), "manage".into()));
+    bench.raise("connectors.d/crm-warehouse.yaml");
     let world = &bench.world;
-    let path = "connectors.d/crm-warehouse.yaml";
-    world.write(path, &world.read(path).replace("mode: observe", "mode: manage"));
-    world.commit("git decides");
     let planned = world.aam(&["plan"]);
     insta::assert_snapshot!(format!("{}\n{}", planned.code, planned.out), @r#"
     2
@@ -398,6 +397,34 @@ async fn raised_to_manage_it_writes_what_the_plan_says() {
     insta::assert_snapshot!(sent.to_string(), @r#"{"connectionId":"…","nonBreakingChangesPreference":"ignore","skipReset":true}"#);
     let planned = world.aam(&["plan"]);
     assert_eq!(planned.code, 0, "{planned:#?}");
+    bench.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_system_disabled_before_it_was_adopted_is_told_and_never_enabled() {
+    let mut bench = Bench::new().await;
+    let ends = (bench.source("CRM"), bench.warehouse("Warehouse"));
+    let id = bench.connect("Sales", ends, &[accounts()], &json!({"nonBreakingChangesPreference": "propagate_columns"}));
+    bench.world.aam_is(0, &["import", "airbyte"]);
+    bench.world.commit("Airbyte as it is");
+    bench.standin.edit(|state| {
+        let connection = state.connection_mut(id).unwrap();
+        connection.status = "inactive".into();
+        connection.breaking = true;
+    });
+    let is_told = |bench: &Bench, why: &str| {
+        let ran = bench.world.aam(&["apply"]);
+        assert!(ran.code == 3 && format!("{}{}", ran.out, ran.talk).contains(why), "{ran:?}");
+    };
+    is_told(&bench, "stopped in the engine: Airbyte disabled it for a breaking change of its source");
+    bench.raise("connectors.d/sales.yaml");
+    // Airbyte forgets with an update why it did so
+    is_told(&bench, "live edit: status changed in the engine");
+    let live = bench.standin.edit(|state| {
+        let connection = state.connection_mut(id).unwrap();
+        format!("{} {}", connection.status, connection.preference)
+    });
+    assert_eq!(live, "inactive ignore", "the rest is written");
     bench.finish();
 }
 

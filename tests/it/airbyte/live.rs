@@ -112,6 +112,34 @@ async fn a_connection_that_somebody_deleted_is_told_and_not_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_deleted_is_made_anew_as_the_advice_says() {
+    for side in [Side::Source, Side::Destination] {
+        let tour = Tour::onboarded().await;
+        let world = &tour.world;
+        tour.standin.edit(|s| {
+            let id = s.actors.iter().find(|actor| actor.side == side).unwrap().id;
+            s.delete_actor(side, id).map_err(|_| "gone").unwrap();
+        });
+        let ran = world.aam(&["apply"]);
+        assert!(ran.code == 3 && ran.talk.contains("somebody deleted it there; to have it made anew"), "{ran:?}");
+        let files = ["connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"].map(|file| (file, world.read(file)));
+        for (file, _) in &files {
+            std::fs::remove_file(world.root.join(file)).unwrap();
+        }
+        world.commit("crm goes");
+        world.aam(&["apply", "--confirm-removals"]);
+        for (file, text) in &files {
+            world.write(file, text);
+        }
+        world.commit("crm comes back");
+        world.aam_is(0, &["apply"]);
+        let there = tour.standin.edit(|s| s.actors.iter().filter(|actor| !actor.deleted).count());
+        assert_eq!((there, tour.holds().contains("Connection crm active accounts")), (2, true), "{}", tour.holds());
+        tour.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_airbytes_schedule_starts_is_followed_and_its_rows_become_events() {
     let tour = Tour::onboarded().await;
     let connection = tour.standin.edit(|s| s.connections[0].id);
@@ -146,6 +174,38 @@ async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided(
     world.aam(&["apply"]);
     assert!(tour.holds().contains("accounts,notes"), "{}", tour.holds());
     assert!(!clears(&tour.standin.writes()), "{:?}", tour.standin.writes());
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_shows_no_stream_at_all_is_looked_at_again_before_that_is_believed() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    let standing = async || world.registry.one("SELECT look_seen::text FROM connections").await;
+    let before = standing().await;
+    world.source.run("CREATE SCHEMA elsewhere; ALTER TABLE accounts SET SCHEMA elsewhere").await;
+    let ran = world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.out.contains("could not look: the source showed no stream at all; it is looked at again"), "{ran:?}");
+    assert!(tour.holds().contains("active accounts"), "{}", tour.holds());
+    assert!(!world.registry.has("SELECT 1 FROM drift_events").await);
+    let looks = tour.standin.calls("POST /v1/commands/run/discover");
+    world.aam(&["apply"]);
+    assert_eq!(tour.standin.calls("POST /v1/commands/run/discover"), looks, "not before a while");
+
+    // it was the source that was away
+    world.source.run("ALTER TABLE elsewhere.accounts SET SCHEMA public").await;
+    world.aam_is(0, &["apply", "--look"]);
+    assert_eq!(standing().await, before);
+
+    // twice in a row is no accident; the second look comes by itself, also where looks are by hand
+    world.source.run("ALTER TABLE accounts SET SCHEMA elsewhere").await;
+    assert_eq!(world.aam(&["apply", "--look"]).code, 4);
+    world.registry.run("UPDATE connections SET look_at = look_at - interval '6 minutes'").await;
+    let ran = world.aam(&["apply"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert_eq!(world.registry.one("SELECT string_agg(status, ' ') FROM drift_events").await, "pending");
+    assert!(tour.holds().contains("inactive"), "{}", tour.holds());
     tour.finish().await;
 }
 
@@ -275,6 +335,34 @@ async fn an_edit_survives_that_its_spec_goes_and_comes_back() {
     world.commit("crm comes back");
     let ran = world.aam(&["apply"]);
     assert_eq!((ran.code, tour.look()), (3, ("active".to_owned(), every.to_string())), "{ran:?}");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_the_system_disabled_is_not_enabled_by_the_return_of_its_spec() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    tour.by_hand(|c| {
+        c.status = "inactive".into();
+        c.breaking = true;
+    });
+    let files = ["connectors.d/crm.yaml", "connectors.d/crm.lock.yaml"].map(|file| (file, world.read(file)));
+    for (file, _) in &files {
+        std::fs::remove_file(world.root.join(file)).unwrap();
+    }
+    world.commit("crm goes");
+    let writes = tour.standin.writes();
+    world.aam(&["apply", "--confirm-removals"]);
+    for (file, text) in &files {
+        world.write(file, text);
+    }
+    world.commit("crm comes back");
+    let ran = world.aam(&["apply"]);
+    assert_eq!((ran.code, tour.look().0, tour.standin.writes()), (3, "inactive".to_owned(), writes), "{ran:?}");
+    let said = world.aam(&["status"]).out;
+    assert!(said.contains("stopped in the engine: Airbyte disabled it for a breaking change of its source"), "{said}");
+    tour.by_hand(|c| c.status = "active".into());
+    world.aam_is(0, &["apply"]);
     tour.finish().await;
 }
 

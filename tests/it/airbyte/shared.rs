@@ -75,6 +75,38 @@ async fn another_destination_is_refused_and_the_shared_one_stays_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_a_declared_connection_has_is_taken_over_by_no_other_spec() {
+    let tour = Tour::with_source().await;
+    let world = &tour.world;
+    let config = world.read("connectors.d/src.yaml").replace("kind: source\n", "").replace('\n', "\n  ");
+    let spec = |name: &str, port: &str| {
+        let source =
+            format!("  airbyte: {{name: {name}}}\n  {}", config.replace("port: 5432", port)).trim_end().to_owned();
+        format!(
+            "kind: connection\nsource:\n{source}\ndestination: warehouse\nschedule: manual\ndrift:\n  check: manual\n"
+        )
+    };
+    world.write("connectors.d/a.yaml", &spec("CRM", "port: 5432"));
+    world.commit("declare a");
+    world.aam_is(0, &["apply"]);
+    // the first one goes by another name from now on; in Airbyte a person keeps the old one
+    world.write("connectors.d/a.yaml", &spec("Sales", "port: 5432"));
+    world.commit("another name");
+    world.aam_is(0, &["apply"]);
+    tour.end(Side::Source, |actor| actor.name = "CRM".into());
+    world.write("connectors.d/b.yaml", &spec("CRM", "port: 5432, jdbc_url_params: b=1"));
+    world.commit("declare b");
+    let writes = tour.standin.writes();
+    let ran = world.aam(&["apply"]);
+    assert_eq!((ran.code, tour.standin.writes()), (1, writes), "{ran:?}");
+    let id = tour.end(Side::Source, |actor| actor.id.to_string());
+    let said = world.aam(&["status", "b"]).out.replace(&id, "<id>");
+    let why = "source b: <id> in the engine is that of a, and one object has one owner: give this one another name";
+    assert!(said.contains(why), "{said}");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_sibling_leaves_a_persons_change_and_brings_a_new_secret() {
     let mut tour = Tour::with_source().await;
     let spec = tour.world.read("connectors.d/src.yaml").replace("port: 5432", "port: 5432, jdbc_url_params: a=1");

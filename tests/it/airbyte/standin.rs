@@ -39,7 +39,7 @@ fn client(url: &str, credentials: Option<(&str, &str)>) -> Airbyte {
 }
 
 fn client_within(quick: Duration, url: &str, credentials: Option<(&str, &str)>) -> Airbyte {
-    Airbyte { client: Client::new(access(quick, url, credentials)).unwrap() }
+    Airbyte::new(Client::new(access(quick, url, credentials)).unwrap())
 }
 
 fn access(quick: Duration, url: &str, credentials: Option<(&str, &str)>) -> Access {

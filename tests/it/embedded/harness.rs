@@ -121,10 +121,10 @@ impl Bench {
         };
         let id = match self.engine.find_connection(&owner, &draft, None).await.unwrap().pop() {
             Some(aam::ports::Candidate { id, .. }) => {
-                self.engine.update_connection(&id, &draft).await.unwrap();
+                self.engine.update_connection(&id, &draft, &ResolvedConfig::nothing()).await.unwrap();
                 id
             }
-            None => self.engine.create_connection(&owner, &draft).await.unwrap(),
+            None => self.engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap(),
         };
         assert_eq!(self.engine.connection(&id).await.unwrap().unwrap().is.streams, streams);
         id

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aam::engine::embedded::EmbeddedEngine;
-use aam::ports::{EngineRead, EngineWrite, JobState, Remedy};
+use aam::ports::{EngineRead, EngineWrite, JobState, Remedy, ResolvedConfig};
 use aam::spec::StreamMode::{self, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ case $verb:$wrong in
   check:crash) echo '{"type":"LOG","log":{"level":"FATAL","message":"a bug"}}'; exit 1 ;;
   check:usage) echo 'usage: connector' >&2; exit 2 ;;
   check:silent) ;;
+  check:long) cat "$here/stderr" >&2; exit 1 ;;
   check:*) echo '{"type":"CONNECTION_STATUS","connectionStatus":{"status":"SUCCEEDED","message":null}}' ;;
   discover:nothing) ;;
   discover:*) echo '{"type":"CATALOG","catalog":{"streams":[{"name":"things","namespace":null,"supported_sync_modes":["full_refresh","incremental"],"source_defined_cursor":true,"default_cursor_field":["id"],"source_defined_primary_key":[["id"]],"json_schema":{"properties":{"id":{"type":"integer"},"name":{"type":["string","null"]},"big":{"type":["null","number"]},"deep":{"type":"object","properties":{"a":{"type":"string"}}}}}}]}}' ;;
@@ -153,6 +154,26 @@ async fn errors_say_what_the_connector_said() {
     check of source things: the connector said neither succeeded nor failed
     check of source things: `api_key` is a secret: write a reference, for example ${env:NAME}, and not the value
     discover of source things: the connector printed no catalog
+    ");
+}
+
+#[tokio::test]
+async fn a_secret_of_several_lines_on_standard_error_is_masked_before_its_last_line_is_taken() {
+    let program = Program::new();
+    let mut bench = program.bench(json!({})).await;
+    program.set(&mut bench, json!({"wrong": "long"}));
+    let key = format!("BEGIN\n{}END", "c2VjcmV0\n".repeat(100));
+    let settings = bench.source_handle.config.expose().clone();
+    bench.source_handle.config = ResolvedConfig::new(settings, vec![key.clone().into()], String::new());
+    let mut said = Vec::new();
+    for after in [0, 4000] {
+        let words = format!("no login with {key}{}", ".".repeat(after));
+        std::fs::write(program.folder.path().join("stderr"), words).unwrap();
+        said.push(bench.engine.check(&bench.source_handle).await.unwrap_err().to_string().replace("....", ""));
+    }
+    insta::assert_snapshot!(said.join("\n"), @"
+    check of source things: no login with ***
+    check of source things: no login with ***...
     ");
 }
 

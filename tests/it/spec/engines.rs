@@ -475,6 +475,39 @@ fn salesforce_is_complete_before_any_call() {
 }
 
 #[test]
+fn a_name_in_airbyte_is_that_of_one_source_or_destination() {
+    let lake = |name: &str| LAKE.1.replace("config:", &format!("airbyte: {{name: {name}}}\nconfig:"));
+    let files = [
+        ("connectors.d/a.yaml", lake("Warehouse")),
+        ("connectors.d/b.yaml", lake("Warehouse")),
+        ("connectors.d/c.yaml", lake("lake")),
+        ("connectors.d/lake.yaml", LAKE.1.to_owned()),
+        // another kind, tenant or connector, and what is adopted by its id, is another object
+        ("connectors.d/d.yaml", lake("Warehouse").replace("destination-postgres", "destination-lake")),
+        ("connectors.d/e.yaml", lake("Warehouse").replace("name:", &format!("id: {ID}, name:"))),
+        ("connectors.d/acme/a.yaml", lake("Warehouse")),
+        ("connectors.d/s.yaml", lake("Warehouse").replace("destination", "source")),
+    ];
+    let files = files.each_ref().map(|(path, text)| (*path, text.as_str()));
+    insta::assert_snapshot!(check_airbyte(&files), @r"
+    error[AAM-S031]: a destination of this connector is called `Warehouse` in Airbyte by `connectors.d/a.yaml` already
+     --> connectors.d/b.yaml:3:17
+      |
+    3 | airbyte: {name: Warehouse}
+      |                 ^^^^^^^^^ one object, one owner
+      = help: give this one another name with `airbyte: {name: …}`; a source or destination that several connections share is written once, as `kind: source` or `kind: destination`; `aam explain AAM-S031` has the background
+
+    error[AAM-S031]: a destination of this connector is called `lake` in Airbyte by `connectors.d/c.yaml` already
+     --> connectors.d/lake.yaml:1:1
+      |
+    1 | kind: destination
+      | ^^^^ one object, one owner
+      = help: give this one another name with `airbyte: {name: …}`; a source or destination that several connections share is written once, as `kind: source` or `kind: destination`; `aam explain AAM-S031` has the background
+    ");
+    assert!(!check(&files[..2]).contains("AAM-S031"), "the embedded engine goes by no names");
+}
+
+#[test]
 fn one_object_of_airbyte_has_one_owner() {
     let spec = carried(&format!("airbyte: {{id: {ID}}}\n"));
     insta::assert_snapshot!(check_airbyte(&[("connectors.d/a.yaml", &spec), ("connectors.d/b.yaml", &spec), LAKE]), @r"

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::bed::{Bed, Phase};
 use crate::standin::faults::{Fault, When};
 use crate::standin::state::State;
+use crate::support::world::until;
 
 /// The ids of what was made twice.
 fn ids(bed: &Bed, kind: &str) -> Vec<String> {
@@ -76,6 +77,30 @@ async fn while_an_ask_may_still_be_answered_no_second_one_is_sent() {
     assert_eq!((bed.aam(&["apply"]).code, asked(&bed)), (0, 2));
     bed.end_state().await;
     bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_asked_for_without_an_answer_is_paused_or_deleted_with_its_spec() {
+    let late = Fault::ApplyLate(Duration::from_millis(2500));
+    for (fault, on_delete, left) in [(Fault::CutAfter, "pause", "inactive"), (late, "delete", "deprecated")] {
+        let bed = Bed::new().await;
+        let path = "connectors.d/crm.yaml";
+        let more = format!("airbyte: {{name: CRM to warehouse}}\non_delete: {on_delete}\n");
+        bed.world.write(path, &format!("{}{more}", bed.world.read(path)));
+        bed.world.commit("what becomes of it");
+        bed.standin.script("POST /v1/connections/create", When::Nth(1), fault);
+        assert_eq!(bed.aam(&["apply"]).code, 1);
+        std::fs::remove_file(bed.world.root.join(path)).unwrap();
+        bed.world.commit("crm goes");
+        let gone = async || {
+            bed.aam(&["apply", "--confirm-removals"]);
+            bed.world.registry.has("SELECT 1 FROM connections WHERE status = 'RETIRED'").await.then_some(())
+        };
+        until("it is retired", 30, gone).await;
+        let statuses = bed.standin.edit(|s| s.connections.iter().map(|c| c.status.clone()).collect::<Vec<_>>());
+        assert_eq!((statuses, bed.world.registry.has("SELECT 1 FROM intents").await), (vec![left.to_owned()], false));
+        bed.finish().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

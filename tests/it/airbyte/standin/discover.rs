@@ -7,6 +7,8 @@ use aam::model::StreamName;
 use serde_json::json;
 
 use super::*;
+use crate::standin::answer::Shape;
+use crate::standin::faults::{Fault, When};
 use crate::support;
 
 fn with_a_phone() -> Value {
@@ -287,6 +289,68 @@ async fn commands_exist_from_1_7_are_always_fresh_and_run_once_per_id() {
     let output = bench.post("/v1/commands/output/check", json!({"id": "a check"})).await.unwrap();
     assert_eq!(output["status"], "succeeded");
     bench.finish();
+}
+
+#[tokio::test]
+async fn a_discover_that_outlives_its_deadline_is_gone_on_with() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.edit(|s| s.conduct(bench.source).discover_takes = Duration::from_secs(2));
+    let mut access = access(Duration::from_secs(20), &bench.standin.url, Some(("client", "secret")));
+    access.manners.discover = Duration::from_millis(300);
+    let api = Airbyte::new(Client::new(access).unwrap());
+    let error = api.discover(bench.source).await.unwrap_err();
+    insta::assert_snapshot!(error, @"POST /v1/commands/status: the discover still runs; its result is looked for at the next look");
+    let look = async || api.discover(bench.source).await.ok();
+    let found = support::world::until("the result is there", 10, look).await;
+    assert_eq!((found.catalog.streams.len(), bench.standin.discovers(bench.source)), (1, 1), "it ran once");
+
+    // one that the server forgot, and one of other settings, are begun anew
+    for forgets in [true, false] {
+        api.discover(bench.source).await.unwrap_err();
+        let before = bench.standin.discovers(bench.source);
+        bench.standin.edit(|s| s.conduct(bench.source).discover_takes = Duration::ZERO);
+        match forgets {
+            true => bench.standin.script("POST /v1/commands/status", When::First(1), Fault::Refuse(403, Shape::Known)),
+            false => drop(api.update_actor(SOURCE, bench.source, "faker", &json!({"count": 11})).await.unwrap()),
+        }
+        api.discover(bench.source).await.unwrap();
+        assert_eq!(bench.standin.discovers(bench.source), before + 1);
+        bench.standin.edit(|s| s.conduct(bench.source).discover_takes = Duration::from_secs(2));
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn no_more_discovers_run_side_by_side_than_the_settings_allow() {
+    for version in ["1.6", "1.8"] {
+        let bench = Bench::new(version).await;
+        let sources = bench.standin.edit(|state| {
+            let new = |n: i32| state.add_actor("airbyte/source-faker", &format!("faker {n}"), json!({"count": n}));
+            let sources: Vec<Uuid> = (0..6).map(new).collect();
+            for source in &sources {
+                state.conduct(*source).discover_takes = Duration::from_millis(300);
+            }
+            sources
+        });
+        let mut access = access(Duration::from_secs(20), &bench.standin.url, Some(("client", "secret")));
+        access.manners.slow_slots = 2;
+        let api = Airbyte::new(Client::new(access).unwrap());
+        let all = futures_util::future::join_all(sources.iter().map(|source| api.discover(*source)));
+        let running = || bench.standin.edit(|s| s.actors.iter().map(|actor| actor.conduct.discovering).sum::<u32>());
+        let mut most = 0;
+        let watch = async {
+            loop {
+                most = most.max(running());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            found = all => assert!(found.iter().all(Result::is_ok)),
+            () = watch => unreachable!("it never ends"),
+        }
+        assert_eq!(most, 2, "{version}");
+        bench.finish();
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use aam::spec::StreamMode;
 use serde_json::json;
 
 use super::*;
+use crate::standin::faults::{Fault, When};
+use crate::support::world::until;
 
 fn engine(bench: &Bench) -> AirbyteEngine {
     let place = Place { workspaces: [].into(), tag: "aam".into() };
@@ -53,10 +55,52 @@ async fn an_update_sends_only_what_differs_and_leaves_operations_untouched() {
     let engine = engine(&bench);
     let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
     assert_eq!(updated(&bench), json!({"connectionId": connection, "name": "renamed", "skipReset": true}));
     let kept = bench.standin.edit(|s| s.connection(connection).unwrap().other["operationIds"].clone());
     assert_eq!(kept, operations);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_be_left_alone_after_a_write_says_for_how_long() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.script("POST /v1/sources/create", When::Nth(1), Fault::RetryAfter(429, "120".into()));
+    let owner = aam::ports::OwnerKey("default/faker".into());
+    let error = engine(&bench).create_endpoint(SOURCE, &owner, &source(&bench)).await.unwrap_err();
+    assert_eq!((error.remedy, error.retry_after), (Remedy::Retry, Some(Duration::from_secs(120))), "{error}");
+    bench.finish();
+}
+
+#[tokio::test]
+async fn an_edit_that_comes_while_a_catalog_is_read_is_not_written_over() {
+    let bench = Bench::new("1.8").await;
+    let connection = bench.connection("incremental", "append").await;
+    let engine = engine(&bench);
+    let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+    draft.streams[0].mode = StreamMode::FullRefreshAppend;
+    let slow = Fault::Latency(Duration::from_millis(700));
+    bench.standin.script("POST /v1/sources/discover_schema", When::Nth(1), slow);
+    let hashing = json!([{"type": "hashing", "mapperConfiguration": {"targetField": "name", "method": "SHA-256",
+        "fieldNameSuffix": "_hashed"}}]);
+    let mappers = || bench.standin.edit(|s| s.connection(connection).unwrap().entries[0]["config"]["mappers"].clone());
+    let by_hand = async {
+        let asked = async || (bench.standin.calls("POST /v1/sources/discover_schema") > 0).then_some(());
+        until("the catalog is asked for", 10, asked).await;
+        bench.standin.edit(|s| {
+            s.connection_mut(connection).unwrap().entries[0]["config"]["mappers"] = hashing.clone();
+        });
+    };
+    let (live, none) = (id(connection), ResolvedConfig::nothing());
+    let (said, ()) = tokio::join!(engine.update_connection(&live, &draft, &none), by_hand);
+    let error = said.unwrap_err();
+    assert_eq!((error.remedy, mappers()), (Remedy::Retry, hashing.clone()), "{error}");
+    insta::assert_snapshot!(error, @"updating connection users: somebody changed it in Airbyte meanwhile: nothing was written, and the next try begins with what is there now");
+    assert_eq!(bench.standin.calls("POST /v1/web_backend/connections/update"), 0);
+
+    draft.options = engine.connection(&live).await.unwrap().unwrap().is.options;
+    engine.update_connection(&live, &draft, &none).await.unwrap();
+    assert_eq!(mappers()[0]["mapperConfiguration"], hashing[0]["mapperConfiguration"]);
     bench.finish();
 }
 
@@ -84,7 +128,7 @@ async fn a_schema_that_field_selection_cut_down_is_no_change() {
     let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
     draft.streams = vec![carried];
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
     assert!(updated(&bench).get("syncCatalog").is_none());
     bench.finish();
 }
@@ -140,8 +184,8 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
     let writes = bench.standin.writes();
     let owner = aam::ports::OwnerKey("default/users".into());
     let refused = [
-        engine.create_connection(&owner, &draft).await.unwrap_err(),
-        engine.update_connection(&id(connection), &draft).await.unwrap_err(),
+        engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
+        engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
     ];
     for error in refused {
         assert_eq!(error.remedy, Remedy::Person);
@@ -156,7 +200,36 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
         s.connection_mut(connection).unwrap().entries[0]["config"]["destinationSyncMode"] = json!("soft_delete");
     });
     draft.name = "renamed".into();
-    engine.update_connection(&id(connection), &draft).await.unwrap();
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_long_secret_that_a_connector_repeats_is_masked_before_its_words_are_cut() {
+    let bench = Bench::new("1.8").await;
+    let connection = bench.connection("full_refresh", "append").await;
+    let engine = engine(&bench);
+    let key = format!("-----BEGIN KEY-----\n{}-----END KEY-----", "c2VjcmV0 \"x\"\n".repeat(60));
+    let config = ResolvedConfig::new(json!({"key": key}), vec![key.clone().into()], String::new());
+    bench.standin.edit(|s| {
+        // another image: nothing is answered from the store
+        s.definitions.iter_mut().for_each(|d| d.tag = "99.0.0".into());
+        s.conduct(bench.source).discover_fails = Some(format!("no login with {key}: refused"));
+    });
+    let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+    draft.streams[0].mode = StreamMode::FullRefreshOverwrite;
+    let owner = aam::ports::OwnerKey("default/users".into());
+    let source = EndpointHandle { config: config.clone(), ..source(&bench) };
+    let said = [
+        engine.create_connection(&owner, &draft, &config).await.unwrap_err(),
+        engine.update_connection(&id(connection), &draft, &config).await.unwrap_err(),
+        engine.discover(&source).await.unwrap_err(),
+    ];
+    insta::assert_snapshot!(said.map(|error| error.to_string()).join("\n"), @"
+    creating connection users: no login with ***: refused
+    updating connection users: no login with ***: refused
+    discovering source faker: no login with ***: refused
+    ");
     bench.finish();
 }
 

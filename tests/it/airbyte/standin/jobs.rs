@@ -4,6 +4,7 @@ use aam::engine::airbyte::error::Fate;
 use serde_json::json;
 
 use super::*;
+use crate::standin::faults::{Fault, When};
 use crate::standin::state::Failing;
 use crate::support::world::until;
 
@@ -121,6 +122,26 @@ async fn config_lists_the_newest_job_first_and_public_the_oldest() {
     let body = json!({"configTypes": ["sync"], "configId": id, "pagination": {"pageSize": 1, "rowOffset": 1}});
     let listed = bench.post("/v1/jobs/list", body).await.unwrap();
     assert_eq!((&listed["totalJobCount"], &listed["jobs"][0]["job"]["id"]), (&json!(3), &json!(2)));
+    bench.finish();
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_read_makes_no_page_the_last() {
+    let bench = Bench::new("1.8").await;
+    let job = |id: i64| json!({"job": {"id": id, "configType": "sync", "status": "succeeded"}, "attempts": []});
+    let mut jobs: Vec<Value> = (0..100).map(job).collect();
+    jobs[7]["job"].as_object_mut().unwrap().remove("status");
+    for call in ["POST /v1/jobs/list_for_workspaces", "POST /v1/jobs/list"] {
+        bench.standin.script(call, When::Always, Fault::Body(json!({ "jobs": jobs }).to_string()));
+    }
+    let said = [
+        bench.api.jobs_since(&[bench.workspace], chrono::Utc::now()).await.unwrap_err(),
+        bench.api.jobs(Uuid::nil(), 20).await.unwrap_err(),
+    ];
+    insta::assert_snapshot!(said.map(|error| error.to_string()).join("\n"), @"
+    /v1/jobs/list_for_workspaces: an object of the list lacks what it must have
+    /v1/jobs/list: an object of the list lacks what it must have
+    ");
     bench.finish();
 }
 

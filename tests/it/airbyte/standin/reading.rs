@@ -27,6 +27,20 @@ fn why<T: std::fmt::Debug>(outcome: Result<T, RunError>) -> String {
 }
 
 #[tokio::test]
+async fn a_source_without_a_status_is_there_if_the_list_has_it() {
+    let bench = Bench::new("1.8").await;
+    let mut source = bench.post("/v1/sources/get", json!({"sourceId": bench.source})).await.unwrap();
+    source.as_object_mut().unwrap().remove("status");
+    answers(&bench, "POST /v1/sources/get", &source);
+    assert!(bench.api.actor(SOURCE, bench.source).await.unwrap().is_some());
+    bench
+        .standin
+        .edit(|s| s.delete_actor(crate::standin::state::Side::Source, bench.source).map_err(|_| "gone").unwrap());
+    assert!(bench.api.actor(SOURCE, bench.source).await.unwrap().is_none());
+    bench.finish();
+}
+
+#[tokio::test]
 async fn of_a_discover_job_info_is_read_first() {
     let bench = Bench::new("1.6").await;
     let catalog = json!({"streams": [{"stream": users(), "config": {}}]});
