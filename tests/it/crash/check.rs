@@ -136,7 +136,13 @@ fn without_ids(world: &World, text: &str) -> String {
     for pool in [&world.source, &world.landing] {
         text = text.replace(&world.endpoint(pool), "<endpoint>");
     }
-    text
+    // `2026-11-22 03:10 UTC`, of drift files
+    let mut parts: Vec<String> = text.split(" UTC").map(str::to_owned).collect();
+    let times = parts.len() - 1;
+    for part in &mut parts[..times] {
+        part.truncate(part.len().saturating_sub("2026-11-22 03:10".len()));
+    }
+    parts.join("<time>")
 }
 
 /// What must hold whatever happened before. `I…` as in the fault plan.
