@@ -305,6 +305,9 @@ impl Reconciler {
         found: &[Candidate],
     ) -> Result<(), StepError> {
         for row in self.doors.registry.connections().await? {
+            if row.status == ConnectionStatus::Retired {
+                continue; // one of the same name may have taken its place
+            }
             let Some(id) = row.objects.get(&kind).filter(|id| found.iter().any(|one| one.id == **id)) else { continue };
             let Some(connection) = gathered.desired().connections.get(&row.name) else { continue };
             let owner = end_of(connection, kind);

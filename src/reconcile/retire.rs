@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use super::ends::ENDS;
-use super::live::{STATUS, UPDATE, Update, properties};
+use super::live::{STATUS, properties};
 use super::onboard::ours;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::{Agreed, Closing, Part};
@@ -14,6 +14,9 @@ use crate::ports::{
     ResolvedConfig, recorded, sent,
 };
 use crate::spec::OnDelete;
+
+/// The effect of an intent to pause a connection.
+const PAUSE: &str = "pause_connection";
 
 impl Reconciler {
     /// Pauses the engine's connection, or deletes it. Landed rows and events stay either way; shared sources and
@@ -34,10 +37,7 @@ impl Reconciler {
             match on_delete {
                 OnDelete::Pause => {
                     if let Some(live) = self.doors.engine.connection(id).await? {
-                        // one that a person or the engine stopped before is not ours to start when the spec comes back
-                        if live.is.enabled || self.pauses_already(row).await? {
-                            self.pause(row, live.is, lease).await?;
-                        }
+                        self.pause(row, live.is, lease).await?;
                     } else {
                         let cause =
                             by_aam(format!("connection {} is gone from the engine", row.name), json!({"id": id}));
@@ -135,31 +135,37 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Pauses a connection that runs. One that a person or the engine stopped before is not ours to start when the spec comes
+    /// back; what a person had changed stays hers then. What is to be agreed afterwards is kept with the intent: a kill in
+    /// between leaves a pause that nobody would know as ours.
     async fn pause(&self, row: &ConnectionRow, live: ConnectionDraft, lease: &Lease) -> Result<(), StepError> {
         let registry = &self.doors.registry;
-        let mut agreed = registry.agreed(Some(row.id)).await?.remove(&row.id);
-        let knows = |agreed: &Agreed| agreed.applied.keys().any(|name| Part::of(name) == Part::Connection);
-        if self.doors.engine.manner().drives_itself && !agreed.as_ref().is_some_and(knows) {
-            // it was made without an answer: it is as it was asked for, and nobody's edit
-            let made = Agreed::after(agreed.as_ref(), Part::Connection, &properties(&live), &BTreeSet::new());
-            registry.set_agreed(lease, &made, &row.held).await?;
-            agreed = Some(made);
+        let nothing = ResolvedConfig::nothing();
+        let draft = ConnectionDraft { enabled: false, ..live.clone() };
+        if !self.doors.engine.manner().drives_itself {
+            self.update_and_read_back(row, (&draft, &nothing), &row.held, lease).await?;
+            return Ok(());
         }
-        let draft = ConnectionDraft { enabled: false, ..live };
-        self.update_and_read_back(row, (&draft, &ResolvedConfig::nothing()), &row.held, lease).await?;
-        if let Some(mut agreed) = agreed {
-            // what a person had changed stays hers, also when the spec comes back
-            agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
-            registry.set_agreed(lease, &agreed, &row.held).await?;
-            self.forget_live(row.id);
-        }
-        Ok(())
-    }
-
-    /// Whether a try that was cut off has asked for the pause.
-    async fn pauses_already(&self, row: &ConnectionRow) -> Result<bool, StepError> {
-        let intents = self.doors.registry.intents(Some(row.id)).await?;
-        let pauses = |update: Update| update.target.get(STATUS) == Some(&json!("inactive"));
-        Ok(intents.iter().any(|intent| intent.effect == UPDATE && Update::read(intent).is_some_and(pauses)))
+        let begun = registry.intents(Some(row.id)).await?.into_iter().find(|intent| intent.effect == PAUSE);
+        let begun = begun.and_then(|intent| Some((intent.id, serde_json::from_value(intent.detail).ok()?)));
+        let (intent, after): (_, Agreed) = match begun {
+            Some(begun) => begun,
+            None if !live.enabled => return Ok(()),
+            None => {
+                let mut agreed = registry.agreed(Some(row.id)).await?.remove(&row.id).unwrap_or_default();
+                if !agreed.applied.keys().any(|name| Part::of(name) == Part::Connection) {
+                    // it was made without an answer: it is as it was asked for, and nobody's edit
+                    agreed = Agreed::after(Some(&agreed), Part::Connection, &properties(&live), &BTreeSet::new());
+                    registry.set_agreed(lease, &agreed, &row.held).await?;
+                }
+                agreed.applied.insert(STATUS.to_owned(), json!("inactive"));
+                let detail = serde_json::to_value(&agreed).expect("properties are plain data");
+                (self.begin(lease, PAUSE, &row.id.to_string(), detail).await?, agreed)
+            }
+        };
+        self.update_and_read_back(row, (&draft, &nothing), &row.held, lease).await?;
+        registry.set_agreed(lease, &after, &row.held).await?;
+        self.forget_live(row.id);
+        Ok(registry.settle(lease, intent).await?)
     }
 }
