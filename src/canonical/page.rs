@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{CanonicalError, Counts, Run, storable};
 use crate::mapping::{Rejected, content_hash};
+use crate::model::FieldPath;
 use crate::ports::{CanonicalEvent, EventBatch, LandingRow, Lineage, Op, RecordHead};
 
 /// Keys are part of an index row, which PostgreSQL limits to 2,704 bytes together with tenant, stream and entity.
@@ -45,7 +46,8 @@ impl Run<'_> {
         let mut newest = HashMap::new();
         let now = self.clock.now();
         for (place, row) in rows.iter().enumerate() {
-            match self.map_row(row) {
+            let mapped = self.map_row(row);
+            match if again { mapped.and_then(|said| self.unless_renamed(row, said)) } else { mapped } {
                 Ok(one) => {
                     newest.insert(one.key.clone(), place);
                     said.push(one);
@@ -115,6 +117,19 @@ impl Run<'_> {
             Op::Delete => String::new(), // covers the last data, which is looked up later
         };
         Ok(Said { row, key, op, data: mapped.data, unknown_fields: mapped.unknown_fields, hash })
+    }
+
+    /// A row that landed under other names than the mapping reads by now would map to less than it says: it holds what the
+    /// stream no longer has, and lacks what is read instead.
+    fn unless_renamed<'r>(&self, row: &LandingRow, mapped: Said<'r>) -> Result<Said<'r>, Rejected> {
+        let record = serde_json::from_str::<Map<String, Value>>(row.data.get()).unwrap_or_default();
+        let mapping = self.stream.mapping;
+        let lacks: BTreeSet<&FieldPath> = mapping.reads().filter(|path| !record.contains_key(path.root())).collect();
+        if lacks.is_empty() || record.keys().all(|name| self.stream.fields.contains(name)) {
+            return Ok(mapped);
+        }
+        let key = (!mapping.key().is_empty()).then_some(mapped.key);
+        Err(Rejected { key, reasons: Vec::new(), lacks: lacks.into_iter().cloned().collect() })
     }
 
     async fn heads(&self, said: &[Said<'_>]) -> Result<BTreeMap<String, RecordHead>, CanonicalError> {

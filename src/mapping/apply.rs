@@ -111,7 +111,7 @@ impl CompiledMapping {
 
 impl Rule {
     /// The source fields that its value comes from.
-    fn reads(&self) -> &[FieldPath] {
+    pub(super) fn reads(&self) -> &[FieldPath] {
         match &self.source {
             Source::Path { path, .. } | Source::From { path, .. } => std::slice::from_ref(path),
             Source::Expression(expression) => expression.uses(),

@@ -112,6 +112,11 @@ impl CompiledMapping {
         &self.lineage
     }
 
+    /// Every path of a record that it looks at.
+    pub fn reads(&self) -> impl Iterator<Item = &FieldPath> {
+        self.rules.iter().flat_map(Rule::reads).chain(&self.taken).chain(&self.used)
+    }
+
     /// [`mapping_digest`] of what it was made from: what it refused is mapped again by one with another.
     pub fn digest(&self) -> &str {
         &self.digest

@@ -9,6 +9,7 @@ use super::text_of;
 use crate::drift::rename::{Question, Values, questions};
 use crate::drift::{Automatic, Change, Radius};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
+use crate::ports::{DriftRow, DriftStatus};
 use crate::repair::{self, Input, Part, Repair};
 use crate::spec::{Connection, Desired, Lock, Mode, Rejection};
 
@@ -48,14 +49,14 @@ pub(super) struct Seen<'a> {
 }
 
 impl Drifted {
-    /// `ask_for_all`: nothing may be committed now.
+    /// `ask`: why nothing may be committed by rule now, as [`Input::ask`].
     pub(super) fn work_out(
         connection: &Connection,
         lock: &Lock,
         seen: &Seen<'_>,
         files: &BTreeMap<RepoPath, Arc<[u8]>>,
         desired: &Desired,
-        ask_for_all: bool,
+        ask: Option<&str>,
     ) -> Option<Self> {
         let (lock_text, spec_text) = (text_of(files, &connection.lock_path)?, text_of(files, &connection.path)?);
         let input = Input {
@@ -69,7 +70,7 @@ impl Drifted {
             whole: seen.whole,
             past: &seen.past,
             values: &seen.values,
-            ask_for_all: ask_for_all || connection.mode < Mode::Manage,
+            ask: ask.or((connection.mode < Mode::Manage).then_some("the connection's mode is not `manage`")),
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
@@ -120,11 +121,22 @@ impl Drifted {
     /// `yes`, or the gate that forbids an automatic repair.
     pub(super) fn gate(&self, target: &Fingerprint) -> String {
         let automatic = self.part(target).map(|part| part.assessment.automatic());
-        match automatic.as_ref().and_then(Automatic::gate) {
-            Some(gate) => gate.to_owned(),
-            None if self.repair.automatic.as_ref().is_some_and(|part| part.lock.fingerprint == *target) => "yes".into(),
-            None => "the connection's policy asks for everything".into(),
-        }
+        automatic.as_ref().and_then(Automatic::gate).unwrap_or("yes").to_owned()
+    }
+
+    /// Since when the drift towards this fingerprint is known, `open` being the connection's drifts: a pending one that has a
+    /// change in common went over into it when something else changed, too.
+    pub(super) fn known_since<'a>(
+        &self,
+        target: &Fingerprint,
+        open: impl Iterator<Item = &'a DriftRow>,
+    ) -> DateTime<Utc> {
+        let changes = self.changes(target);
+        let pending: Vec<&DriftRow> = open.filter(|drift| drift.status == DriftStatus::Pending).collect();
+        let same = pending.iter().find(|drift| drift.target == *target).map(|drift| drift.opened_at);
+        let shares = |drift: &&&DriftRow| drift.changes.iter().any(|change| changes.contains(change));
+        let older = || pending.iter().filter(shares).map(|drift| drift.opened_at).min();
+        same.or_else(older).unwrap_or(self.seen_at)
     }
 
     /// The fingerprint of what a person decides, or rejected, and what it reaches.

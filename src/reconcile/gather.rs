@@ -16,7 +16,7 @@ use super::reverted::overruling;
 use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
 use crate::drift::{self, Change};
 use crate::model::{CommitDraft, ConnectionId, Fingerprint};
-use crate::plan::{Facts, Limits, Live, RepairFacts};
+use crate::plan::{Facts, Limits, Live, RepairFacts, Step};
 use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
 use crate::spec::{self, Connection, Lock};
 
@@ -367,8 +367,11 @@ impl Reconciler {
         let Some((at, look)) = row.look.as_ref().and_then(|look| Some((look.at, look.seen.as_ref().ok()?))) else {
             return Ok(None);
         };
-        let ask_for_all = self.refusal(row.id, Offered::AsBranch).is_some();
-        let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask_for_all };
+        let ask = self.refusal(row.id, Offered::AsBranch).is_some().then_some("a commit by rule was refused");
+        let in_trouble = |step: Step| row.troubles.contains_key(&step.describe());
+        let (unsampled, untried) = (in_trouble(Step::Sample), in_trouble(Step::Try));
+        let from =
+            WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask, troubles: (unsampled, untried) };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
             return Ok(drifted);
@@ -380,15 +383,21 @@ impl Reconciler {
             let ((past, values), tried) =
                 (self.hints(row, look).await?, self.doors.registry.trials(row.id, look).await?);
             let seen = Seen { at, whole, observed, past, values };
-            let draft = |ask| {
+            let draft = |ask: Option<&str>| {
                 let mut drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask)?;
                 drifted.recall(connection, &landed::digests(gathered, connection), &tried);
                 Some(drifted)
             };
-            drifted = draft(ask_for_all);
-            // what gives other records than before is not for a rule to commit
-            if drifted.as_ref().is_some_and(Drifted::is_refuted) {
-                drifted = draft(true);
+            drifted = draft(ask);
+            // no rule commits what could not be looked into, or gives other records than before
+            let doubt = drifted.as_ref().and_then(|drifted| match drifted {
+                drifted if unsampled && !drifted.questions.is_empty() => Some("values could not be compared for now"),
+                drifted if untried && drifted.untried => Some("it could not be tried on landed records for now"),
+                drifted if drifted.is_refuted() => Some("with it, landed records give something else than before"),
+                _ => None,
+            });
+            if doubt.is_some() {
+                drifted = draft(doubt);
             }
         }
         if let Some(drifted) = &mut drifted {
@@ -405,11 +414,14 @@ impl Reconciler {
 pub(super) struct WorkedFrom {
     resolved: Arc<Resolved>,
     look: Fingerprint,
-    ask_for_all: bool,
+    ask: Option<&'static str>,
+    /// Whether values cannot be compared, and a repair not be tried, for now.
+    troubles: (bool, bool),
 }
 
 impl WorkedFrom {
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.resolved, &other.resolved) && self.look == other.look && self.ask_for_all == other.ask_for_all
+        let same = (&self.look, self.ask, self.troubles) == (&other.look, other.ask, other.troubles);
+        same && Arc::ptr_eq(&self.resolved, &other.resolved)
     }
 }

@@ -28,7 +28,10 @@ pub(super) struct Landed {
     modes: Vec<(StreamName, StreamMode)>,
     /// Streams that are read from their beginning.
     #[serde(default)]
-    refresh: BTreeSet<StreamName>,
+    pub(super) refresh: BTreeSet<StreamName>,
+    /// Streams that are left out, because they were held when the sync began.
+    #[serde(default)]
+    pub(super) held: BTreeSet<StreamName>,
 }
 
 /// A mapping that is ready to map.
@@ -81,7 +84,7 @@ pub(super) fn in_force(
     let good = &gathered.resolved.good;
     let files = paths.filter_map(|path| Some((path.clone(), good.get(path.as_str())?.clone()))).collect();
     let (mapping, modes) = (mapping.path.clone(), modes(connection, &lock.catalog)?);
-    Ok(Some(Landed { mapping, files, modes, refresh: refresh.clone() }))
+    Ok(Some(Landed { mapping, files, modes, refresh: refresh.clone(), held: gathered.held(connection) }))
 }
 
 fn modes(connection: &Connection, catalog: &Catalog) -> Result<Vec<(StreamName, StreamMode)>, StepError> {
@@ -137,12 +140,8 @@ impl Reconciler {
         compile_all(mapping, &gathered.desired().entities, &lock.catalog, &modes).map(Some)
     }
 
-    /// Streams that the last sync read from their beginning because a person asked for it.
-    pub(super) async fn refreshed(&self, row: &ConnectionRow) -> Result<BTreeSet<StreamName>, StepError> {
-        Ok(self.landed(row).await?.map(|landed| landed.refresh).unwrap_or_default())
-    }
-
-    async fn landed(&self, row: &ConnectionRow) -> Result<Option<Landed>, StepError> {
+    /// What the last sync landed under, while its rows are not normalized.
+    pub(super) async fn landed(&self, row: &ConnectionRow) -> Result<Option<Landed>, StepError> {
         let newest = self.doors.registry.intents(Some(row.id)).await?.into_iter().rfind(|i| i.effect == LANDED);
         Ok(newest.and_then(|intent| serde_json::from_value(intent.detail).ok()))
     }

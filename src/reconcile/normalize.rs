@@ -52,8 +52,9 @@ impl Reconciler {
     ) -> Result<(), StepError> {
         let newest = self.doors.registry.jobs(row.id, 1).await?.pop();
         let succeeded = newest.is_some_and(|newest| newest.id == job && newest.state == JobState::Succeeded);
-        let refreshed = self.refreshed(row).await?;
-        let held = gathered.held(connection);
+        let landed = self.landed(row).await?;
+        let (refreshed, mut held) = landed.map(|landed| (landed.refresh, landed.held)).unwrap_or_default();
+        held.extend(gathered.held(connection));
         let place = self.place(connection, row, mapped)?;
         let mut work = work(gathered, connection, row, mapped, &place, lease);
         for (stream, one) in work.streams.iter_mut().zip(&mapped.streams) {

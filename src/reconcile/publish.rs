@@ -308,6 +308,7 @@ impl Reconciler {
     ) -> Result<DriftRow, StepError> {
         let now = self.doors.clock.now();
         let open = self.doors.registry.drifts(Some(lease.connection), true).await?;
+        let opened_at = drifted.known_since(target, open.iter());
         let known = open.into_iter().find(|row| row.target == *target && row.status == DriftStatus::Pending);
         Ok(DriftRow {
             id: known.as_ref().map_or_else(Uuid::now_v7, |row| row.id),
@@ -319,7 +320,7 @@ impl Reconciler {
             confidence: drifted.confidence(target),
             automatic: drifted.gate(target),
             branch: branch.map(str::to_owned),
-            opened_at: known.as_ref().map_or(drifted.seen_at, |row| row.opened_at),
+            opened_at,
             changed_at: now,
             cause: "seen by a look".into(),
         })

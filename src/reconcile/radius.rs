@@ -4,7 +4,6 @@
 use super::drifted::Drifted;
 use super::{Gathered, Reconciler, TurnError};
 use crate::drift::radius::{Counted, asked};
-use crate::plan::DriftStatus;
 use crate::ports::ConnectionRow;
 use crate::repair::Telling;
 use crate::spec::Connection;
@@ -19,11 +18,9 @@ impl Reconciler {
         drifted: &mut Drifted,
     ) -> Result<(), TurnError> {
         // A drift that was noted keeps its time, and with it the bytes of its file.
-        let target = drifted.decided().map(|(target, _)| target);
-        let noted = gathered.drifts.iter().find(|drift| {
-            drift.connection == row.id && drift.status == DriftStatus::Pending && Some(&drift.target) == target
-        });
-        let counted = Counted::before(noted.map_or(drifted.seen_at, |drift| drift.opened_at), row.created_at);
+        let open = gathered.drifts.iter().filter(|drift| drift.connection == row.id);
+        let since = drifted.decided().map_or(drifted.seen_at, |(target, _)| drifted.known_since(target, open));
+        let counted = Counted::before(since, row.created_at);
         let asked = asked(&drifted.repair.assessment);
         let usage = match asked.is_empty() {
             true => None,

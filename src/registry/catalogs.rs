@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use super::error::{Fail, transact};
 use super::{PgRegistry, audit, connections, drift, word};
 use crate::model::{Catalog, CommitId, ConnectionId, FieldPath, Fingerprint};
 use crate::ports::{CatalogVersion, Cause, Lease, Look, RegistryError, applied};
+use crate::repair::Trials;
 
 /// What a fingerprint does not cover, by stream and field.
 type Notes = BTreeMap<String, BTreeMap<String, Note>>;
@@ -66,6 +67,7 @@ pub(super) async fn record_look(
     const WHAT: &str = "recording a look";
     transact(WHAT, move || async move {
         let mut tx = registry.begin_leased(lease).await?;
+        let before = Shown::last(&mut tx, lease).await?;
         let updated = sqlx::query(
             "UPDATE connections SET look_at = $3, look_seen = $4::text::json WHERE tenant_id = $1 AND id = $2",
         )
@@ -80,6 +82,7 @@ pub(super) async fn record_look(
         }
         if let Some((catalog, raw)) = catalog {
             keep(&mut tx, lease, look.at, catalog, raw).await?;
+            Shown::carry_over(before, &mut tx, lease).await?;
         }
         applied("record_look", tx.commit()).await?;
         Ok(())
@@ -91,6 +94,7 @@ pub(super) async fn record_look(
 pub(super) async fn copy_look(registry: &PgRegistry, lease: &Lease, from: ConnectionId) -> Result<(), RegistryError> {
     transact("taking over a look", move || async move {
         let mut tx = registry.begin_leased(lease).await?;
+        let before = Shown::last(&mut tx, lease).await?;
         sqlx::query(
             "WITH look AS (
                  UPDATE connections AS c SET look_at = o.look_at, look_seen = o.look_seen FROM connections AS o
@@ -106,10 +110,63 @@ pub(super) async fn copy_look(registry: &PgRegistry, lease: &Lease, from: Connec
         .bind(from.0)
         .execute(&mut *tx)
         .await?;
+        Shown::carry_over(before, &mut tx, lease).await?;
         applied("record_look", tx.commit()).await?;
         Ok(())
     })
     .await
+}
+
+/// A catalog that a source showed, with what was found out then.
+#[derive(sqlx::FromRow)]
+struct Shown {
+    fingerprint: String,
+    body: Json<Map<String, Value>>,
+    sampled: Option<Json<Map<String, Value>>>,
+    trials: Option<Json<Trials>>,
+}
+
+impl Shown {
+    /// The last one.
+    async fn last(tx: &mut PgConnection, lease: &Lease) -> Result<Option<Self>, Fail> {
+        let sql = "SELECT fingerprint, body, sampled, trials FROM observed_catalogs
+                   WHERE tenant_id = $1 AND connection_id = $2 ORDER BY coalesce(seen_at, first_seen_at) DESC LIMIT 1";
+        let query = sqlx::query_as(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        Ok(query.fetch_optional(tx).await?)
+    }
+
+    /// What was found out of a stream holds while it stays as it is, whatever else the source shows, and no longer: when an
+    /// earlier catalog comes back, other things may bear the same names.
+    async fn carry_over(before: Option<Self>, tx: &mut PgConnection, lease: &Lease) -> Result<(), Fail> {
+        let Some(before) = before else { return Ok(()) };
+        let sql = "SELECT o.fingerprint, o.body, o.sampled, o.trials FROM observed_catalogs o
+                   JOIN connections c ON c.tenant_id = o.tenant_id AND c.id = o.connection_id
+                   WHERE o.tenant_id = $1 AND o.connection_id = $2 AND o.fingerprint = c.look_seen ->> 'Ok'";
+        let query = sqlx::query_as::<_, Self>(sql).bind(lease.tenant.as_str()).bind(lease.connection.0);
+        let Some(now) = query.fetch_optional(&mut *tx).await?.filter(|now| now.fingerprint != before.fingerprint)
+        else {
+            return Ok(());
+        };
+        let stays = |stream: &str| before.body.get(stream) == now.body.get(stream);
+        let mut sampled = before.sampled.map(|Json(sampled)| sampled).unwrap_or_default();
+        sampled.retain(|stream, _| stays(stream));
+        let mut trials = before.trials.map(|Json(trials)| trials).unwrap_or_default();
+        trials.retain(|_, trials| !trials.is_empty() && trials.iter().all(|trial| stays(&trial.stream.to_string())));
+        sqlx::query(
+            "UPDATE observed_catalogs AS o SET seen_at = c.look_at, sampled = $4::text::json, trials = $5::text::json
+             FROM connections AS c
+             WHERE c.tenant_id = o.tenant_id AND c.id = o.connection_id
+               AND o.tenant_id = $1 AND o.connection_id = $2 AND o.fingerprint = $3",
+        )
+        .bind(lease.tenant.as_str())
+        .bind(lease.connection.0)
+        .bind(now.fingerprint)
+        .bind(word::json(&sampled)?)
+        .bind(word::json(&trials)?)
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
 }
 
 async fn keep(

@@ -39,8 +39,8 @@ pub struct Input<'a> {
     pub past: &'a [Catalog],
     /// What was sampled of the source and of landing, to judge renames by.
     pub values: &'a Values,
-    /// Ask for everything, whatever the policy says: because the engine's mode is `propose`, or a commit was refused.
-    pub ask_for_all: bool,
+    /// Why nothing may be committed by rule, whatever the policy says: completes "a person decides, because …".
+    pub ask: Option<&'a str>,
 }
 
 /// The repair of a drift. No part: there is no drift.
@@ -74,6 +74,8 @@ pub struct Part {
     pub(super) base: Fingerprint,
     /// Committed by rules, without a person.
     pub(super) taken_in: bool,
+    /// Whether comments in the lock are lost with it.
+    loses_comments: bool,
     /// What it cannot do, in words; also in the drift file. After a merge `aam check` may ask for these.
     pub notes: Vec<String>,
     /// The commit.
@@ -113,21 +115,27 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
         let (observed, entities, values) = (input.observed, &input.desired.entities, input.values);
         let lock = &with_places(lock, input.past);
         let changes = compare_with(lock, observed, values);
-        assess(&changes, Scene { lock, observed, whole: Some(input.whole), connection, entities, values })
+        let scene = Scene { lock, observed, whole: Some(input.whole), connection, entities, values };
+        let mut assessment = assess(&changes, scene);
+        for change in assessment.changes.iter_mut().filter(|c| c.automatic == Automatic::Yes) {
+            if let Some(why) = held_back(input, change) {
+                change.automatic = Automatic::No(why);
+            }
+        }
+        assessment
     };
     let assessment = judge(&input.lock.catalog);
-    let ask = input.ask_for_all || connection.drift.repair == RepairPolicy::Propose;
-    let passes = |automatic: &Automatic, confidence: f64| {
-        !ask && *automatic == Automatic::Yes && confidence >= connection.drift.threshold
-    };
     let is_rejected = |c: &Assessed| rejection_of(input, &c.change).is_some();
-    let passes = |c: &Assessed| passes(&c.automatic, c.confidence) && !is_rejected(c);
+    let passes = |c: &Assessed| c.automatic == Automatic::Yes && !is_rejected(c);
     let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(c)).cloned().collect();
     let mut base = Base { lock: input.lock.clone(), lock_text: input.lock_text.to_owned() };
     let mut automatic = None;
     if !taken.is_empty() {
         let catalog = apply(&base.lock.catalog, &plain(&taken), input.observed);
         let part = part(input, &base, catalog, Assessment { changes: taken }, true)?;
+        if input.ask.is_none() && part.loses_comments {
+            return draft(Input { ask: Some("comments in the lock would be lost"), ..input });
+        }
         if let Some(text) = part.commit.edits.first().and_then(|edit| edit.after.clone()) {
             base = Base { lock: part.lock.clone(), lock_text: text };
         }
@@ -151,6 +159,35 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
         proposed = Some(draft_of(open)?);
     }
     Ok(Repair { assessment, automatic, proposed, rejected })
+}
+
+/// Why a change that could be automatic is a person's in this connection, if it is.
+fn held_back(input: Input<'_>, change: &Assessed) -> Option<String> {
+    let connection = input.connection;
+    if let Some(why) = input.ask {
+        return Some(why.to_owned());
+    }
+    if connection.drift.repair == RepairPolicy::Propose {
+        return Some("the connection's policy asks for everything".to_owned());
+    }
+    let threshold = connection.drift.threshold;
+    if change.confidence < threshold {
+        return Some(format!("its confidence of {:.2} is below the threshold of {threshold:.2}", change.confidence));
+    }
+    let mapping = connection.mapping.as_ref()?;
+    if !change.impact.iter().any(|impact| impact.file == mapping.path) {
+        return None;
+    }
+    let other = others_with(input, &mapping.path).next()?;
+    Some(format!("{other} uses {} too, and its source may not have changed", mapping.path))
+}
+
+/// Other connections that are mapped by the same file.
+fn others_with<'a>(input: Input<'a>, mapping: &'a RepoPath) -> impl Iterator<Item = &'a ConnectionRef> {
+    let others = input.desired.connections.values().filter(move |other| {
+        other.name != input.connection.name && other.mapping.as_ref().is_some_and(|m| m.path == *mapping)
+    });
+    others.map(|other| &other.name)
 }
 
 /// The last rejection that names a change.
@@ -181,7 +218,7 @@ fn part(
     let edit = edit_lock(&base.lock_text, &base.lock, catalog, &connection.name.to_string());
     let mut notes = Vec::new();
     if edit.lost_annotations {
-        notes.push("comments in the lock on changed lines are lost".to_owned());
+        notes.push("comments in the lock are lost, because one stands on a line that changes".to_owned());
     }
     let mut edits = vec![FileEdit {
         path: connection.lock_path.clone(),
@@ -200,8 +237,9 @@ fn part(
     let target = edit.lock.fingerprint.clone();
     let drift_path = drift_path(&connection.name, &target)?;
     let commit = commit(&connection.name, &target, &assessment, taken_in, edits);
-    let (base, radius) = (base.lock.fingerprint.clone(), Radius::default());
-    Ok(Part { assessment, lock: edit.lock, drift_path, radius, trials: None, base, taken_in, notes, commit })
+    let (base, radius, loses_comments) = (base.lock.fingerprint.clone(), Radius::default(), edit.lost_annotations);
+    let lock = edit.lock;
+    Ok(Part { assessment, lock, drift_path, radius, trials: None, base, taken_in, loses_comments, notes, commit })
 }
 
 /// What happened in each stream, in the words of people's files: old names.
@@ -251,13 +289,10 @@ fn mapping_edit(
         ));
     }
     if touched {
-        let others = input.desired.connections.values().filter(|other| {
-            other.name != input.connection.name && other.mapping.as_ref().is_some_and(|m| m.path == mapping.path)
-        });
-        for other in others {
+        for other in others_with(input, &mapping.path) {
             notes.push(format!(
-                "{} uses {} too, under a lock of its own: its source may not have changed",
-                other.name, mapping.path
+                "{other} uses {} too, under a lock of its own: its source may not have changed",
+                mapping.path
             ));
         }
     }

@@ -117,8 +117,9 @@ pub(super) fn write(story: &Story<'_>) -> String {
 
 fn front_matter(story: &Story<'_>) -> String {
     let automatic = story.assessment.automatic();
-    let automatic =
-        automatic.gate().map_or_else(|| "yes".to_owned(), |gate| format!("no: {}", shortened(gate, GATE_BYTES)));
+    let automatic = automatic
+        .gate()
+        .map_or_else(|| "yes".to_owned(), |gate| format!("no: {}", shortened(&visible(gate, false), GATE_BYTES)));
     format!(
         "---\nconnection: {}\ndrift: {}\nbase: {}\nversion: {}\nchanges: {}\nbreaking: {}\nseverity: {}\nconfidence: {:.2}\nautomatic: {}\n---\n",
         super::yaml::double(&story.connection.to_string()),
@@ -310,6 +311,10 @@ fn effects(assessment: &Assessment) -> Vec<&'static str> {
             "New rows carry the value under the new name; with this repair it reaches the same canonical fields. A record whose values are unchanged gives no new event.",
         ),
         (
+            "AAM-D006 unmapped",
+            "A new name that no mapping reads stands in unknown_fields of events: records of a mapped stream that are read again give an event each.",
+        ),
+        (
             "AAM-D009",
             "Values must be read in another way: casts, value tables and expressions that use the field need a look.",
         ),
@@ -327,7 +332,8 @@ fn effects(assessment: &Assessment) -> Vec<&'static str> {
     ];
     let has = |c: &Assessed, rule: &str| match rule {
         // In a renamed stream every record is told anew, whatever its fields are called.
-        "AAM-D006" => c.rule == rule && assessment.stream_before(&c.change) == c.change.stream(),
+        "AAM-D006" => c.rule == rule && is_mapped(c) && assessment.stream_before(&c.change) == c.change.stream(),
+        "AAM-D006 unmapped" => c.rule == "AAM-D006" && !is_mapped(c),
         "AAM-D007" => is(c, Grade::Widened),
         "AAM-D008" => is(c, Grade::Narrowed),
         "AAM-D009" => is(c, Grade::Reinterpreted),
@@ -335,6 +341,11 @@ fn effects(assessment: &Assessment) -> Vec<&'static str> {
     };
     let told = EFFECTS.iter().filter(|(rule, _)| assessment.changes.iter().any(|c| has(c, rule)));
     told.map(|(_, text)| *text).collect()
+}
+
+/// Whether a mapping reads what changed.
+fn is_mapped(changed: &Assessed) -> bool {
+    changed.impact.iter().any(|impact| impact.hit.entity().is_some())
 }
 
 /// Whether the type changed so, beside a rename or alone.

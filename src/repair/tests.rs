@@ -59,7 +59,7 @@ fn drafted_in(desired: &Desired, connection: &Connection, spec_text: &str, whole
         whole,
         past: &[],
         values: &Values::new(),
-        ask_for_all: false,
+        ask: None,
     };
     let usage = usage();
     let told = || {
@@ -840,6 +840,48 @@ fn who_else_uses_the_mapping_is_said() {
         part.notes,
         ["acme/crm uses mappings/crm.yaml too, under a lock of its own: its source may not have changed"]
     );
+}
+
+#[test]
+fn what_another_connection_is_mapped_by_is_not_changed_by_rule() {
+    let before = BEFORE.replace("size integer", "annual_size integer");
+    let mapping_text = MAPPING.replace("fax: fax_number", "fax: annual_size");
+    let connection = connection(&catalog(&before), mapping(&mapping_text));
+    let after = catalog(&before.replace("annual_size integer", "annual_size number"));
+    let gate = |names: &[&str]| {
+        let repair = drafted_among(names, &connection, "", &after);
+        (repair.automatic.is_some(), repair.assessment.automatic().gate().unwrap_or("yes").to_owned())
+    };
+    assert_eq!(gate(&["crm"]), (true, "yes".to_owned()));
+    let other = "acme/crm uses mappings/crm.yaml too, and its source may not have changed";
+    assert_eq!(gate(&["crm", "acme/crm"]), (false, other.to_owned()));
+}
+
+#[test]
+fn a_comment_that_would_be_lost_keeps_a_rule_from_the_lock() {
+    let connection = connection(&catalog(BEFORE), mapping(MAPPING));
+    let mut input_lock = lock::render(connection.lock.as_ref().unwrap(), "crm");
+    input_lock = input_lock.replace("version: 1\n", "version: 1  # frozen for the audit\n");
+    let observed = catalog(&format!("{BEFORE}, website string"));
+    let desired = Desired::default();
+    let repair = draft(Input {
+        desired: &desired,
+        connection: &connection,
+        lock: connection.lock.as_ref().unwrap(),
+        lock_text: &input_lock,
+        spec_text: "",
+        files: &BTreeMap::new(),
+        observed: &observed,
+        whole: &observed,
+        past: &[],
+        values: &Values::new(),
+        ask: None,
+    })
+    .unwrap();
+    assert!(repair.automatic.is_none());
+    let part = repair.proposed.unwrap();
+    assert_eq!(part.assessment.automatic().gate(), Some("comments in the lock would be lost"));
+    assert!(part.notes[0].starts_with("comments in the lock are lost"), "{:?}", part.notes);
 }
 
 /// The repair when these changes were rejected.

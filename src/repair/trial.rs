@@ -109,7 +109,7 @@ fn one_more(counts: &mut BTreeMap<String, u64>, name: &str) {
 impl Trial {
     /// Whether the repair gives of every record what there was before.
     pub fn is_as_before(&self) -> bool {
-        self.repaired.same == self.before.mapped
+        self.unfinished.is_none() && self.repaired.same == self.before.mapped
     }
 }
 

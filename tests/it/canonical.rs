@@ -183,7 +183,8 @@ fn nowhere() -> LandingPlace {
 
 /// What is to be done for a stream with this mapping; nothing is known to have been read whole.
 pub fn work_of(stream: StreamName, mapping: &(MappingSpec, CompiledMapping)) -> StreamWork<'_> {
-    let (fields, gone) = (Vec::new(), Vec::new());
+    let fields = ["id", "name", "a", "b", "c", "x", "gone"].map(str::to_owned).to_vec();
+    let gone = Vec::new();
     StreamWork { stream, fields, mapping: &mapping.1, replaced_by: None, reread_by: None, gone }
 }
 

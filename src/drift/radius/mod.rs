@@ -158,6 +158,11 @@ impl Counted {
         Self { since: declared.max(until - TimeDelta::days(7)).min(until), until }
     }
 
+    /// How long, in days; at least one.
+    fn length(&self) -> f64 {
+        ((self.until - self.since).num_seconds() as f64 / 86_400.0).max(1.0)
+    }
+
     /// How many days, begun ones counted whole; at least one.
     pub fn days(&self) -> u32 {
         let seconds = (self.until - self.since).num_seconds();
@@ -320,7 +325,7 @@ impl Surroundings<'_> {
             (Some(events), None) => events.all,
             (Some(events), Some(target)) => events.carrying.get(target).copied().unwrap_or(0),
         };
-        Some(three_digits(count as f64 / f64::from(usage.counted.days())))
+        Some(three_digits(count as f64 / usage.counted.length()))
     }
 
     fn column(&self, change: &Change) -> Option<Column> {

@@ -170,6 +170,57 @@ async fn a_catalog_comes_back_with_places_and_descriptions() {
 }
 
 #[tokio::test]
+async fn what_was_sampled_of_a_stream_holds_while_it_stays_as_it_is() {
+    let (registry, _, _) = fresh().await;
+    let held = declared(&registry, "a", "crm").await;
+    let catalog = |streams: &[(&str, &str)]| {
+        let body = |(name, field): &(&str, &str)| {
+            ((*name).to_owned(), serde_json::json!({"modes": ["full_refresh"], "fields": {(*field): "string"}}))
+        };
+        Catalog::from_body(&streams.iter().map(body).collect::<serde_json::Map<_, _>>().into()).unwrap()
+    };
+    let show = async |day: u32, catalog: &Catalog| {
+        let look = Look { at: time(&format!("2026-02-{day:02}T00:00:00Z")), seen: Ok(catalog.fingerprint()) };
+        registry.record_look(&held, &look, Some((catalog, &serde_json::json!({})))).await.unwrap();
+        catalog.fingerprint()
+    };
+    let known = async |of: &Fingerprint| {
+        let sampled = registry.sampled(held.connection, of).await.unwrap();
+        let trials = registry.trials(held.connection, of).await.unwrap();
+        format!(
+            "{:?} {:?}",
+            sampled.keys().map(ToString::to_string).collect::<Vec<_>>(),
+            trials.keys().collect::<Vec<_>>()
+        )
+    };
+    let (renamed, back) = (catalog(&[("a", "area"), ("b", "x")]), catalog(&[("a", "region"), ("b", "x")]));
+    let of = show(1, &renamed).await;
+    let sampled = ["a", "b"].map(|stream| (stream.parse().unwrap(), Default::default()));
+    registry.set_sampled(&held, &of, &sampled.into()).await.unwrap();
+    let trial = |stream: &str| aam::repair::Trial {
+        stream: stream.parse().unwrap(),
+        entity: "account".into(),
+        records: 1,
+        before: Default::default(),
+        unrepaired: Default::default(),
+        repaired: Default::default(),
+        unfinished: None,
+    };
+    let trials = ["a", "b"].map(|stream| (format!("repair of {stream}"), vec![trial(stream)]));
+    registry.set_trials(&held, &of, &trials.into()).await.unwrap();
+    show(2, &renamed).await;
+    insta::assert_snapshot!(known(&of).await, @"");
+    // another stream comes
+    let more = show(3, &catalog(&[("a", "area"), ("b", "x"), ("c", "y")])).await;
+    insta::assert_snapshot!(known(&more).await, @"");
+    // the rename is taken back, and another field gets that name
+    let of = show(4, &back).await;
+    insta::assert_snapshot!(known(&of).await, @"");
+    let of = show(5, &renamed).await;
+    insta::assert_snapshot!(known(&of).await, @"");
+}
+
+#[tokio::test]
 async fn intents_jobs_and_last_good_specs_come_back() {
     let (registry, _, _) = fresh().await;
     let held = declared(&registry, "a", "crm").await;
