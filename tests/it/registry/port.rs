@@ -209,15 +209,15 @@ async fn what_was_sampled_of_a_stream_holds_while_it_stays_as_it_is() {
     let trials = ["a", "b"].map(|stream| (format!("repair of {stream}"), vec![trial(stream)]));
     registry.set_trials(&held, &of, &trials.into()).await.unwrap();
     show(2, &renamed).await;
-    insta::assert_snapshot!(known(&of).await, @"");
+    insta::assert_snapshot!(known(&of).await, @r#"["a", "b"] ["repair of a", "repair of b"]"#);
     // another stream comes
     let more = show(3, &catalog(&[("a", "area"), ("b", "x"), ("c", "y")])).await;
-    insta::assert_snapshot!(known(&more).await, @"");
+    insta::assert_snapshot!(known(&more).await, @r#"["a", "b"] ["repair of a", "repair of b"]"#);
     // the rename is taken back, and another field gets that name
     let of = show(4, &back).await;
-    insta::assert_snapshot!(known(&of).await, @"");
+    insta::assert_snapshot!(known(&of).await, @r#"["b"] ["repair of b"]"#);
     let of = show(5, &renamed).await;
-    insta::assert_snapshot!(known(&of).await, @"");
+    insta::assert_snapshot!(known(&of).await, @r#"["b"] ["repair of b"]"#);
 }
 
 #[tokio::test]
