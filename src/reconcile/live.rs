@@ -196,7 +196,8 @@ impl Reconciler {
             return Ok(OutcomeKind::Skipped("its spec names no connection of the engine any more".into()));
         };
         let id = EngineId(id.to_string());
-        let EngineConnection { is: live, stopped, .. } = self.live(&id, &connection.name.to_string()).await?;
+        let seen = self.live(&id, &connection.name.to_string()).await?;
+        let EngineConnection { is: live, stopped, .. } = &seen;
         for (endpoint, is) in [(&connection.source, &live.source), (&connection.destination, &live.destination)] {
             if endpoint.airbyte.id.is_some_and(|declared| declared.to_string() != is.0) {
                 let why = format!(
@@ -229,8 +230,9 @@ impl Reconciler {
             .ok_or_else(|| StepError::Spec("it vanished from the registry".into()))?;
         self.record_history(connection, &row, &lock.catalog, lease).await?;
         let draft = self.draft(connection, &live.source, &live.destination, &lock.catalog, &BTreeSet::new())?;
-        let mut is = of_git(&properties(&live), &properties(&draft));
-        is.extend(self.found_ends(connection, [&live.source, &live.destination]).await?);
+        let mut is = of_git(&properties(live), &properties(&draft));
+        let ends = self.found_ends(connection, [&live.source, &live.destination]).await?;
+        is.extend(ends.clone());
         let wanted = whole(&draft, connection);
         // that the engine stopped it by itself is agreed with nobody: else the first write would start it again
         let mut stops = BTreeSet::new();
@@ -239,7 +241,8 @@ impl Reconciler {
             stops.insert(STATUS.to_owned());
         }
         let unlike = differences_but(&is, &wanted, &stops);
-        registry.set_agreed(lease, &Agreed { applied: is, ..Agreed::default() }, &BTreeSet::new()).await?;
+        let agreed = Agreed { applied: is, ..Agreed::default() };
+        registry.set_agreed(lease, &agreed, &BTreeSet::new()).await?;
         if unlike.is_empty() {
             let cause = by_aam(
                 format!("connection {}: the engine is as its spec says", connection.name),
@@ -252,7 +255,7 @@ impl Reconciler {
             json!({"id": id}),
         );
         registry.set_status(lease, ConnectionStatus::Active, None, None, false, &cause).await?;
-        self.forget_live(lease.connection);
+        self.note_adopted(&row, &id, (seen, ends), &agreed).await;
         Ok(OutcomeKind::Applied)
     }
 

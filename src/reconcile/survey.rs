@@ -148,6 +148,21 @@ impl Reconciler {
         Arc::make_mut(&mut cache.surveyed).connections.insert(id, seen);
     }
 
+    /// What was read of a connection when it was adopted is what a survey would have shown.
+    pub(super) async fn note_adopted(
+        &self,
+        row: &ConnectionRow,
+        id: &EngineId,
+        (connection, ends): (EngineConnection, Properties),
+        agreed: &Agreed,
+    ) {
+        let live = (Some(Ok(Arc::new(connection))), ends);
+        let seen = self.compare(row, id, live, None, Some(agreed), &Surveyed::default()).await;
+        let mut cache = self.cache.lock().expect("no panic while held");
+        cache.written.insert(row.id);
+        Arc::make_mut(&mut cache.surveyed).connections.insert(row.id, seen);
+    }
+
     /// What was seen of a connection is out of date.
     pub(super) fn forget_live(&self, id: ConnectionId) {
         let mut cache = self.cache.lock().expect("no panic while held");

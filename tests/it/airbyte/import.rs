@@ -403,6 +403,8 @@ async fn raised_to_manage_it_writes_what_the_plan_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_system_disabled_before_it_was_adopted_is_told_and_never_enabled() {
     let mut bench = Bench::new().await;
+    // what a command does is told by itself, also where no survey comes after it
+    ground::set(&mut bench.world, &[("AAM_AIRBYTE__SURVEY", "1h")]);
     let ends = (bench.source("CRM"), bench.warehouse("Warehouse"));
     let id = bench.connect("Sales", ends, &[accounts()], &json!({"nonBreakingChangesPreference": "propagate_columns"}));
     bench.world.aam_is(0, &["import", "airbyte"]);
