@@ -1,20 +1,20 @@
-//! Named places where the crash tests kill the process. Nothing at all without the feature `failpoints`.
+//! Named places where the crash tests kill the process. Nothing at all in a release build.
 //!
 //! Each effect has five: `k1` before it is sent, `k2` sent and not applied, `k3` applied and not answered, `k4` answered
 //! and not recorded, `k5` recorded and nothing after it begun. Who asks for an effect passes 1, 4 and 5
 //! ([`sent`], [`recorded`], or [`written`] where the effect is its own record); who carries it out passes 2 and 3
 //! ([`applied`]).
 //!
-//! With the feature, `AAM_FAILPOINT` names where to be killed: `commit_lock.k3` (the first pass), `commit_lock.k3#2`
+//! In a development build, `AAM_FAILPOINT` names where to be killed: `commit_lock.k3` (the first pass), `commit_lock.k3#2`
 //! (the second) or `#17` (the 17th pass of any point); `AAM_FAILPOINT_LOG` names a file that every pass is appended to.
 
 /// Passes a place by its whole name.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(debug_assertions))]
 #[inline]
 pub fn point(_name: &str) {}
 
 /// Passes a place by its whole name.
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 pub fn point(name: &str) {
     use std::collections::BTreeMap;
     use std::io::Write;
@@ -48,7 +48,7 @@ pub fn point(name: &str) {
 
 #[inline]
 fn pass(effect: &str, place: u8) {
-    if cfg!(feature = "failpoints") {
+    if cfg!(debug_assertions) {
         point(&format!("{effect}.k{place}"));
     }
 }

@@ -3,7 +3,7 @@
 //! `story` is what happens, `world` where, `check` what must hold, `table` every point. One run tells the whole story and
 //! is killed in each of its commands. The normal test kills at every named point once, at several of one command in a
 //! run; with `AAM_CRASH=all` every single pass of every point gets a run of its own.
-#![cfg(feature = "failpoints")]
+#![cfg(debug_assertions)]
 #![allow(clippy::print_stderr)]
 
 mod check;

@@ -2,7 +2,7 @@
 
 mod by_name;
 mod client;
-#[cfg(feature = "failpoints")]
+#[cfg(debug_assertions)]
 mod crash;
 mod doctor;
 mod faults;
