@@ -151,10 +151,13 @@ async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exi
     let row = act::connection(app, name).await?;
     let branch = crate::repair::branch(&row.name);
     let approver = app.repo().person().await?;
+    let gathered = app.reconciler.gather(None).await?;
+    if let Some(why) = app.reconciler.objection_to(&gathered, &row.name, &approver) {
+        bail!("{branch} was not merged: {}", escape(&why));
+    }
     let (outcome, what) = if app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
         (written("approve", app.repo().approve(&branch, &approver)).await?, branch)
     } else {
-        let gathered = app.reconciler.gather(None).await?;
         let Some((_, rejection, mut draft)) = gathered.rejected_drift(row.id) else {
             bail!(
                 "connection {}: no open repair ({branch} does not exist); `aam drift list` shows what waits",

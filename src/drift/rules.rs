@@ -1,7 +1,7 @@
 //! The table of rules: how each kind of change is judged, and the words that `aam explain` prints.
 
 /// How much a change can break. Ordered from nothing to everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Nothing that is in use.

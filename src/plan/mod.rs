@@ -4,6 +4,7 @@
 //! it anew and refuses if its digest moved. It knows nothing of engines, databases or git; [`crate::reconcile`] carries
 //! its steps out.
 
+pub mod approval;
 mod drifts;
 mod lifecycle;
 mod live;

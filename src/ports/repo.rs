@@ -83,12 +83,20 @@ pub struct LogEntry {
     pub moved_by: Option<String>,
     /// Whether `aam` made it of its own accord: no person's approval is in it.
     pub own: bool,
+    /// Whether `aam` made it by its own record here, whatever the commit says of itself.
+    pub recorded: bool,
 }
 
 impl LogEntry {
     /// Who approved it, as far as the repository knows.
     pub fn approver(self) -> String {
         self.approved_by.or(self.moved_by).unwrap_or(self.by)
+    }
+
+    /// Who approved it, by more than its own word: a trailer counts only in what `aam` committed.
+    pub fn vouched_approver(self) -> String {
+        let approver = self.approved_by.filter(|_| self.recorded);
+        approver.or(self.moved_by).unwrap_or(self.by)
     }
 }
 

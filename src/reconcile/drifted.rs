@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::text_of;
 use crate::drift::rename::{Question, Values, questions};
-use crate::drift::{Automatic, Change, Radius};
+use crate::drift::{Automatic, Change, Radius, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::ports::{DriftRow, DriftStatus};
 use crate::repair::{self, Input, Part, Repair};
@@ -156,6 +156,18 @@ impl Drifted {
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
         let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking());
         breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
+    }
+
+    /// By which rule the automatic part is taken in, and how bad it is.
+    pub(super) fn automatic_severity(&self) -> Option<(&'static str, Severity)> {
+        let part = self.repair.automatic.as_ref()?;
+        Some((rule_of(&self.changes(&part.lock.fingerprint)), part.assessment.severity()))
+    }
+
+    /// How bad that is which a person decides, or rejected.
+    pub(super) fn decided_severity(&self) -> Option<Severity> {
+        let part = self.repair.proposed.as_ref().or(self.repair.rejected.as_ref())?;
+        Some(part.assessment.severity())
     }
 
     /// Whether what is automatic breaks a mapping or a sync.

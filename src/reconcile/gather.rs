@@ -167,6 +167,9 @@ impl Reconciler {
         if facts.lock.is_some() {
             facts.blocked = self.refusal(row.id, Offered::AsBranch);
         }
+        if facts.blocked.is_none() {
+            facts.blocked = self.unapproved(gathered, connection, row, intents).await?;
+        }
         let Some(lock) = connection.lock.as_ref().filter(|_| facts.lock.is_none() && facts.blocked.is_none()) else {
             return Ok((facts, None));
         };
@@ -185,7 +188,8 @@ impl Reconciler {
         facts.untried = connection.mode >= spec::Mode::Propose && drifted.untried;
         let proposed = drifted.proposed();
         let branch_current = match (branch, &proposed) {
-            (Some(branch), Some((_, draft))) => self.carries(branch, draft).await?,
+            // what was merged and taken back since would merge to nothing
+            (Some(branch), Some((_, draft))) if !branch.merged => self.carries(branch, draft).await?,
             _ => false,
         };
         let mut taken_back = self.taken_back(gathered, connection, row, &drifted).await?;
@@ -394,6 +398,7 @@ impl Reconciler {
                 drifted if unsampled && !drifted.questions.is_empty() => Some("values could not be compared for now"),
                 drifted if untried && drifted.untried => Some("it could not be tried on landed records for now"),
                 drifted if drifted.is_refuted() => Some("with it, landed records give something else than before"),
+                drifted if !self.may_approve(connection, drifted) => Some("[approval] leaves it to a person"),
                 _ => None,
             });
             if doubt.is_some() {

@@ -8,6 +8,7 @@
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
+mod approval;
 mod by_name;
 mod drifted;
 mod ends;
@@ -51,6 +52,7 @@ pub use live::unlike;
 pub use relock::Relock;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
+use crate::plan::approval::ApprovalRule;
 use crate::plan::{Limits, Standing};
 use crate::ports::{
     Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Sampler, Secrets,
@@ -89,6 +91,8 @@ pub struct Policy {
     pub look: Schedule,
     /// Limits of the plan.
     pub limits: Limits,
+    /// Who may approve what.
+    pub approval: Vec<ApprovalRule>,
     /// How long a lease holds without renewal.
     pub lease_ttl: Duration,
     /// How often an engine that other people use is looked at as a whole.
@@ -194,6 +198,8 @@ impl Reconciler {
     pub fn set_policy(&self, policy: Policy) {
         let mut held = self.policy.lock().expect("no panic while held");
         *held = Policy { engine: held.engine, ..policy };
+        // who may approve decides what is automatic
+        self.cache.lock().expect("no panic while held").repairs.clear();
     }
 
     fn policy(&self) -> Policy {

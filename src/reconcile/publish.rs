@@ -14,7 +14,7 @@ use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, r
 use crate::spec::Connection;
 
 /// The effect of an automatic repair's commit, in intents.
-const COMMIT_REPAIR: &str = "commit_repair";
+pub(super) const COMMIT_REPAIR: &str = "commit_repair";
 
 /// How long a refused commit rests before it is tried again; doubled with each refusal, up to 32 times that.
 const REFUSED_REST: TimeDelta = TimeDelta::seconds(10);

@@ -12,13 +12,14 @@ use figment::value::Value;
 use super::place::{entries, place};
 use super::{Settings, airbyte};
 use crate::diag::{Diagnostic, Place};
+use crate::plan::approval;
 use crate::spec::EngineKind;
 
 /// Keys whose values are never shown.
 const SECRET_KEYS: [&str; 2] = ["registry.url", "airbyte.client_secret"];
 
 /// Keys whose value is a table of names that a person chose.
-const TABLES: [&str; 1] = ["airbyte.workspaces"];
+const TABLES: [&str; 2] = ["airbyte.workspaces", "approval.rules"];
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -113,6 +114,7 @@ impl Settings {
         let kind = join(defaults(EngineKind::Embedded))?.engine.kind;
         let settings = join(defaults(kind))?;
         let place = |key: &str| given.iter().rev().find(|g| g.key == key).and_then(|g| g.place.clone());
+        problems.extend(approval(&settings, place("approval.rules")));
         problems.extend(airbyte::check(&settings, place));
         for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
             if key == "airbyte.client_secret"
@@ -127,6 +129,16 @@ impl Settings {
         let origins = origins(&settings, &given);
         Ok((settings, origins))
     }
+}
+
+/// What `[approval]` must not hold.
+fn approval(settings: &Settings, place: Option<Place>) -> Option<Diagnostic> {
+    let rules = &settings.approval.rules;
+    let why = match approval::broken_glob(rules) {
+        None if rules.iter().any(|rule| rule.approvers.is_empty()) => "a rule names no `approvers`".to_owned(),
+        broken => broken?,
+    };
+    Some(Diagnostic { place, ..Diagnostic::error("AAM-C002", format!("`approval.rules`: {why}")) })
 }
 
 fn defaults(kind: EngineKind) -> Figment {
@@ -396,6 +408,21 @@ mod tests {
         assert_eq!(read(&header, &[]), expected);
         assert_eq!(read("", &[("AAM_AIRBYTE__WORKSPACES", &variable)]), expected);
         assert!(load("[airbyte]\nworkspaces = {default = \"x\"}\n", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn who_may_approve_is_a_list_of_tables() {
+        let rule = "[[approval.rules]]\ntenants = [\"acme\"]\nseverity = \"breaking_for_mapping\"\napprovers = [\"*@example.com\"]\n";
+        let (settings, origins) = load(rule, &[], &[]).unwrap();
+        assert_eq!(settings.approval.rules[0].tenants, ["acme"]);
+        insta::assert_snapshot!(set(&origins), @r#"approval.rules = [{"approvers":["*@example.com"],"severity":"breaking_for_mapping","tenants":["acme"]}] (config/aam.toml:1)"#);
+        let said = |file: &str| load(file, &[], &[]).map(|_| ()).err().unwrap_or_default();
+        insta::assert_snapshot!(said("[[approval.rules]]\ntenants = [\"acme\"]\n"), @"config/aam.toml:1:1 AAM-C002 `approval.rules`: a rule names no `approvers` []");
+        insta::assert_snapshot!(said("[[approval.rules]]\npaths = [\"a[\"]\n"), @"config/aam.toml:1:1 AAM-C002 `approval.rules`: error parsing glob 'a[': unclosed character class; missing ']' []");
+        insta::assert_snapshot!(said("[[approval.rules]]\nseverity = \"bad\"\n"), @"config/aam.toml:1:1 AAM-C002 `approval.rules`: unknown variant: found `bad`, expected `one of `none`, `additive`, `breaking_for_mapping`, `breaking_for_sync` []");
+        insta::assert_snapshot!(said("[[approval.rules]]\napprover = [\"x\"]\n"), @"config/aam.toml:1:1 AAM-C002 `approval.rules`: unknown field: found `approver`, expected `one of `tenants`, `paths`, `severity`, `approvers` []");
+        let variable = ("AAM_APPROVAL__RULES", "[{approvers = [\"x\"]}]");
+        assert_eq!(load("", &[variable], &[]).unwrap().0.approval.rules.len(), 1);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::plan::approval::ApprovalRule;
 use crate::spec::{EngineKind, Mode};
 
 pub use load::{Flag, Origin, Origins, Setting};
@@ -35,6 +36,8 @@ pub struct Settings {
     pub state: State,
     /// Looking for drift.
     pub drift: Drift,
+    /// Who may approve what.
+    pub approval: Approval,
     /// How much may change at once.
     pub safety: Safety,
     /// The daemon's rhythm.
@@ -162,6 +165,14 @@ pub struct Drift {
     /// How often a source is looked at, where its spec says nothing.
     #[serde(with = "duration")]
     pub check: Duration,
+}
+
+/// Who may approve what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Approval {
+    /// Each must be met by whoever approves; none: everybody may who can move the tracked branch.
+    pub rules: Vec<ApprovalRule>,
 }
 
 /// How much may change at once.

@@ -183,6 +183,7 @@ pub fn policy(settings: &Settings) -> Policy {
             budget_percent: settings.safety.change_budget_percent as usize,
             confirmed: Confirmed::Nothing,
         },
+        approval: settings.approval.rules.clone(),
         lease_ttl: settings.daemon.lease_ttl,
         survey: chrono::TimeDelta::from_std(settings.airbyte.survey).unwrap_or(chrono::TimeDelta::MAX),
     }

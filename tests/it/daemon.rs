@@ -1,5 +1,6 @@
 //! The loop's promises, through the real binary on real git and PostgreSQL: each test is named for what it holds.
 
+mod approval;
 mod canary;
 mod commits;
 mod files;

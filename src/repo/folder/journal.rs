@@ -78,6 +78,7 @@ impl Journal {
             .map(|e| LogEntry {
                 commit: e.commit,
                 own: e.approved_by.is_none(),
+                recorded: true,
                 by: e.by,
                 at: e.at,
                 subject: e.subject,

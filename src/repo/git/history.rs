@@ -41,6 +41,7 @@ impl GitRepo {
             .bytes()
             .await?;
         let movers = self.movers().await?;
+        let recorded = self.own();
         let aam = format!("{} <{}>", self.identity.name, self.identity.mail);
         let fields: Vec<&[u8]> = out.split(|b| *b == 0).collect();
         fields
@@ -52,6 +53,7 @@ impl GitRepo {
                 let by = format!("{} <{}>", text[1], text[2]);
                 Ok(LogEntry {
                     own: by == aam && approver.is_none(),
+                    recorded: recorded.contains(&*text[0]),
                     commit: CommitId(text[0].clone()),
                     by,
                     at: seconds.ok_or_else(|| needs_person(&*what, "a commit has no valid time"))?,

@@ -74,6 +74,7 @@ async fn settings_that_are_read_anew_reach_specs_that_did_not_change() {
         mode_cap: Mode::Manage,
         look: every(5),
         limits,
+        approval: Vec::new(),
         lease_ttl: Duration::from_secs(30),
         survey: chrono::TimeDelta::minutes(1),
     };
