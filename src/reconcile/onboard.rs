@@ -3,7 +3,6 @@
 //! Every part looks first for what an earlier, interrupted try left behind, so a second object is never made.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -18,16 +17,13 @@ use crate::drift::compare;
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::plan::{Agreed, Part};
 use crate::ports::{
-    Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
-    EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
+    Ask, Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError,
+    EngineId, EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
 
 /// In an intent's detail: the ask was sent, and no answer came.
 pub(super) const UNANSWERED: &str = "unanswered";
-/// After a crash an object may still appear for so long: a server that lost its client either has the request in hand or
-/// never got it.
-const AFTER_CRASH: Duration = Duration::from_secs(5);
 
 impl Reconciler {
     pub(super) async fn onboard(
@@ -375,7 +371,7 @@ impl Reconciler {
 
     /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
     /// The intent keeps the name in the engine beside our own.
-    async fn ensure_object<F>(
+    async fn ensure_object<'a, F>(
         &self,
         kind: ObjectKind,
         owner: &OwnerKey,
@@ -385,7 +381,7 @@ impl Reconciler {
         create: impl FnOnce() -> F,
     ) -> Result<(EngineId, bool), StepError>
     where
-        F: Future<Output = Result<EngineId, EngineError>>,
+        F: Future<Output = Result<Ask<'a>, EngineError>>,
     {
         let word = kind.word();
         let effect = format!("create_{word}");
@@ -398,7 +394,8 @@ impl Reconciler {
             Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
             None => {
                 asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
-                (self.create(&effect, owner, in_engine, lease, create).await?, "created", true)
+                let ask = create().await?;
+                (self.send(&effect, owner, in_engine, lease, ask).await?, "created", true)
             }
         };
         let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
@@ -414,10 +411,7 @@ impl Reconciler {
 
     /// While an earlier ask may still have its effect, no second one is sent.
     pub(super) fn refuse_too_early(&self, what: &str, asked: &Intent) -> Result<(), StepError> {
-        let late = self.doors.engine.manner().late;
-        // Of an ask that a crash cut off nothing is known; the server has long dropped it, or is just about to answer.
-        let late = if asked.detail[UNANSWERED] == json!(true) { late } else { late.min(AFTER_CRASH) };
-        let until = asked.at + late;
+        let until = asked.at + self.doors.engine.manner().late;
         if self.doors.clock.now() >= until {
             return Ok(());
         }
@@ -425,7 +419,7 @@ impl Reconciler {
         Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
     }
 
-    /// No answer came to an ask that was sent: its intent stays, marked.
+    /// No answer came to an ask that was sent: its intent stays, marked, as of now.
     pub(super) async fn mark_unanswered(
         &self,
         lease: &Lease,
@@ -438,20 +432,18 @@ impl Reconciler {
         Ok(self.doors.registry.settle(lease, intent).await?)
     }
 
-    /// Asks for a new object under an intent. An ask without an answer leaves the intent behind, marked.
-    async fn create<F>(
+    /// Asks for a new object under an intent, which is written last before the ask is sent: without one, nothing was sent. An
+    /// ask without an answer leaves it behind, and so does a crash: of that nobody knows how far the ask came.
+    async fn send(
         &self,
         effect: &str,
         owner: &OwnerKey,
         name: &str,
         lease: &Lease,
-        create: impl FnOnce() -> F,
-    ) -> Result<EngineId, StepError>
-    where
-        F: Future<Output = Result<EngineId, EngineError>>,
-    {
+        ask: Ask<'_>,
+    ) -> Result<EngineId, StepError> {
         let intent = self.begin(lease, effect, &owner.0, json!({"name": name})).await?;
-        let error = match sent(effect, create()).await {
+        let error = match sent(effect, ask).await {
             Ok(id) => return Ok(id),
             Err(error) => error,
         };

@@ -23,7 +23,7 @@ use crate::connector::specification;
 use crate::drift::radius::Tables;
 use crate::model::{Catalog, StreamName, TenantId};
 use crate::ports::{
-    Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
+    Ask, Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, MASKED, Manner, ObjectKind, OwnerKey, Remedy,
     ResolvedConfig, Survey, SyncOrder, applied,
 };
@@ -88,6 +88,17 @@ pub(super) fn unread(what: &str, error: &ApiError) -> EngineError {
 fn unwritten(what: &str, error: &ApiError) -> EngineError {
     let remedy = if error.may_have_happened() { Remedy::Look } else { error.remedy() };
     EngineError { remedy, ..unread(what, error) }
+}
+
+/// A create that failed. No name has to be unique in Airbyte: if it says that there is one already, something in between sent
+/// the ask twice.
+fn unmade(what: &str, error: &ApiError) -> EngineError {
+    let exists = match error.fate {
+        Fate::Answered(409) => true,
+        Fate::Answered(422) => error.sentence.to_lowercase().contains("already exist"),
+        _ => false,
+    };
+    if exists { EngineError { remedy: Remedy::Look, ..unread(what, error) } } else { unwritten(what, error) }
 }
 
 /// A check or a discover that did not succeed; the connector's words may repeat settings.
@@ -553,18 +564,20 @@ impl EngineRead for AirbyteEngine {
 
 #[async_trait]
 impl EngineWrite for AirbyteEngine {
-    async fn create_endpoint(
-        &self,
+    async fn create_endpoint<'a>(
+        &'a self,
         kind: ObjectKind,
-        _: &OwnerKey,
-        handle: &EndpointHandle,
-    ) -> Result<EngineId, EngineError> {
+        _: &'a OwnerKey,
+        handle: &'a EndpointHandle,
+    ) -> Result<Ask<'a>, EngineError> {
         let what = format!("creating {} {}", kind.word(), handle.name);
         let (workspace, definition) = self.parts(kind, handle).await?;
-        let made = self.api.create_actor(kind, workspace, definition, self.name_of(handle), handle.config.expose());
-        let made = applied(&format!("create_{}", kind.word()), made).await;
-        let made = made.map_err(|e| unwritten(&what, &e.masked(|text| handle.config.mask(text))))?;
-        Ok(engine_id(made.known.id))
+        Ok(Box::pin(async move {
+            let made = self.api.create_actor(kind, workspace, definition, self.name_of(handle), handle.config.expose());
+            let made = applied(&format!("create_{}", kind.word()), made).await;
+            let made = made.map_err(|e| unmade(&what, &e.masked(|text| handle.config.mask(text))))?;
+            Ok(engine_id(made.known.id))
+        }))
     }
 
     async fn update_endpoint(
@@ -592,12 +605,12 @@ impl EngineWrite for AirbyteEngine {
         self.api.check(kind, id).await.map_err(|e| failed_run(&what, &e, &handle.config))
     }
 
-    async fn create_connection(
-        &self,
-        _: &OwnerKey,
-        draft: &ConnectionDraft,
-        of_source: &ResolvedConfig,
-    ) -> Result<EngineId, EngineError> {
+    async fn create_connection<'a>(
+        &'a self,
+        _: &'a OwnerKey,
+        draft: &'a ConnectionDraft,
+        of_source: &'a ResolvedConfig,
+    ) -> Result<Ask<'a>, EngineError> {
         let what = format!("creating connection {}", draft.name);
         let source = uuid(&what, &draft.source)?;
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
@@ -613,8 +626,10 @@ impl EngineWrite for AirbyteEngine {
         })));
         body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
         body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
-        let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
-        Ok(engine_id(made.map_err(|e| unwritten(&what, &e))?.known.connection_id))
+        Ok(Box::pin(async move {
+            let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
+            Ok(engine_id(made.map_err(|e| unmade(&what, &e))?.known.connection_id))
+        }))
     }
 
     async fn update_connection(
