@@ -358,7 +358,10 @@ impl Client {
         };
         match tokio::time::timeout(deadline, whole).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(ApiError::new(&name, Fate::Unknown, format!("no whole answer within {}", seconds(deadline)))),
+            Err(_) => {
+                let why = format!("no whole answer within {}", seconds(deadline));
+                Err(ApiError::new(&name, Fate::Unknown, why).coded("deadline"))
+            }
         }
     }
 
@@ -523,12 +526,17 @@ async fn read(name: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, ApiE
         answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
     };
     let (content_type, retry_after) = (header(header::CONTENT_TYPE), header(header::RETRY_AFTER));
+    let encoding = header(header::CONTENT_ENCODING);
+    let is_encoded = !encoding.is_empty() && encoding != "identity";
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| transport(name, &e))? {
         if body.len() + chunk.len() > ANSWER_MAX {
             return Err(ApiError::new(name, Fate::TooLarge, "the answer is larger than 64 MiB"));
         }
-        body.extend_from_slice(&chunk);
+        // nothing was asked to be compressed, and what is all the same is inflated by nobody
+        if !is_encoded {
+            body.extend_from_slice(&chunk);
+        }
     }
     if status.is_redirection() {
         return Err(ApiError::new(
@@ -544,6 +552,11 @@ async fn read(name: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, ApiE
         }
         return Err(error);
     }
+    if is_encoded {
+        let why =
+            format!("the answer is compressed ({}), which was not asked for: a proxy in between?", shown(&encoding));
+        return Err(ApiError::new(name, Fate::Garbled, why));
+    }
     // Paths outside the API are answered by the web page with 200.
     if content_type.contains("html") {
         let why = "a web page came instead of an answer of the API: set [airbyte] url to the address of the API";
@@ -554,24 +567,45 @@ async fn read(name: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, ApiE
 
 /// Seconds or an HTTP date; nonsense counts as nothing said.
 fn wanted_pause(header: &str) -> Option<Duration> {
-    let seconds = header.trim().parse::<u64>().ok().or_else(|| {
-        let at = chrono::DateTime::parse_from_rfc2822(header.trim()).ok()?;
-        u64::try_from((at.to_utc() - chrono::Utc::now()).num_seconds()).ok()
-    })?;
+    let header = header.trim();
+    let seconds = if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        header.parse().unwrap_or(u64::MAX)
+    } else {
+        let at = chrono::DateTime::parse_from_rfc2822(header).ok()?;
+        u64::try_from((at.to_utc() - chrono::Utc::now()).num_seconds()).ok()?
+    };
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 /// A failure below HTTP. Its text is ours: the library's names the whole URL.
 fn transport(name: &str, error: &reqwest::Error) -> ApiError {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    let why = shown(&deepest.to_string());
+    let chain = || std::iter::successors(Some(error as &dyn std::error::Error), |link| link.source());
+    let why = chain().last().map(|deepest| shown(&deepest.to_string())).unwrap_or_default();
     if error.is_connect() || error.is_builder() {
-        return ApiError::new(name, Fate::NotSent, format!("no connection to Airbyte: {why}"));
+        let code = chain().find_map(no_connection).unwrap_or("unreachable");
+        return ApiError::new(name, Fate::NotSent, format!("no connection to Airbyte: {why}")).coded(code);
     }
-    ApiError::new(name, Fate::Unknown, format!("the connection broke before the answer was complete: {why}"))
+    let why = format!("the connection broke before the answer was complete: {why}");
+    ApiError::new(name, Fate::Unknown, why).coded("cut")
+}
+
+/// Why there is no connection, in a word, if this link of the chain tells.
+fn no_connection(link: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    if link.to_string() == "dns error" {
+        return Some("dns");
+    }
+    if let Some(error) = link.downcast_ref::<rustls::Error>() {
+        return Some(if matches!(error, rustls::Error::InvalidCertificate(_)) { "certificate" } else { "tls" });
+    }
+    let error = link.downcast_ref::<std::io::Error>()?;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Some("refused"),
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => Some("reset"),
+        ErrorKind::TimedOut => Some("deadline"),
+        // what it is about is no link of the chain
+        _ => no_connection(error.get_ref()?),
+    }
 }
 
 /// The token endpoint's refusal; it may repeat what was sent.

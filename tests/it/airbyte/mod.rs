@@ -15,3 +15,4 @@ mod sent;
 mod shared;
 mod standin;
 mod tour;
+mod wire;
