@@ -12,6 +12,7 @@ mod landing;
 mod live;
 mod observed;
 mod sent;
+mod sentences;
 mod shared;
 mod standin;
 mod tour;
