@@ -35,7 +35,9 @@ const SENTENCES: &[Sentence] = &[
     ),
     (
         "of what is said of a token's life the answer comes first, then the token itself",
-        &["src::client::tests::the_life_of_a_token_is_first_as_told_then_as_it_says_itself_then_the_shortest_of_all"],
+        &[
+            "src::client::token::tests::the_life_of_a_token_is_first_as_told_then_as_it_says_itself_then_the_shortest_of_all",
+        ],
     ),
     (
         "on 401 one new token and one more try only",
