@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -149,6 +150,10 @@ pub struct Manner {
     pub late: Duration,
 }
 
+/// An object that is about to be asked for, and its id once it was made. All that only reads is done before; nothing is sent
+/// until it is awaited. So a process that was killed before has sent nothing.
+pub type Ask<'a> = BoxFuture<'a, Result<EngineId, EngineError>>;
+
 /// Everything a sync needs. Airbyte takes only the ids; the embedded engine does the work with the rest.
 #[derive(Debug, Clone)]
 pub struct SyncOrder {
@@ -232,12 +237,12 @@ pub trait EngineRead: Send + Sync {
 pub trait EngineWrite: EngineRead {
     /// Creates a source or destination under the owner key, or gives the one that somebody else created under it meanwhile:
     /// connections share them, so nobody's lease keeps two from creating it at the same moment.
-    async fn create_endpoint(
-        &self,
+    async fn create_endpoint<'a>(
+        &'a self,
         kind: ObjectKind,
-        owner: &OwnerKey,
-        handle: &EndpointHandle,
-    ) -> Result<EngineId, EngineError>;
+        owner: &'a OwnerKey,
+        handle: &'a EndpointHandle,
+    ) -> Result<Ask<'a>, EngineError>;
     /// Replaces the settings of a source or destination; a value that is [`MASKED`] stays as the engine keeps it.
     async fn update_endpoint(
         &self,
@@ -247,12 +252,12 @@ pub trait EngineWrite: EngineRead {
     ) -> Result<(), EngineError>;
     /// Creates a connection under the owner key. Its source may be looked at for that: `of_source` are the settings that its
     /// connector may repeat, and whose secrets are masked in errors.
-    async fn create_connection(
-        &self,
-        owner: &OwnerKey,
-        draft: &ConnectionDraft,
-        of_source: &ResolvedConfig,
-    ) -> Result<EngineId, EngineError>;
+    async fn create_connection<'a>(
+        &'a self,
+        owner: &'a OwnerKey,
+        draft: &'a ConnectionDraft,
+        of_source: &'a ResolvedConfig,
+    ) -> Result<Ask<'a>, EngineError>;
     /// Replaces name, streams, settings and enabled; never clears data. `of_source` as when it was created.
     async fn update_connection(
         &self,

@@ -3,12 +3,13 @@
 //! Level-triggered: [`Reconciler::gather`] reads everything afresh, and running a turn twice is harmless. Every outside
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
-//! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, `heal`, `publish`
+//! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
+mod ask;
 mod by_name;
 mod drifted;
 mod ends;

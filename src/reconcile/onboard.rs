@@ -3,9 +3,7 @@
 //! Every part looks first for what an earlier, interrupted try left behind, so a second object is never made.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::drifted::rule_of;
@@ -18,16 +16,10 @@ use crate::drift::compare;
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
 use crate::plan::{Agreed, Part};
 use crate::ports::{
-    Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineError, EngineId,
-    EngineRead, Intent, Lease, Look, ObjectKind, OwnerKey, Remedy, ResolvedConfig, recorded, sent,
+    Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, EngineRead,
+    Lease, Look, ObjectKind, OwnerKey, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
-
-/// In an intent's detail: the ask was sent, and no answer came.
-pub(super) const UNANSWERED: &str = "unanswered";
-/// After a crash an object may still appear for so long: a server that lost its client either has the request in hand or
-/// never got it.
-const AFTER_CRASH: Duration = Duration::from_secs(5);
 
 impl Reconciler {
     pub(super) async fn onboard(
@@ -371,134 +363,6 @@ impl Reconciler {
         held: &BTreeSet<StreamName>,
     ) -> Result<ConnectionDraft, StepError> {
         draft_of(&*self.doors.engine, connection, (source, destination), catalog, held)
-    }
-
-    /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
-    /// The intent keeps the name in the engine beside our own.
-    async fn ensure_object<F>(
-        &self,
-        kind: ObjectKind,
-        owner: &OwnerKey,
-        (name, in_engine): (&str, &str),
-        found: Vec<Candidate>,
-        lease: &Lease,
-        create: impl FnOnce() -> F,
-    ) -> Result<(EngineId, bool), StepError>
-    where
-        F: Future<Output = Result<EngineId, EngineError>>,
-    {
-        let word = kind.word();
-        let effect = format!("create_{word}");
-        let what = format!("{word} {name}");
-        let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
-        let mut asked = self.doors.registry.intents(of).await?;
-        asked.retain(|intent| intent.effect == effect && intent.key == owner.0);
-        let (id, how, made) = match ours(&what, found, !asked.is_empty())? {
-            Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted", false),
-            Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
-            None => {
-                asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
-                (self.create(&effect, owner, in_engine, lease, create).await?, "created", true)
-            }
-        };
-        let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": owner}));
-        self.doors.registry.set_object(lease, kind, Some(&id), &cause).await?;
-        for intent in self.doors.registry.intents(Some(lease.connection)).await? {
-            if intent.effect == effect && intent.key == owner.0 {
-                self.doors.registry.settle(lease, intent.id).await?;
-            }
-        }
-        recorded(&effect);
-        Ok((id, made))
-    }
-
-    /// While an earlier ask may still have its effect, no second one is sent.
-    pub(super) fn refuse_too_early(&self, what: &str, asked: &Intent) -> Result<(), StepError> {
-        let late = self.doors.engine.manner().late;
-        // Of an ask that a crash cut off nothing is known; the server has long dropped it, or is just about to answer.
-        let late = if asked.detail[UNANSWERED] == json!(true) { late } else { late.min(AFTER_CRASH) };
-        let until = asked.at + late;
-        if self.doors.clock.now() >= until {
-            return Ok(());
-        }
-        let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
-    }
-
-    /// No answer came to an ask that was sent: its intent stays, marked.
-    pub(super) async fn mark_unanswered(
-        &self,
-        lease: &Lease,
-        intent: uuid::Uuid,
-        (effect, key): (&str, &str),
-        mut detail: serde_json::Value,
-    ) -> Result<(), StepError> {
-        detail[UNANSWERED] = json!(true);
-        self.begin(lease, effect, key, detail).await?;
-        Ok(self.doors.registry.settle(lease, intent).await?)
-    }
-
-    /// Asks for a new object under an intent. An ask without an answer leaves the intent behind, marked.
-    async fn create<F>(
-        &self,
-        effect: &str,
-        owner: &OwnerKey,
-        name: &str,
-        lease: &Lease,
-        create: impl FnOnce() -> F,
-    ) -> Result<EngineId, StepError>
-    where
-        F: Future<Output = Result<EngineId, EngineError>>,
-    {
-        let intent = self.begin(lease, effect, &owner.0, json!({"name": name})).await?;
-        let error = match sent(effect, create()).await {
-            Ok(id) => return Ok(id),
-            Err(error) => error,
-        };
-        match error.remedy {
-            Remedy::Look => {
-                self.mark_unanswered(lease, intent, (effect, &owner.0), json!({"name": name})).await?;
-            }
-            // An engine that may answer late has said that nothing happened; one that never does need not.
-            Remedy::Retry | Remedy::Person if !self.doors.engine.manner().late.is_zero() => {
-                self.doors.registry.settle(lease, intent).await?;
-            }
-            Remedy::Retry | Remedy::Person => {}
-        }
-        Err(error.into())
-    }
-
-    /// Writes the intent of an effect that is about to be sent.
-    pub(super) async fn begin(
-        &self,
-        lease: &Lease,
-        effect: &str,
-        key: &str,
-        detail: serde_json::Value,
-    ) -> Result<uuid::Uuid, StepError> {
-        let intent = Intent {
-            id: uuid::Uuid::now_v7(),
-            connection: lease.connection,
-            effect: effect.to_owned(),
-            key: key.to_owned(),
-            detail,
-            at: self.doors.clock.now(),
-        };
-        self.doors.registry.begin(lease, &intent).await?;
-        Ok(intent.id)
-    }
-}
-
-/// The one object that is ours among those that may be: by its mark, or, once it was asked for, by name and parts.
-pub(super) fn ours(what: &str, found: Vec<Candidate>, asked: bool) -> Result<Option<Candidate>, StepError> {
-    let marked: Vec<Candidate> = found.iter().filter(|one| one.marked).cloned().collect();
-    let mut fitting = if marked.is_empty() { found } else { marked };
-    let ids = |of: &[Candidate]| of.iter().map(|one| one.id.0.clone()).collect();
-    match fitting.len() {
-        0 => Ok(None),
-        1 if asked || fitting[0].marked => Ok(fitting.pop()),
-        _ if asked || fitting[0].marked => Err(StepError::Ambiguous { what: what.to_owned(), ids: ids(&fitting) }),
-        _ => Err(StepError::Taken { what: what.to_owned(), ids: ids(&fitting) }),
     }
 }
 

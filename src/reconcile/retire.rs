@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::ask::ours;
 use super::ends::ENDS;
 use super::live::{STATUS, properties};
-use super::onboard::ours;
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::{Agreed, Closing, Part};
 use crate::ports::{

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::ask::UNANSWERED;
 use super::landed::{self, LANDED};
-use super::onboard::UNANSWERED;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
 use crate::ports::{

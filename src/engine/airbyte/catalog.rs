@@ -344,6 +344,18 @@ mod tests {
     }
 
     #[test]
+    fn a_field_is_selected_by_the_first_element_of_its_path_only() {
+        let mut live = orders();
+        let address = json!({"type": "object", "properties": {"city": {"type": "string"}, "zip": {"type": "string"}}});
+        live["stream"]["jsonSchema"]["properties"]["address"] = address;
+        let mut wanted = configured(&[live.clone()]).unwrap();
+        wanted[0].schema.fields.retain(|path, _| path.root() != "note");
+        let sent = entries(&wanted, &[live.clone()], &[live], &BTreeMap::new());
+        let selected = json!([{"fieldPath": ["address"]}, {"fieldPath": ["at"]}, {"fieldPath": ["id"]}]);
+        assert_eq!(sent[0]["config"]["selectedFields"], selected);
+    }
+
+    #[test]
     fn what_only_the_server_sets_is_never_sent() {
         let keys = ["generationId", "minimumGenerationId", "syncId", "suggested"];
         let mut live = orders();

@@ -26,7 +26,8 @@ pub struct ApiError {
     pub call: String,
     /// What is known of the request's fate.
     pub fate: Fate,
-    /// Airbyte's own code for it, `cron-validation/invalid-expression` or a class name; else the status' words.
+    /// Airbyte's own code for it, `cron-validation/invalid-expression` or a class name; of what is no answer ours: `dns`,
+    /// `certificate`, `tls`, `refused`, `reset`, `unreachable`, `deadline`, `cut`. Empty if there is none.
     pub code: String,
     /// One sentence.
     pub sentence: String,
@@ -118,6 +119,10 @@ impl ApiError {
             field: said.field,
             retry_after: None,
         }
+    }
+
+    pub(super) fn coded(self, code: &str) -> Self {
+        Self { code: code.to_owned(), ..self }
     }
 
     pub(super) fn new(call: &str, fate: Fate, sentence: impl Into<String>) -> Self {

@@ -34,7 +34,7 @@ use crate::connector::{self, Programs};
 use crate::drift::radius::Tables;
 use crate::model::Catalog;
 use crate::ports::{
-    Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
+    Ask, Candidate, ClearOrder, ConfiguredStream, ConnectionDraft, Discovered, EndpointHandle, EngineConnection,
     EngineEndpoint, EngineError, EngineId, EngineRead, EngineWrite, Job, JobState, Manner, ObjectKind, OwnerKey,
     Remedy, ResolvedConfig, Survey, SyncOrder, written,
 };
@@ -230,15 +230,17 @@ impl EngineRead for EmbeddedEngine {
 
 #[async_trait]
 impl EngineWrite for EmbeddedEngine {
-    async fn create_endpoint(
-        &self,
+    async fn create_endpoint<'a>(
+        &'a self,
         kind: ObjectKind,
-        owner: &OwnerKey,
-        handle: &EndpointHandle,
-    ) -> Result<EngineId, EngineError> {
+        owner: &'a OwnerKey,
+        handle: &'a EndpointHandle,
+    ) -> Result<Ask<'a>, EngineError> {
         check_settings(kind, handle, &self.shared.programs)?;
-        let created = store::create(&self.shared.pool, kind, owner, &handle.name, None).await;
-        created.map_err(|e| records_error(&format!("creating {}", handle.name), &e))
+        Ok(Box::pin(async move {
+            let created = store::create(&self.shared.pool, kind, owner, &handle.name, None).await;
+            created.map_err(|e| records_error(&format!("creating {}", handle.name), &e))
+        }))
     }
 
     async fn update_endpoint(
@@ -256,15 +258,18 @@ impl EngineWrite for EmbeddedEngine {
         }
     }
 
-    async fn create_connection(
-        &self,
-        owner: &OwnerKey,
-        draft: &ConnectionDraft,
-        _: &ResolvedConfig,
-    ) -> Result<EngineId, EngineError> {
+    async fn create_connection<'a>(
+        &'a self,
+        owner: &'a OwnerKey,
+        draft: &'a ConnectionDraft,
+        _: &'a ResolvedConfig,
+    ) -> Result<Ask<'a>, EngineError> {
         let stored = StoredDraft::from(draft);
-        let created = store::create(&self.shared.pool, ObjectKind::Connection, owner, &draft.name, Some(&stored)).await;
-        created.map_err(|e| records_error(&format!("creating connection {}", draft.name), &e))
+        Ok(Box::pin(async move {
+            let (pool, kind) = (&self.shared.pool, ObjectKind::Connection);
+            let created = store::create(pool, kind, owner, &draft.name, Some(&stored)).await;
+            created.map_err(|e| records_error(&format!("creating connection {}", draft.name), &e))
+        }))
     }
 
     async fn update_connection(

@@ -359,6 +359,49 @@ async fn retry_after_is_obeyed() {
 }
 
 #[tokio::test]
+async fn a_pause_that_a_server_wants_is_five_minutes_at_most() {
+    let server = Server::start(Script::default()).await;
+    let client = server.client(None);
+    let wanted = [
+        ("7", Some(7)),
+        ("301", Some(300)),
+        ("99999999999999999999999", Some(300)),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", Some(300)),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+        ("-5", None),
+        ("1e9", None),
+        ("", None),
+    ];
+    for (header, seconds) in wanted {
+        server.will([Scripted::Answer(429, vec![("retry-after", header)], "{}".into())]);
+        let pause = write(&client).await.unwrap_err().retry_after;
+        assert_eq!(pause, seconds.map(Duration::from_secs), "{header}");
+        // one that is heard is forgotten by the breaker
+        write(&client).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_call_that_is_to_wait_holds_up_no_other() {
+    let server = Server::start(Script::default()).await;
+    let client = server.client(None);
+    server.will([Scripted::Answer(429, vec![("retry-after", "200")], "{}".into())]);
+    let mut waiting = Box::pin(read(&client));
+    let others = async {
+        while !server.log().contains("things") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for _ in 0..8 {
+            read(&client).await.unwrap();
+        }
+    };
+    tokio::select! {
+        early = &mut waiting => panic!("it waits: {early:?}"),
+        () = others => {}
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_never_carries_the_token_elsewhere() {
     let server = Server::start(Script { token_life_s: 900, ..Script::default() }).await;
     let client = server.client(Some("canary-secret"));

@@ -137,6 +137,24 @@ async fn an_older_server_behind_a_proxys_prefix_without_authentication() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_installation_of_which_only_the_config_api_answers() {
+    let standin = Standin::start("1.6").await;
+    for call in ["GET /public/*", "POST /public/*", "GET /v1/instance_configuration"] {
+        standin.script(call, When::Always, Fault::Refuse(404, Shape::Page));
+    }
+    let world = world(&standin.url).await;
+    insta::assert_snapshot!(doctor(&world, &standin.url, 0), @"
+    pass     airbyte: version unknown at http://airbyte/api, authentication not told, only the Config API answers
+    pass     airbyte credentials: they may read, 0 connections were seen; [engine] mode is observe: nothing is written
+    pass     airbyte workspaces: tenant default: Default Workspace (5248f2a1-f3c9-51a7-a15d-d334f42abea1)
+    pass     destination warehouse: postgres answers Airbyte's check of its settings
+    pass     source crm: postgres answers Airbyte's check of its settings
+    ");
+    assert_eq!(standin.calls("GET /public/v1/health"), 1, "asked once");
+    standin.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_missing_setting_is_named_at_once() {
     let mut world = world("").await;
     set(&mut world, "AAM_AIRBYTE__URL", None);

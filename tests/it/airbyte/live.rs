@@ -4,6 +4,8 @@
 use serde_json::json;
 
 use super::tour::Tour;
+use crate::standin::answer::Shape;
+use crate::standin::faults::{Fault, When};
 use crate::standin::state::{Actor, Connection, Side};
 
 impl Tour {
@@ -73,6 +75,24 @@ async fn a_live_edit_is_told_and_never_written_over_until_a_person_decides() {
     world.aam_is(0, &["apply"]);
     assert_eq!(tour.look().1, every(6).to_string());
     assert_eq!(tour.standin.writes().len(), writes + 2, "{:?}", tour.standin.writes());
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_is_answered_and_not_done_is_never_believed() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    let answered = Fault::Refuse(200, Shape::Known);
+    tour.standin.script("POST /v1/web_backend/connections/update", When::Always, answered);
+    tour.write_spec("schedule: manual", "schedule: {every: 6h}");
+    let ran = world.aam(&["apply"]);
+    assert!(
+        ran.code == 1 && ran.out.contains("read back after the update, the engine shows something else"),
+        "{ran:?}"
+    );
+    assert_eq!(world.aam(&["status"]).code, 1);
+    tour.standin.heal();
+    world.aam_is(0, &["apply"]);
     tour.finish().await;
 }
 

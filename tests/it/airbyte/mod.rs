@@ -12,6 +12,8 @@ mod landing;
 mod live;
 mod observed;
 mod sent;
+mod sentences;
 mod shared;
 mod standin;
 mod tour;
+mod wire;

@@ -3,6 +3,8 @@
 
 use super::ground;
 use crate::standin::Standin;
+use crate::standin::answer::Shape;
+use crate::standin::faults::{Fault, When};
 use crate::support::world::World;
 
 /// `AAM_SECRET_CRM` holds it, and it must be seen nowhere.
@@ -44,8 +46,35 @@ impl Tour {
     }
 }
 
-async fn tour(version: &str) {
+/// What a server has beside the Config API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// The public API, and it tells its version.
+    Everything,
+    /// Nothing of both: a proxy lets through only what it must.
+    Nothing,
+}
+
+impl Tour {
+    /// Takes away what a server need not have.
+    fn shows(&self, beside: Beside) {
+        if beside == Beside::Nothing {
+            for call in ["GET /public/*", "POST /public/*", "GET /v1/instance_configuration"] {
+                self.standin.script(call, When::Always, Fault::Refuse(404, Shape::Page));
+            }
+        }
+    }
+
+    /// How often the public API was asked for more than whether it is there.
+    fn asked_public(&self) -> usize {
+        let log = self.standin.log();
+        log.iter().filter(|entry| entry.path.starts_with("/public") && !entry.path.ends_with("/health")).count()
+    }
+}
+
+async fn tour(version: &str, beside: Beside) {
     let tour = Tour::new(version).await;
+    tour.shows(beside);
     let world = &tour.world;
     world.aam_is(0, &["apply"]);
     insta::allow_duplicates! {
@@ -103,15 +132,31 @@ async fn tour(version: &str) {
     world.commit("gone");
     world.aam_is(0, &["apply", "--confirm-removals"]);
     assert!(!tour.holds().contains("Connection"), "{}", tour.holds());
+    assert_eq!(tour.asked_public() > 0, beside == Beside::Everything);
     tour.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_on_1_8() {
-    tour("1.8").await;
+    tour("1.8", Beside::Everything).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_on_a_server_without_commands_and_tags() {
-    tour("1.0").await;
+    tour("1.0", Beside::Everything).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_on_a_server_whose_errors_are_ids() {
+    tour("2.1", Beside::Everything).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_where_only_the_config_api_answers() {
+    tour("1.8", Beside::Nothing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_where_only_an_old_config_api_answers() {
+    tour("1.6", Beside::Nothing).await;
 }

@@ -124,7 +124,9 @@ impl Bench {
                 self.engine.update_connection(&id, &draft, &ResolvedConfig::nothing()).await.unwrap();
                 id
             }
-            None => self.engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap(),
+            None => {
+                self.engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap().await.unwrap()
+            }
         };
         assert_eq!(self.engine.connection(&id).await.unwrap().unwrap().is.streams, streams);
         id

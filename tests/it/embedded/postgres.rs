@@ -254,7 +254,8 @@ async fn two_who_create_one_destination_at_once_share_it() {
     use aam::ports::{EngineRead, EngineWrite, ObjectKind, OwnerKey};
     let bench = Bench::new().await;
     let owner = OwnerKey("aam/default/warehouse".into());
-    let create = || bench.engine.create_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle);
+    let create =
+        async || bench.engine.create_endpoint(ObjectKind::Destination, &owner, &bench.destination_handle).await?.await;
     let (one, other) = tokio::join!(create(), create());
     assert_eq!(one.unwrap(), other.unwrap());
     assert_eq!(

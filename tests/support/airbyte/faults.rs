@@ -53,8 +53,16 @@ pub enum Fault {
     CutAfter,
     /// Never answered; applied so long after the client gave up.
     ApplyLate(Duration),
+    /// Never answered; applied when the test says so: [`super::Standin::apply_withheld`].
+    Withhold,
     /// Applied; the body is this text instead.
     Body(String),
+    /// Applied; the body is gzip, which nobody asked for.
+    Gzip,
+    /// Applied; the body comes in chunks and ends within one after so many bytes.
+    CutInChunk(usize),
+    /// Applied; every number of the answer is text.
+    NumbersAsText,
     /// Applied; the first item of the list comes twice.
     RepeatItem,
     /// Applied; this item of the list, counted from 0, is missing.
@@ -144,6 +152,22 @@ pub fn of_another(mut answer: Answer) -> Answer {
     }
     if let Some(job) = body.get_mut("job").and_then(serde_json::Value::as_object_mut) {
         job.insert("configId".into(), other);
+    }
+    answer
+}
+
+/// The answer with every number as text.
+pub fn numbers_as_text(mut answer: Answer) -> Answer {
+    fn turn(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(turn),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(turn),
+            serde_json::Value::Number(number) => *value = serde_json::Value::String(number.to_string()),
+            _ => {}
+        }
+    }
+    if let Payload::Json(body) = &mut answer.body {
+        turn(body);
     }
     answer
 }

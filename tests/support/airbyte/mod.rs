@@ -98,6 +98,11 @@ impl Standin {
         self.shared.rules().clear();
     }
 
+    /// Applies the calls that were withheld: late, but all the same.
+    pub async fn apply_withheld(&self) {
+        self.shared.apply_withheld().await;
+    }
+
     /// Every call so far.
     pub fn log(&self) -> Vec<Entry> {
         self.shared.log().clone()

@@ -28,6 +28,8 @@ pub struct Shared {
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<Entry>>,
     violations: Mutex<Vec<String>>,
+    /// Calls that are applied when the test says so.
+    withheld: Mutex<Vec<Call>>,
     contract: Option<&'static Contract>,
 }
 
@@ -43,6 +45,7 @@ impl Shared {
             rules: Mutex::default(),
             log: Mutex::default(),
             violations: Mutex::default(),
+            withheld: Mutex::default(),
             contract,
         })
     }
@@ -65,6 +68,14 @@ impl Shared {
     /// What broke the contract so far.
     pub fn violations(&self) -> MutexGuard<'_, Vec<String>> {
         lock(&self.violations)
+    }
+
+    /// Applies what was withheld.
+    pub async fn apply_withheld(self: &Arc<Self>) {
+        let calls = std::mem::take(&mut *lock(&self.withheld));
+        for call in calls {
+            self.apply(&call).await;
+        }
     }
 
     fn note(&self, entry: Entry) -> usize {
@@ -166,6 +177,10 @@ impl Exchange {
             }
             Some(Fault::RefuseToken) => return self.send(&tokens::unauthorized()),
             Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Withhold) => {
+                lock(&self.shared.withheld).push(call);
+                return std::future::pending().await;
+            }
             Some(Fault::CutBefore) => return self.cut(),
             Some(Fault::ApplyLate(time)) => {
                 let _late = Late { shared: self.shared.clone(), call, after: *time };
@@ -183,6 +198,18 @@ impl Exchange {
                 let (kind, body) = text(&answer.body);
                 let response = Response::builder().status(answer.status).header("content-type", kind);
                 response.body(wire::drip(body.into_bytes(), pause)).expect("a valid answer")
+            }
+            Some(Fault::NumbersAsText) => self.send(&faults::numbers_as_text(answer)),
+            Some(Fault::Gzip) => {
+                // nobody who asks for none looks further than the header
+                let body = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3], text(&answer.body).1.as_bytes()].concat();
+                let response = Response::builder().status(answer.status).header("content-encoding", "gzip");
+                response.header("content-type", "application/json").body(Body::from(body)).expect("a valid answer")
+            }
+            Some(Fault::CutInChunk(bytes)) => {
+                let (kind, body) = text(&answer.body);
+                let response = Response::builder().status(answer.status).header("content-type", kind);
+                response.body(wire::partial(body.as_bytes(), bytes, true)).expect("a valid answer")
             }
             Some(Fault::HangInBody(bytes)) => self.partly(&answer, bytes, false),
             Some(Fault::CutInBody(bytes)) => self.partly(&answer, bytes, true),

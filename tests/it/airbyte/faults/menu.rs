@@ -44,6 +44,7 @@ impl Dish {
             Fault::CutAfter
                 | Fault::HangInBody(_)
                 | Fault::CutInBody(_)
+                | Fault::CutInChunk(_)
                 | Fault::Deny(..)
                 | Fault::ApplyLate(_)
                 | Fault::Hang
@@ -94,5 +95,10 @@ pub fn menu() -> Vec<Dish> {
         lists("a list that lags", Fault::Lag(Duration::from_secs(5))),
         any("403", Fault::Refuse(403, Shape::Framework)),
         any("429 with nonsense", after(429, "soon")),
+        any("a chunk cut", Fault::CutInChunk(9)),
+        any("gzip that nobody asked for", Fault::Gzip),
+        any("numbers as text", Fault::NumbersAsText),
+        any("lists 10,000 deep", Fault::Body(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)))),
+        creates("applied, and then 409 that it exists", Fault::Deny(409, Shape::Known)),
     ]
 }

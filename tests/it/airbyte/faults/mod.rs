@@ -7,6 +7,7 @@
 pub mod bed;
 mod doubled;
 mod down;
+mod late;
 mod menu;
 
 use std::collections::BTreeMap;

@@ -242,6 +242,23 @@ async fn catalogs_are_compared_without_side_effects_after_2_0() {
 }
 
 #[tokio::test]
+async fn a_changed_type_a_removed_column_and_a_removed_stream_never_break_for_airbyte() {
+    let bench = Bench::new("2.1").await;
+    let connection = saved(&bench, "ignore").await;
+    let old = bench.api.discover(bench.source).await.unwrap().catalog_id;
+    let mut retyped = users();
+    retyped["jsonSchema"]["properties"]["name"] = json!({"type": "integer"});
+    let other = Standin::stream("others", &json!({"id": {"type": "integer"}}));
+    for streams in [vec![retyped], vec![without("name")], vec![other]] {
+        bench.shows(streams);
+        let new = bench.api.discover(bench.source).await.unwrap().catalog_id;
+        let body = json!({"current_catalog_id": old, "new_catalog_id": new, "connection_id": connection, "persist_changes": false});
+        assert_eq!(bench.post("/v1/catalogs/diff", body).await.unwrap()["schema_change"], "non_breaking");
+    }
+    bench.finish();
+}
+
+#[tokio::test]
 async fn two_discovers_of_one_source_are_not_rejected() {
     let bench = Bench::new("1.6").await;
     bench.standin.edit(|s| s.conduct(bench.source).discover_takes = Duration::from_millis(100));

@@ -67,7 +67,10 @@ async fn a_server_that_wants_to_be_left_alone_after_a_write_says_for_how_long() 
     let bench = Bench::new("1.8").await;
     bench.standin.script("POST /v1/sources/create", When::Nth(1), Fault::RetryAfter(429, "120".into()));
     let owner = aam::ports::OwnerKey("default/faker".into());
-    let error = engine(&bench).create_endpoint(SOURCE, &owner, &source(&bench)).await.unwrap_err();
+    let (engine, source) = (engine(&bench), source(&bench));
+    let ask = engine.create_endpoint(SOURCE, &owner, &source).await.unwrap();
+    assert_eq!(bench.standin.writes().len(), 0, "nothing is sent before it is asked for");
+    let error = ask.await.unwrap_err();
     assert_eq!((error.remedy, error.retry_after), (Remedy::Retry, Some(Duration::from_secs(120))), "{error}");
     bench.finish();
 }
@@ -184,7 +187,7 @@ async fn a_mode_that_the_destination_lacks_is_refused_before_anything_is_written
     let writes = bench.standin.writes();
     let owner = aam::ports::OwnerKey("default/users".into());
     let refused = [
-        engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
+        engine.create_connection(&owner, &draft, &ResolvedConfig::nothing()).await.err().unwrap(),
         engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap_err(),
     ];
     for error in refused {
@@ -221,7 +224,7 @@ async fn a_long_secret_that_a_connector_repeats_is_masked_before_its_words_are_c
     let owner = aam::ports::OwnerKey("default/users".into());
     let source = EndpointHandle { config: config.clone(), ..source(&bench) };
     let said = [
-        engine.create_connection(&owner, &draft, &config).await.unwrap_err(),
+        engine.create_connection(&owner, &draft, &config).await.err().unwrap(),
         engine.update_connection(&id(connection), &draft, &config).await.unwrap_err(),
         engine.discover(&source).await.unwrap_err(),
     ];

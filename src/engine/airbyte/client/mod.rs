@@ -1,41 +1,30 @@
-//! The HTTP client of one Airbyte instance: token, base path, deadlines, retries, budget and breaker. What is asked
-//! and what the answers mean is `api`'s.
+//! The HTTP client of one Airbyte instance: deadlines, retries, budget and breaker; `token`, `probe` (base path and version) and
+//! `answer` have the rest. What is asked and what the answers mean is `api`'s.
+
+mod answer;
+mod probe;
+mod token;
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use base64::Engine as _;
-use reqwest::{Method, StatusCode, Url, header, redirect};
+use reqwest::{Method, Url, header, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use self::answer::{decode, read, transport};
+use self::token::{TOKEN_PATH, Token};
 use super::breaker::{Breaker, Turned};
-use super::error::{ApiError, Fate, shown};
-use crate::ports::mask;
+use super::error::{ApiError, Fate};
 
-/// Largest answer that is read; catalogs of thousands of streams reach tens of megabytes.
-const ANSWER_MAX: usize = 64 << 20;
-/// The longest that a server's `Retry-After` is obeyed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
-/// A token is renewed when this share of its life is over.
-const TOKEN_SHARE: f64 = 0.8;
-/// Assumed life of a token that does not tell its own: the shortest that any version gives.
-const TOKEN_LIFE: Duration = Duration::from_secs(180);
-
-/// How long a token is waited for: it is a row of a database for the server.
-const TOKEN_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a refusal of the credentials counts: a turn over a thousand connections asks once, and credentials that were
 /// mended in Airbyte are tried within a minute.
 const REFUSAL_COUNTS: Duration = Duration::from_secs(60);
-/// Characters of a refusal of the credentials that are shown.
-const REFUSAL_SHOWN: usize = 300;
-/// How the paths end that give tokens.
-const TOKEN_PATH: &str = "/applications/token";
 
 /// What the settings say about an instance.
 #[derive(Debug, Clone)]
@@ -157,14 +146,6 @@ impl Failure {
         }
         outcome
     }
-}
-
-/// A bearer token.
-#[derive(Clone)]
-struct Token {
-    value: SecretString,
-    /// From when on it is renewed.
-    stale: Instant,
 }
 
 impl std::fmt::Debug for Client {
@@ -358,7 +339,10 @@ impl Client {
         };
         match tokio::time::timeout(deadline, whole).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(ApiError::new(&name, Fate::Unknown, format!("no whole answer within {}", seconds(deadline)))),
+            Err(_) => {
+                let why = format!("no whole answer within {}", seconds(deadline));
+                Err(ApiError::new(&name, Fate::Unknown, why).coded("deadline"))
+            }
         }
     }
 
@@ -374,112 +358,6 @@ impl Client {
             at
         };
         tokio::time::sleep_until(at).await;
-    }
-
-    /// A token that is good for now; another one than `refused`. One fetch at a time. `None` without credentials.
-    async fn token(&self, refused: Option<&Token>) -> Result<Option<Token>, ApiError> {
-        let Some((id, secret)) = &self.access.credentials else { return Ok(None) };
-        let asked = Instant::now();
-        let mut kept = self.token.lock().await;
-        let same = |a: &Token, b: &Token| a.value.expose_secret() == b.value.expose_secret();
-        if let Some(token) = kept.as_ref()
-            && Instant::now() < token.stale
-            && !refused.is_some_and(|refused| same(refused, token))
-        {
-            return Ok(Some(token.clone()));
-        }
-        if let Some(error) = self.fetched.since(asked).or_else(|| self.fetched.refusal()) {
-            return Err(error);
-        }
-        *kept = None;
-        let token = self.fetched.note(self.fetch_token(id, secret).await)?;
-        *kept = Some(token.clone());
-        Ok(Some(token))
-    }
-
-    async fn fetch_token(&self, id: &str, secret: &SecretString) -> Result<Token, ApiError> {
-        let instance = self.instance.get().expect("probed before");
-        // Both spellings of the grant: the document requires the one and declares the other.
-        let mut body = json!({"client_id": id, "client_secret": secret.expose_secret()});
-        let (api, prefix) = if instance.public { (Api::Public, "/public/v1") } else { (Api::Config, "") };
-        let path = if instance.public { "/applications/token" } else { "/v1/applications/token" };
-        if instance.public {
-            body["grant_type"] = json!("client_credentials");
-            body["grant-type"] = json!("client_credentials");
-        }
-        let request = Request { api, method: Method::POST, path, query: &[], body: Some(&body), kind: Kind::Read };
-        let asked = Instant::now();
-        let deadline = self.access.manners.quick.min(TOKEN_DEADLINE);
-        let answer = self.raw(&instance.base, prefix, &request, None, deadline).await;
-        self.hear(answer.as_ref().err());
-        let answer = answer.map_err(|e| refusal(&e, secret))?;
-        let granted: Granted = decode(&request, &answer)?;
-        let life = granted.life();
-        Ok(Token { value: granted.access_token.into(), stale: asked + life.mul_f64(TOKEN_SHARE) })
-    }
-
-    /// Finds the base path: below the URL as given, with or without `/api`.
-    async fn probe(&self) -> Result<Instance, ApiError> {
-        self.admit("GET /v1/health")?;
-        let found = self.find_base().await;
-        self.hear(found.as_ref().err());
-        if let Ok(Instance { version, .. }) = &found {
-            tracing::info!(airbyte.version = %version, "Airbyte at {} is version {version}", self.access.url);
-        }
-        found
-    }
-
-    async fn find_base(&self) -> Result<Instance, ApiError> {
-        let given = self.access.url.as_str().trim_end_matches('/');
-        let root = ["/public/v1", "/v1"].iter().find_map(|end| given.strip_suffix(end)).unwrap_or(given);
-        let candidates =
-            if root.ends_with("/api") { vec![root.to_owned()] } else { vec![format!("{root}/api"), root.to_owned()] };
-        let mut first = None;
-        for candidate in candidates {
-            let Ok(base) = Url::parse(&candidate) else { continue };
-            match self.health(&base).await {
-                Ok(()) => return self.describe(base).await,
-                // nobody there: another path is no other server
-                Err(e) if matches!(e.fate, Fate::NotSent | Fate::Unknown) => return Err(first.unwrap_or(e)),
-                Err(e) => first = first.or(Some(e)),
-            }
-        }
-        Err(first.unwrap_or_else(|| ApiError::new("GET /v1/health", Fate::NotSent, "the URL cannot be used")))
-    }
-
-    async fn health(&self, base: &Url) -> Result<(), ApiError> {
-        let request = get("/v1/health");
-        let answer = self.raw(base, "", &request, None, self.access.manners.quick).await?;
-        let health: Value = decode(&request, &answer)?;
-        match health.get("available").and_then(Value::as_bool) {
-            Some(true) => Ok(()),
-            Some(false) => Err(ApiError::new(&request.name(), Fate::Answered(503), "Airbyte says it is not available")),
-            None => Err(ApiError::new(&request.name(), Fate::Garbled, "the answer is not that of Airbyte's health")),
-        }
-    }
-
-    async fn describe(&self, base: Url) -> Result<Instance, ApiError> {
-        let quick = self.access.manners.quick;
-        let request = get("/v1/instance_configuration");
-        let said = match self.raw(&base, "", &request, None, quick).await {
-            Ok(answer) => decode(&request, &answer)?,
-            Err(e) if matches!(e.fate, Fate::Answered(401 | 403 | 404)) => Value::Null,
-            Err(e) => return Err(e),
-        };
-        let public = self.raw(&base, "/public/v1", &get("/health"), None, quick).await;
-        let public = match public {
-            Ok(body) => !body.starts_with(b"<"),
-            Err(e) if e.is_transient() => return Err(e),
-            Err(_) => false,
-        };
-        let word = |value: &Value| value.as_str().map(shown).filter(|word| !word.is_empty());
-        Ok(Instance {
-            base,
-            version: word(&said["version"]).unwrap_or_else(|| "unknown".into()),
-            edition: word(&said["edition"]).unwrap_or_default(),
-            auth: word(&said["auth"]["mode"]).unwrap_or_default(),
-            public,
-        })
     }
 }
 
@@ -502,161 +380,10 @@ fn unsent(kind: Kind, error: ApiError) -> ApiError {
     }
 }
 
-fn get(path: &str) -> Request<'_> {
-    Request { api: Api::Config, method: Method::GET, path, query: &[], body: None, kind: Kind::Read }
-}
-
-fn decode<T: DeserializeOwned>(request: &Request<'_>, body: &[u8]) -> Result<T, ApiError> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"null" } else { body };
-    serde_json::from_slice(body).map_err(|e| {
-        // serde's text repeats values of the answer, which may be settings
-        let why =
-            format!("the answer is not in the form that was asked for (line {}, column {})", e.line(), e.column());
-        ApiError::new(&request.name(), Fate::Garbled, why)
-    })
-}
-
-/// The body of an answer that is JSON and 2xx.
-async fn read(name: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, ApiError> {
-    let status = answer.status();
-    let header = |name: header::HeaderName| {
-        answer.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-    };
-    let (content_type, retry_after) = (header(header::CONTENT_TYPE), header(header::RETRY_AFTER));
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| transport(name, &e))? {
-        if body.len() + chunk.len() > ANSWER_MAX {
-            return Err(ApiError::new(name, Fate::TooLarge, "the answer is larger than 64 MiB"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    if status.is_redirection() {
-        return Err(ApiError::new(
-            name,
-            Fate::Garbled,
-            format!("redirected ({status}): set [airbyte] url to where it leads"),
-        ));
-    }
-    if !status.is_success() {
-        let mut error = ApiError::answered(name, status.as_u16(), &content_type, &body);
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            error.retry_after = wanted_pause(&retry_after);
-        }
-        return Err(error);
-    }
-    // Paths outside the API are answered by the web page with 200.
-    if content_type.contains("html") {
-        let why = "a web page came instead of an answer of the API: set [airbyte] url to the address of the API";
-        return Err(ApiError::new(name, Fate::Garbled, why));
-    }
-    Ok(body)
-}
-
-/// Seconds or an HTTP date; nonsense counts as nothing said.
-fn wanted_pause(header: &str) -> Option<Duration> {
-    let seconds = header.trim().parse::<u64>().ok().or_else(|| {
-        let at = chrono::DateTime::parse_from_rfc2822(header.trim()).ok()?;
-        u64::try_from((at.to_utc() - chrono::Utc::now()).num_seconds()).ok()
-    })?;
-    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// A failure below HTTP. Its text is ours: the library's names the whole URL.
-fn transport(name: &str, error: &reqwest::Error) -> ApiError {
-    let mut deepest: &dyn std::error::Error = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    let why = shown(&deepest.to_string());
-    if error.is_connect() || error.is_builder() {
-        return ApiError::new(name, Fate::NotSent, format!("no connection to Airbyte: {why}"));
-    }
-    ApiError::new(name, Fate::Unknown, format!("the connection broke before the answer was complete: {why}"))
-}
-
-/// The token endpoint's refusal; it may repeat what was sent.
-fn refusal(error: &ApiError, secret: &SecretString) -> ApiError {
-    let error = error.masked(|text| mask(std::slice::from_ref(secret), text));
-    // what is ours comes after it, and stays
-    let sentence: String = error.sentence.chars().take(REFUSAL_SHOWN).collect();
-    match error.fate {
-        // Bad credentials are answered with 400, 401 or 500, depending on the version.
-        Fate::Answered(400 | 401 | 403 | 422) => ApiError {
-            fate: Fate::Refused,
-            sentence: format!(
-                "the credentials were refused: {sentence}; `abctl local credentials` shows client id and secret"
-            ),
-            ..error
-        },
-        Fate::Answered(500) => ApiError {
-            sentence: format!("{sentence}; some versions of Airbyte refuse wrong credentials like this"),
-            ..error
-        },
-        _ => error,
-    }
-}
-
-/// The token endpoint's answer.
-#[derive(serde::Deserialize)]
-struct Granted {
-    access_token: String,
-    /// Seconds; the Config API does not say.
-    expires_in: Option<u64>,
-}
-
-impl Granted {
-    /// As told, else as the token itself says, else the shortest that any version gives.
-    fn life(&self) -> Duration {
-        let told = self.expires_in.map(Duration::from_secs);
-        told.or_else(|| jwt_life(&self.access_token)).unwrap_or(TOKEN_LIFE)
-    }
-}
-
-/// `exp` − now of a JSON Web Token, by the machine's clock; `exp` − `iat` if that clock is off by more than the life.
-fn jwt_life(token: &str) -> Option<Duration> {
-    let claims = token.split('.').nth(1)?;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?;
-    let claims: Value = serde_json::from_slice(&claims).ok()?;
-    let expires = claims.get("exp")?.as_i64()?;
-    let life = claims.get("iat").and_then(Value::as_i64).map(|issued| expires - issued);
-    let left = expires - chrono::Utc::now().timestamp();
-    let seconds = match life {
-        Some(life) if left <= 0 || left > life => life,
-        _ => left,
-    };
-    u64::try_from(seconds).ok().map(Duration::from_secs)
-}
-
 /// `12s`, or `1.5s` below ten.
 fn seconds(duration: Duration) -> String {
     match duration.as_secs_f64() {
         s if s < 10.0 => format!("{s:.1}s"),
         s => format!("{s:.0}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::Deserialize as _;
-
-    use super::*;
-
-    fn life(granted: &Value) -> Duration {
-        Granted::deserialize(granted).unwrap().life()
-    }
-
-    #[test]
-    fn the_life_of_a_token_is_first_as_told_then_as_it_says_itself_then_the_shortest_of_all() {
-        let now = chrono::Utc::now().timestamp();
-        let part = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-        let token = |claims: Value| format!("{}.{}.c2ln", part(json!({"alg": "HS256"})), part(claims));
-        let quarter = token(json!({"iat": now, "exp": now + 900}));
-        assert_eq!(life(&json!({"access_token": quarter, "expires_in": 60})).as_secs(), 60);
-        assert!((890..=900).contains(&life(&json!({"access_token": quarter})).as_secs()));
-        let other_clock = token(json!({"iat": now - 7200, "exp": now - 6300}));
-        assert_eq!(life(&json!({"access_token": other_clock})).as_secs(), 900);
-        for opaque in ["opaque".to_owned(), "a.b.c".to_owned(), token(json!({}))] {
-            assert_eq!(life(&json!({"access_token": opaque})), TOKEN_LIFE);
-        }
     }
 }

@@ -1,0 +1,105 @@
+//! A server that makes what it was asked for long after nobody waits any more: 1 s, 30 s or 5 min after the client gave up, or was
+//! killed. It is looked for, and found; a second one is never asked for.
+
+use super::bed::{Bed, Phase};
+use crate::standin::faults::{Fault, When};
+use crate::support::world::until;
+
+const KINDS: [&str; 3] = ["source", "destination", "connection"];
+/// So many seconds after the ask the next looks come.
+const LATER: [u32; 3] = [1, 30, 300];
+
+/// How the ask ends for who asked.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// The deadline is over.
+    GivenUp,
+    /// `kill -9` while the request is under way.
+    Killed,
+}
+
+/// How often the object of this kind was asked for.
+fn asks(bed: &Bed, kind: &str) -> usize {
+    bed.standin.calls(&format!("POST /v1/{kind}s/create"))
+}
+
+/// Asks for the next object, without an answer.
+async fn ask(bed: &Bed, kind: &str, end: End) {
+    match end {
+        End::GivenUp => assert_eq!(bed.aam(&["apply"]).code, 1),
+        End::Killed => killed_at(bed, &format!("POST /v1/{kind}s/create")).await,
+    }
+    assert_eq!(asks(bed, kind), 1, "{kind} {end:?}");
+}
+
+/// Runs `aam apply` and kills it when this call has come.
+async fn killed_at(bed: &Bed, call: &str) {
+    let mut child = bed.world.start(&["apply"]);
+    until(call, 30, async || (bed.standin.calls(call) > 0).then_some(())).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Onboards; each object comes late, by as much as `shift` says.
+async fn tell(end: End, shift: usize) {
+    let bed = Bed::new().await;
+    for kind in KINDS {
+        bed.standin.script(&format!("POST /v1/{kind}s/create"), When::Nth(1), Fault::Withhold);
+    }
+    for (n, kind) in KINDS.iter().enumerate() {
+        ask(&bed, kind, end).await;
+        let later = LATER[(n + shift) % LATER.len()];
+        bed.world.registry.run(&format!("UPDATE intents SET at = at - interval '{later} seconds'")).await;
+        let ran = bed.aam(&["apply"]);
+        assert!(ran.code == 1 && ran.out.contains("another one is made after"), "{kind} {end:?} {later}: {ran:#?}");
+        assert_eq!(asks(&bed, kind), 1, "{kind} {end:?} {later}");
+        bed.standin.apply_withheld().await;
+    }
+    bed.recover(Phase::Onboard).await;
+    assert_eq!(KINDS.map(|kind| asks(&bed, kind)), [1; 3], "{end:?}: what came late was adopted");
+    assert_eq!(bed.standin.edit(|state| (state.actors.len(), state.connections.len())), (2, 1), "{end:?}");
+    bed.end_state().await;
+    bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_late_is_found_and_never_asked_for_again() {
+    let all = std::env::var_os("AAM_FAULTS").is_some_and(|which| which == "all");
+    for end in [End::GivenUp, End::Killed] {
+        for shift in 0..if all { LATER.len() } else { 1 } {
+            tell(end, shift).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_status_says_until_when_it_is_looked_for() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/sources/create", When::Nth(1), Fault::Withhold);
+    killed_at(&bed, "POST /v1/sources/create").await;
+    let ends = "SELECT to_char((at + interval '10 minutes') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM intents";
+    let until = bed.world.registry.one(ends).await;
+    bed.aam(&["apply"]);
+    let status = bed.aam(&["status"]);
+    assert!(status.out.contains(&format!("another one is made after {until}")), "{until}: {status:#?}");
+    // it never comes
+    bed.ten_minutes_pass().await;
+    bed.recover(Phase::Onboard).await;
+    assert_eq!(asks(&bed, "source"), 2);
+    bed.end_state().await;
+    bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_before_an_ask_was_sent_costs_no_wait() {
+    let bed = Bed::new().await;
+    // what is read before a connection is asked for
+    let read = "POST /v1/sources/discover_schema";
+    bed.standin.script(read, When::Nth(1), Fault::Hang);
+    killed_at(&bed, read).await;
+    assert_eq!(asks(&bed, "connection"), 0);
+    let ran = bed.aam(&["apply"]);
+    assert_eq!((ran.code, asks(&bed, "connection")), (0, 1), "{ran:#?}");
+    bed.end_state().await;
+    bed.finish().await;
+}
