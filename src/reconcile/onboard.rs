@@ -344,8 +344,8 @@ impl Reconciler {
         let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
         let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), (found, &asked), lease, create).await?;
         if (made || !asked.is_empty()) && self.doors.engine.manner().drives_itself {
-            // from here on, whatever differs is somebody's, also if the spec moves on before this is over; one that was made without
-            // an answer is as its spec wanted it then
+            // from here on, whatever differs is somebody's, also if the spec moves on before this is over; one that was made
+            // without an answer is as its spec wanted it then
             let live = if made { None } else { self.doors.engine.connection(&id).await? };
             let is = live.map_or_else(|| properties(&draft), |live| properties(&live.is));
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
