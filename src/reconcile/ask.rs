@@ -1,5 +1,7 @@
-//! Asking the engine for a new object, once: what is there already is adopted, an intent is written last before the ask is sent, and while an
-//! ask may still have its effect no second one is sent.
+//! Asking the engine for a new object, once: what is there already is adopted, an intent is written last before the ask is
+//! sent, and while an ask may still have its effect no second one is sent.
+
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -13,6 +15,19 @@ use crate::ports::{
 pub(super) const UNANSWERED: &str = "unanswered";
 
 impl Reconciler {
+    /// What was asked for without an answer, oldest first.
+    pub(super) async fn asked(
+        &self,
+        kind: ObjectKind,
+        owner: &OwnerKey,
+        lease: &Lease,
+    ) -> Result<Vec<Intent>, StepError> {
+        let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
+        let mut asked = self.doors.registry.intents(of).await?;
+        asked.retain(|intent| intent.effect == effect(kind) && intent.key == owner.0);
+        Ok(asked)
+    }
+
     /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
     /// The intent keeps the name in the engine beside our own.
     pub(super) async fn ensure_object<'a, F>(
@@ -20,19 +35,15 @@ impl Reconciler {
         kind: ObjectKind,
         owner: &OwnerKey,
         (name, in_engine): (&str, &str),
-        found: Vec<Candidate>,
+        (found, asked): (Vec<Candidate>, &[Intent]),
         lease: &Lease,
         create: impl FnOnce() -> F,
     ) -> Result<(EngineId, bool), StepError>
     where
         F: Future<Output = Result<Ask<'a>, EngineError>>,
     {
-        let word = kind.word();
-        let effect = format!("create_{word}");
-        let what = format!("{word} {name}");
-        let of = (!self.doors.engine.manner().drives_itself).then_some(lease.connection);
-        let mut asked = self.doors.registry.intents(of).await?;
-        asked.retain(|intent| intent.effect == effect && intent.key == owner.0);
+        let effect = effect(kind);
+        let what = format!("{} {name}", kind.word());
         let (id, how, made) = match ours(&what, found, !asked.is_empty())? {
             Some(Candidate { id, marked: true }) => (id, "found by its owner mark and adopted", false),
             Some(Candidate { id, marked: false }) => (id, "found after an ask without an answer and adopted", false),
@@ -122,6 +133,25 @@ impl Reconciler {
         };
         self.doors.registry.begin(lease, &intent).await?;
         Ok(intent.id)
+    }
+}
+
+fn effect(kind: ObjectKind) -> String {
+    format!("create_{}", kind.word())
+}
+
+/// The other names in the engine under which it was asked for: a spec may change while no answer comes.
+pub(super) fn other_names(asked: &[Intent], name: &str) -> BTreeSet<String> {
+    let names = asked.iter().filter_map(|intent| intent.detail["name"].as_str());
+    names.filter(|other| *other != name).map(str::to_owned).collect()
+}
+
+/// Adds what was found in another way, each once.
+pub(super) fn join(found: &mut Vec<Candidate>, more: Vec<Candidate>) {
+    for one in more {
+        if !found.iter().any(|known| known.id == one.id) {
+            found.push(one);
+        }
     }
 }
 

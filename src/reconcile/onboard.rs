@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
+use super::ask::{join, other_names};
 use super::drifted::rule_of;
 use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
@@ -239,10 +240,17 @@ impl Reconciler {
             let id = match known {
                 Some(id) => id.clone(),
                 None => {
+                    let name = handle.airbyte.name.as_deref().unwrap_or(&handle.name);
+                    let asked = self.asked(kind, &owner, lease).await?;
                     let found = match self.shared(gathered, kind, endpoint).await? {
                         Some(id) => vec![Candidate { id, marked: true }],
                         None => {
-                            let found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
+                            let mut found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
+                            for other in other_names(&asked, name) {
+                                let mut before = handle.clone();
+                                before.airbyte.name = Some(other);
+                                join(&mut found, self.doors.engine.find_endpoint(kind, &owner, &before).await?);
+                            }
                             if shares {
                                 self.refuse_owned(gathered, kind, endpoint, &found).await?;
                             }
@@ -251,7 +259,7 @@ impl Reconciler {
                     };
                     let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
                     let (id, made) =
-                        self.ensure_object(kind, &owner, (&handle.name, &handle.name), found, lease, create).await?;
+                        self.ensure_object(kind, &owner, (&handle.name, name), (found, &asked), lease, create).await?;
                     if made && shares {
                         let fingerprint = handle.config.fingerprint();
                         self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
@@ -326,14 +334,22 @@ impl Reconciler {
         }
         let owner = OwnerKey(owner_of_connection(connection, lease.connection));
         let adopted = connection.airbyte.id.map(|id| EngineId(id.to_string()));
-        let found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
+        let asked = self.asked(kind, &owner, lease).await?;
+        let mut found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
+        for other in other_names(&asked, &draft.name) {
+            let before = ConnectionDraft { name: other, ..draft.clone() };
+            join(&mut found, self.doors.engine.find_connection(&owner, &before, adopted.as_ref()).await?);
+        }
         let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
-        let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), found, lease, create).await?;
-        if made && self.doors.engine.manner().drives_itself {
-            // from here on, whatever differs is somebody's, also if the spec moves on before this is over
+        let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), (found, &asked), lease, create).await?;
+        if (made || !asked.is_empty()) && self.doors.engine.manner().drives_itself {
+            // from here on, whatever differs is somebody's, also if the spec moves on before this is over; one that was made
+            // without an answer is as its spec wanted it then
+            let live = if made { None } else { self.doors.engine.connection(&id).await? };
+            let is = live.map_or_else(|| properties(&draft), |live| properties(&live.is));
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
-            let agreed = Agreed::after(before.as_ref(), Part::Connection, &properties(&draft), &BTreeSet::new());
+            let agreed = Agreed::after(before.as_ref(), Part::Connection, &is, &BTreeSet::new());
             self.doors.registry.set_agreed(lease, &agreed, &BTreeSet::new()).await?;
         }
         Ok(id)

@@ -1,5 +1,5 @@
-//! A server that makes what it was asked for long after nobody waits any more: 1 s, 30 s or 5 min after the client gave up, or was
-//! killed. It is looked for, and found; a second one is never asked for.
+//! A server that makes what it was asked for long after nobody waits any more: 1 s, 30 s or 5 min after the client gave up,
+//! or was killed. It is looked for, and found; a second one is never asked for.
 
 use super::bed::{Bed, Phase};
 use crate::standin::faults::{Fault, When};
@@ -70,6 +70,29 @@ async fn what_is_made_late_is_found_and_never_asked_for_again() {
             tell(end, shift).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_for_by_another_name_is_found_too() {
+    let bed = Bed::new().await;
+    let files = ["connectors.d/warehouse.yaml", "connectors.d/crm.yaml"];
+    for kind in ["destination", "connection"] {
+        bed.standin.script(&format!("POST /v1/{kind}s/create"), When::Nth(1), Fault::Withhold);
+    }
+    for (kind, file) in ["destination", "connection"].iter().zip(files) {
+        ask(&bed, kind, End::Killed).await;
+        bed.world.write(file, &format!("{}airbyte: {{name: new name}}\n", bed.world.read(file)));
+        bed.world.commit("another name");
+        assert_eq!((bed.aam(&["apply"]).code, asks(&bed, kind)), (1, 1), "{kind}");
+        bed.standin.apply_withheld().await;
+    }
+    bed.recover(Phase::Onboard).await;
+    let names = bed.standin.edit(|state| {
+        let actors = state.actors.iter().map(|actor| actor.name.clone());
+        actors.chain(state.connections.iter().map(|connection| connection.name.clone())).collect::<Vec<_>>()
+    });
+    assert_eq!(names, ["crm", "new name", "new name"], "each once, by its new name");
+    bed.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
