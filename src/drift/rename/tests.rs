@@ -92,6 +92,21 @@ fn case_separators_order_and_abbreviations_are_seen_through() {
 }
 
 #[test]
+fn the_same_name_in_another_writing_is_a_rename_whatever_its_type() {
+    let rest = "id integer, name string, city string, active boolean, updated_at timestamp";
+    let found = |gone: &str, new: &str| found(&format!("{rest}, {gone}"), &format!("{rest}, {new}"));
+    assert_eq!(found("zipCode integer", "zip_code string"), "zipCode -> zip_code");
+    assert_eq!(found("startDate string", "start_date timestamp_tz"), "startDate -> start_date");
+    assert_eq!(
+        found("zipCode integer, fax string", "zip_code string, website string"),
+        "zipCode -> zip_code",
+        "and the others are not drawn in"
+    );
+    // other names, and other types, say no such thing
+    assert_eq!(found("zipCode integer", "postal_area string"), "");
+}
+
+#[test]
 fn what_is_unrelated_is_no_rename() {
     let rest = "id integer, name string, city string, active boolean, updated_at timestamp";
     let found = |gone: &str, new: &str| found(&format!("{rest}, {gone}"), &format!("{rest}, {new}"));
