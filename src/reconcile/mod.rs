@@ -8,6 +8,7 @@
 //! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
+mod arrival;
 mod by_name;
 mod drifted;
 mod ends;
@@ -53,7 +54,7 @@ pub use relock::Relock;
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Limits, Standing};
 use crate::ports::{
-    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Sampler, Secrets,
+    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, NewestRows, Registry, Repo, Sampler, Secrets,
 };
 use crate::spec::{EngineKind, Mode, Schedule};
 
@@ -66,6 +67,8 @@ pub struct Doors {
     pub landing: Arc<dyn Landing>,
     /// Values at the source beside landed ones, where the engine can read a source without a sync.
     pub sampler: Option<Arc<dyn Sampler>>,
+    /// The rows that landed last, where the engine cannot.
+    pub newest: Option<Arc<dyn NewestRows>>,
     /// Everything that is not in git.
     pub registry: Arc<dyn Registry>,
     /// Canonical events.
