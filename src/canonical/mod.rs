@@ -60,6 +60,19 @@ pub struct StreamWork<'a> {
     pub reread_by: Option<i64>,
     /// Fields that the source has no more while a drift is undecided, and that drift in short.
     pub gone: Vec<(FieldPath, String)>,
+    /// Fields that may go by another name by now: whose rows wait until that is decided.
+    pub undecided: Vec<Undecided>,
+}
+
+/// A field that went and may be one of others that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    /// The field.
+    pub gone: FieldPath,
+    /// The others.
+    pub came: Vec<FieldPath>,
+    /// The drift in which it is open, in short.
+    pub drift: String,
 }
 
 /// How far a stream is; told after each page.

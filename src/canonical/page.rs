@@ -106,6 +106,7 @@ impl Run<'_> {
         let op = if mapped.deleted { Op::Delete } else { Op::Upsert };
         let mut reasons = storable::check(&mapped.data);
         reasons.extend(storable::check(&mapped.unknown_fields));
+        reasons.extend(self.undecided(row));
         if key.len() > LONGEST_KEY {
             reasons.push(format!("key: is longer than {LONGEST_KEY} bytes"));
         }
@@ -130,6 +131,23 @@ impl Run<'_> {
         }
         let key = (!mapping.key().is_empty()).then_some(mapped.key);
         Err(Rejected { key, reasons: Vec::new(), lacks: lacks.into_iter().cloned().collect() })
+    }
+
+    /// A row that lacks what the mapping reads, and holds what may be the same under another name, waits: mapped now, it would
+    /// say that the value is gone.
+    fn undecided(&self, row: &LandingRow) -> Vec<String> {
+        let reads = |field: &FieldPath| self.stream.mapping.reads().any(|path| path.is_within(field));
+        let undecided: Vec<_> = self.stream.undecided.iter().filter(|one| reads(&one.gone)).collect();
+        if undecided.is_empty() {
+            return Vec::new();
+        }
+        let record = serde_json::from_str::<Map<String, Value>>(row.data.get()).unwrap_or_default();
+        let has = |field: &FieldPath| record.get(field.root()).is_some_and(|value| !value.is_null());
+        let open = undecided.into_iter().filter(|one| !has(&one.gone)).filter_map(|one| {
+            let came = one.came.iter().find(|came| has(came))?;
+            Some(format!("`{}` may be `{came}` by now: drift {} is undecided", one.gone, one.drift))
+        });
+        open.collect()
     }
 
     async fn heads(&self, said: &[Said<'_>]) -> Result<BTreeMap<String, RecordHead>, CanonicalError> {

@@ -7,7 +7,7 @@ use super::{Context, Exit, act};
 use crate::diag::escape;
 use crate::http::Answer;
 use crate::model::ConnectionRef;
-use crate::plan::{Job, Standing, Trouble, needs_person};
+use crate::plan::{Job, Standing, Trouble, needs_person, waits_for_rows};
 use crate::status::{ConnectionReport, Report, Unowned};
 use crate::wiring;
 
@@ -81,7 +81,7 @@ fn line(c: &ConnectionReport, width: usize) -> String {
     let sign = if wrong || needs_person(&c.standing) || c.sync_failed() || !c.held.is_empty() || !c.troubles.is_empty()
     {
         '!'
-    } else if c.pending.is_empty() && !matches!(c.standing, Standing::Finishing { .. }) {
+    } else if c.pending.is_empty() && !waits_for_rows(&c.standing) {
         '='
     } else {
         '~'

@@ -55,6 +55,9 @@ pub struct Assessed {
     pub impact: Vec<Impact>,
     /// Of a rename: what spoke for and against it; of a field that went: who could be its new name.
     pub evidence: Vec<Line>,
+    /// Of a field that went: the one that stayed and holds the same values, joined by key. A person may go on with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lives_on: Option<FieldPath>,
 }
 
 /// More entities than this are never changed without a person, however sure the rename is: so much at once is worth a look.
@@ -137,7 +140,10 @@ impl Judge<'_> {
         let proof = || finding.doubt.map_or(Automatic::Yes, Automatic::Unproven);
         let automatic = gate.map_or_else(proof, Automatic::No);
         let (change, evidence) = (change.clone(), finding.lines);
-        Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence }
+        // A key or cursor is chosen by a person, whatever holds the same values.
+        let plain = !impact.iter().any(|i| is_key_or_cursor(&i.hit));
+        let lives_on = finding.lives_on.filter(|_| plain);
+        Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence, lives_on }
     }
 
     fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {

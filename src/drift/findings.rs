@@ -23,6 +23,8 @@ pub(super) struct Finding {
     pub confidence: Option<f64>,
     /// Of a rename: why values do not prove it, if they do not. Of what came: what it could be the new name of.
     pub doubt: Option<String>,
+    /// Of a field that went: the one that stayed and surely holds its values.
+    pub lives_on: Option<FieldPath>,
     /// What was seen.
     pub lines: Vec<Line>,
 }
@@ -114,9 +116,11 @@ fn of_fields(changes: &[Change], scene: Scene<'_>, found: &mut BTreeMap<usize, F
                 Change::FieldRenamed { from, to, .. } => {
                     gone(from).zip(came(to)).map(|(gone, new)| of_rename(&judged, gone, new))
                 }
-                Change::FieldRemoved { field, .. } => {
-                    gone(field).map(|gone| Finding { lines: judged.candidates(gone), ..Finding::default() })
-                }
+                Change::FieldRemoved { field, .. } => gone(field).map(|gone| Finding {
+                    lines: judged.candidates(gone),
+                    lives_on: judged.lives_on(gone).cloned(),
+                    ..Finding::default()
+                }),
                 Change::FieldAdded { field, .. } => came(field).and_then(|new| {
                     if let Some(held) = judged.holds_values_of(new) {
                         let doubt = Some(format!("it holds the values of {held}, which went"));
@@ -145,6 +149,7 @@ fn of_rename(judged: &Judged<'_>, gone: usize, new: usize) -> Finding {
         confidence: Some(judged.confidence(gone, new)),
         doubt: judged.doubt(gone, new),
         lines: judged.lines(gone, new),
+        lives_on: None,
     }
 }
 

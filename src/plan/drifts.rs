@@ -74,7 +74,18 @@ pub(super) fn plan_drift(
         }
         return;
     };
-    if facts.unsampled {
+    if facts.unkept {
+        if facts.is_moving() || facts.unnormalized.is_some() {
+            plan.standing = Standing::Finishing { syncing: facts.is_moving(), then: Step::Keep.describe() };
+            return;
+        }
+        plan.steps.push(Step::Keep);
+        if !row.troubles.contains_key(&Step::Keep.describe()) {
+            return;
+        }
+    }
+    let landed = facts.uncompared && !facts.is_moving();
+    if facts.unsampled || landed {
         plan.steps.push(Step::Sample);
         if !row.troubles.contains_key(&Step::Sample.describe()) {
             return; // what values tell comes first; where they cannot be had for now, the rest goes on
@@ -104,7 +115,8 @@ pub(super) fn plan_drift(
         && let Some((automatic, rule, commit)) = &repair.automatic
     {
         let step = Step::CommitRepair { target: automatic.clone(), rule: rule.clone(), draft: commit.clone() };
-        if repair.automatic_breaking && (facts.syncing || facts.unnormalized.is_some()) {
+        let disturbs = repair.automatic_breaking || facts.awaiting;
+        if disturbs && (facts.syncing || facts.unnormalized.is_some()) {
             plan.standing = Standing::Finishing { syncing: facts.syncing, then: step.describe() };
         } else {
             plan.steps.push(step);
@@ -126,6 +138,13 @@ pub(super) fn plan_drift(
         plan.standing = Standing::Drifted { target: target.clone() };
         if !noted(target) {
             plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Observed });
+        }
+        return;
+    }
+    if repair.awaits_sync {
+        plan.standing = Standing::AwaitingSync { target: target.clone() };
+        if !noted(target) {
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::AwaitingSync });
         }
         return;
     }

@@ -20,7 +20,7 @@ mod tests;
 
 pub use live::{Agreed, Live, MADE_ANEW, MASKED, Part, Properties, of_git, same};
 pub use planner::{attempt, plan};
-pub use render::{describe, needs_person, render};
+pub use render::{describe, needs_person, render, waits_for_rows};
 pub use row::*;
 pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};
 pub use world::{Confirmed, Facts, Limits, RepairFacts, World};

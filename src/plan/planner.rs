@@ -257,11 +257,16 @@ fn plan_sync(
     if let Some(job) = facts.unnormalized {
         // dead letters come first there, too
         plan.steps.push(Step::Normalize { job });
-    } else if !plan.steps.iter().any(Step::holds_back)
+    } else if !plan.steps.iter().any(|step| step.holds_back() || keeps(step, row))
         && (facts.sync_asked || !world.drives_itself && due(&connection.schedule, row.last_sync_at, world.now, row))
     {
         plan.steps.push(Step::Sync);
     }
+}
+
+/// Whether old values are kept now: a sync may replace them.
+fn keeps(step: &Step, row: &ConnectionRow) -> bool {
+    *step == Step::Keep && !row.troubles.contains_key(&step.describe())
 }
 
 /// Whether a schedule's next time after `last` has come; what never ran is due at once.

@@ -26,7 +26,7 @@ pub fn render(plan: &Plan) -> String {
                 person += 1;
                 '!'
             }
-            None if matches!(connection.standing, Standing::Finishing { .. }) => {
+            None if waits_for_rows(&connection.standing) => {
                 update += 1;
                 '~'
             }
@@ -53,6 +53,11 @@ pub fn render(plan: &Plan) -> String {
         "Plan: {create} to create, {update} to update, {remove} to remove, {person} waiting for a person, {unchanged} unchanged\n"
     ));
     out
+}
+
+/// Whether something is done by itself once rows have moved.
+pub fn waits_for_rows(standing: &Standing) -> bool {
+    matches!(standing, Standing::Finishing { .. } | Standing::AwaitingSync { .. })
 }
 
 /// Whether a drift waits for a person.
@@ -89,6 +94,9 @@ pub fn describe(standing: &Standing) -> String {
         }
         Standing::Waiting { target } => {
             format!("drift {} waits: as many repairs as `max_open` allows are open", target.short())
+        }
+        Standing::AwaitingSync { target } => {
+            format!("drift {} waits for one sync to compare values", target.short())
         }
         Standing::Rejected { target, by, reason } => format!("drift {} rejected by {by}: {reason}", target.short()),
         Standing::Drifted { target } => format!("drift {} (mode observe: reported only)", target.short()),

@@ -67,6 +67,11 @@ pub enum Standing {
         /// What the source shows.
         target: Fingerprint,
     },
+    /// What the source shows is compared with what it showed before once a sync has landed it.
+    AwaitingSync {
+        /// What the source shows.
+        target: Fingerprint,
+    },
     /// A person rejected what the source shows now.
     Rejected {
         /// What the source shows.
@@ -179,6 +184,8 @@ pub enum Step {
         /// The commit.
         draft: CommitDraft,
     },
+    /// Keep what landed of fields that went: what came is taken in then, and compared once a sync has landed it.
+    Keep,
     /// Compare the values of fields that went with those of fields that are there, before a repair is offered.
     Sample,
     /// Try a repair on landed records, before it is offered.
@@ -253,6 +260,8 @@ pub enum Noting {
     Observed,
     /// As many repairs as may be are open.
     Waiting,
+    /// A sync has to land what came first.
+    AwaitingSync,
     /// A person said no before it was noted.
     Rejected {
         /// Who.
@@ -268,6 +277,7 @@ impl Noting {
         match self {
             Self::Observed => "observed".into(),
             Self::Waiting => "waiting".into(),
+            Self::AwaitingSync => "waits for one sync to compare values".into(),
             Self::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
         }
     }
@@ -336,6 +346,7 @@ impl Step {
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
             | Self::Look
+            | Self::Keep
             | Self::Sample
             | Self::Try
             | Self::FollowSync
@@ -365,6 +376,7 @@ impl Step {
             | Self::Settle
             | Self::CommitLock { .. }
             | Self::CommitRejection { .. }
+            | Self::Keep
             | Self::Try
             | Self::CommitRepair { .. }
             | Self::Propose { .. }
@@ -394,6 +406,7 @@ impl Step {
             }
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
+            Self::Keep => "keep what landed of the fields that went, to compare it with the next sync".into(),
             Self::Sample => "compare values of the fields that changed".into(),
             Self::Try => "try the repair on landed records".into(),
             Self::CommitRepair { target, rule, .. } => format!("commit repair {} (rule:{rule})", target.short()),

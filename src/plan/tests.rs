@@ -48,6 +48,7 @@ fn proposed(digit: char) -> RepairFacts {
         branch_current: false,
         breaking: false,
         automatic_breaking: false,
+        awaits_sync: false,
         radius: crate::drift::Radius::default(),
     }
 }
@@ -456,6 +457,69 @@ fn values_are_compared_before_anything_is_offered() {
 }
 
 #[test]
+fn old_values_are_kept_before_a_sync_may_replace_them() {
+    let unkept = |c: &mut Case| {
+        c.facts().repair = Some(proposed('b'));
+        c.facts().unkept = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(unkept), @"~ crm  keep what landed of the fields that went, to compare it with the next sync");
+    // Rows that move, or are not read yet, come first.
+    let landed = |c: &mut Case| {
+        unkept(c);
+        c.facts().unnormalized = Some(8);
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @"
+    ~ crm  waits until the rows of the last sync are normalized, then: keep what landed of the fields that went, to compare it with the next sync
+    . crm  normalize rows of job 8
+    ");
+    let failing = |c: &mut Case| {
+        unkept(c);
+        let trouble = Trouble { reason: "refused".into(), since: now(), failures: 1, retry_at: now() };
+        c.row().troubles.insert(Step::Keep.describe(), trouble);
+    };
+    insta::assert_snapshot!(Case::crm("").after(failing), @"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  keep what landed of the fields that went, to compare it with the next sync
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    . crm  sync
+    ");
+}
+
+#[test]
+fn what_came_is_taken_in_between_syncs_and_nobody_is_asked_before_the_next_one() {
+    let taken_in = |c: &mut Case| {
+        let automatic = Some((shows('c'), "additive".to_owned(), draft("+ headcount")));
+        c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
+        c.facts().awaiting = true;
+        c.facts().unnormalized = Some(8);
+    };
+    insta::assert_snapshot!(Case::crm("").after(taken_in), @"
+    ~ crm  waits until the rows of the last sync are normalized, then: commit repair cccccccc (rule:additive)
+    . crm  normalize rows of job 8
+    ");
+    let waits = |c: &mut Case| {
+        c.facts().repair = Some(RepairFacts { awaits_sync: true, ..proposed('b') });
+        c.facts().awaiting = true;
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(waits), @"
+    ~ crm  drift bbbbbbbb waits for one sync to compare values
+    . crm  note drift bbbbbbbb (waits for one sync to compare values)
+    . crm  sync
+    ");
+    let landed = |c: &mut Case| {
+        waits(c);
+        c.facts().uncompared = true;
+        c.facts().unnormalized = Some(8);
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed), @"
+    ~ crm  compare values of the fields that changed
+    . crm  normalize rows of job 8
+    ");
+}
+
+#[test]
 fn a_repair_is_tried_before_it_is_offered() {
     let untried = |c: &mut Case| {
         c.facts().repair = Some(proposed('b'));
@@ -726,7 +790,8 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     facts.live = Live::Same;
                 }
                 Step::CommitLock { .. } => facts.lock = None,
-                Step::Sample => facts.unsampled = false,
+                Step::Keep => facts.unkept = false,
+                Step::Sample => (facts.unsampled, facts.uncompared) = (false, false),
                 Step::Try => facts.untried = false,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,

@@ -80,6 +80,12 @@ pub struct Facts {
     pub repair: Option<RepairFacts>,
     /// Whether values of its changed fields could be compared and were not yet.
     pub unsampled: bool,
+    /// Whether old values could be kept, to be compared once a sync has landed the new ones, and were not yet.
+    pub unkept: bool,
+    /// Whether such values wait for a sync.
+    pub awaiting: bool,
+    /// Whether a sync has landed something since.
+    pub uncompared: bool,
     /// Whether a repair that changes how records are mapped was not tried on landed ones yet.
     pub untried: bool,
     /// The repair branch that exists, if any, and whether a person added commits.
@@ -143,6 +149,8 @@ pub struct RepairFacts {
     pub breaking: bool,
     /// Whether what is automatic is itself breaking: rows that landed before read differently after it.
     pub automatic_breaking: bool,
+    /// Whether all of what a person would decide waits for a sync first.
+    pub awaits_sync: bool,
     /// What is reached by what a person decides, or rejected.
     pub radius: Radius,
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Remedy;
 use crate::drift::radius::{Asked, Counted, Usage};
-use crate::drift::rename::Values;
+use crate::drift::rename::{Arrivals, Values};
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
@@ -248,6 +248,10 @@ pub trait Registry: Send + Sync {
     /// Keeps what was sampled beside a catalog that is on record.
     async fn set_sampled(&self, lease: &Lease, fingerprint: &Fingerprint, values: &Values)
     -> Result<(), RegistryError>;
+    /// What is, or was, taken in of a connection before it is known whose values it holds; by stream.
+    async fn arrivals(&self, connection: ConnectionId) -> Result<Arrivals, RegistryError>;
+    /// Replaces it.
+    async fn set_arrivals(&self, lease: &Lease, arrivals: &Arrivals) -> Result<(), RegistryError>;
     /// Adds version n+1 (recording the same fingerprint for the current version again changes nothing), makes it the
     /// connection's current one, and closes the drift as repaired.
     async fn record_version(&self, lease: &Lease, version: &CatalogVersion, cause: &Cause)

@@ -1,10 +1,11 @@
-//! Sampling: the values of fields that went and of fields that are there now, of the same records.
+//! Sampling: the values of fields that went and of fields that are there now, of the same records; and, where a source cannot
+//! be read beside its syncs, the rows that landed last.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{EndpointHandle, EngineError, LandingPlace};
+use super::{EndpointHandle, EngineError, LandedStream, LandingPlace, LandingRow};
 use crate::model::{FieldPath, Stream, StreamName};
 
 /// What to sample of a stream whose fields changed.
@@ -28,6 +29,15 @@ pub struct SampleOrder {
     pub present: Vec<FieldPath>,
 }
 
+/// What could be had of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Samples {
+    /// Records that landed and are still at the source: the n-th values of both sides are of the same record.
+    Joined(Records),
+    /// Records that landed, and records of the source: nobody knows which are the same.
+    Apart(Records),
+}
+
 /// Values by field, each list as long as there are records: the n-th values are of the same record. `None` is null.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Records {
@@ -40,7 +50,29 @@ pub struct Records {
 /// Looks at values; changes nothing.
 #[async_trait]
 pub trait Sampler: Send + Sync {
-    /// Some records that landed and are still at the source. `None` where that cannot be had: nothing has landed, or the
-    /// records cannot be told apart.
-    async fn sample(&self, order: &SampleOrder) -> Result<Option<Records>, EngineError>;
+    /// Some records that landed, and some of the source; the same ones, if they can be told apart. `None` where nothing has
+    /// landed, or nothing is at the source.
+    async fn sample(&self, order: &SampleOrder) -> Result<Option<Samples>, EngineError>;
+}
+
+/// Which of the newest rows are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Newest<'a> {
+    /// Those with a value in one of these top-level fields.
+    Holding(&'a [String]),
+    /// Those of jobs after this one.
+    After(i64),
+}
+
+/// Gives the rows of a landing table that were written last; changes nothing.
+#[async_trait]
+pub trait NewestRows: Send + Sync {
+    /// At most so many, the newest first; none if there is no table.
+    async fn newest(
+        &self,
+        place: &LandingPlace,
+        stream: LandedStream<'_>,
+        wanted: Newest<'_>,
+        limit: u32,
+    ) -> Result<Vec<LandingRow>, EngineError>;
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::text_of;
-use crate::drift::rename::{Question, Values, questions};
+use crate::canonical::Undecided;
+use crate::drift::rename::{Arrivals, Question, Values, arrival, questions};
 use crate::drift::{Automatic, Change, Radius, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::ports::{DriftRow, DriftStatus};
@@ -30,6 +31,14 @@ pub(super) struct Drifted {
     pub(super) seen_at: DateTime<Utc>,
     /// The fields whose values would tell more.
     pub(super) questions: BTreeMap<StreamName, Question>,
+    /// Those of them that wait for a sync.
+    pub(super) awaited: BTreeSet<StreamName>,
+    /// Those of them whose old values could be kept, and were not yet.
+    pub(super) unkept: BTreeSet<StreamName>,
+    /// Whether keeping them fails for now: names and types propose meanwhile.
+    keeping_fails: bool,
+    /// What was taken in of streams whose fields are undecided, and what may be taken in.
+    pub(super) arrivals: Arrivals,
     /// Whether a part of the repair that remaps records was not tried on landed ones.
     pub(super) untried: bool,
 }
@@ -46,6 +55,12 @@ pub(super) struct Seen<'a> {
     pub(super) past: Vec<Catalog>,
     /// What was sampled since it shows what it shows.
     pub(super) values: Values,
+    /// What is, or was, taken in before it was known whose values it holds.
+    pub(super) arrivals: Arrivals,
+    /// Whether values may be kept, to be compared once a sync has landed the others.
+    pub(super) may_keep: bool,
+    /// Whether that fails for now.
+    pub(super) keeping_fails: bool,
 }
 
 impl Drifted {
@@ -70,13 +85,77 @@ impl Drifted {
             whole: seen.whole,
             past: &seen.past,
             values: &seen.values,
+            arrivals: &seen.arrivals,
             ask: ask.or((connection.mode < Mode::Manage).then_some("the connection's mode is not `manage`")),
         };
         let repair = repair::draft(input).expect("names of a resolved connection make a path");
         let rejected = repair.rejected.as_ref().and_then(|part| part.assessment.changes.first());
         let rejection = rejected.and_then(|first| repair::rejection_of(input, &first.change)).cloned();
-        let questions = questions(&lock.catalog, &seen.observed, &seen.values);
-        Some(Self { repair, rejection, base: lock.fingerprint.clone(), seen_at: seen.at, questions, untried: false })
+        let before = arrival::before(&lock.catalog, &seen.observed, &seen.arrivals);
+        let questions = questions(&before, &seen.observed, &seen.values);
+        let mut arrivals = seen.arrivals.clone();
+        arrivals.retain(|name, arrival| arrival.is_open(name, &lock.catalog, &seen.observed));
+        let is_about = |name: &StreamName, question: &Question| {
+            arrivals.get(name).is_some_and(|arrival| arrival.is_about(question))
+        };
+        // what is not taken in, whatever kept it from that, is not landed
+        let carried = repair.automatic.as_ref().map_or(&lock.catalog, |part| &part.lock.catalog);
+        let awaited = |name: &StreamName| {
+            arrivals.get(name).is_some_and(|arrival| arrival.is_awaited() && arrival.is_taken_in(name, carried))
+        };
+        let stops =
+            |name: &StreamName| {
+                repair.assessment.changes.iter().any(|c| {
+                    c.severity == Severity::BreakingForSync && repair.assessment.stream_before(&c.change) == name
+                })
+            };
+        let unkept = questions.iter().filter(|(name, question)| {
+            seen.may_keep && !question.optional().is_empty() && !is_about(name, question) && !stops(name)
+        });
+        Some(Self {
+            rejection,
+            base: lock.fingerprint.clone(),
+            seen_at: seen.at,
+            awaited: questions.keys().filter(|name| awaited(name)).cloned().collect(),
+            unkept: unkept.map(|(name, _)| name.clone()).collect(),
+            keeping_fails: seen.keeping_fails,
+            questions,
+            untried: false,
+            arrivals,
+            repair,
+        })
+    }
+
+    /// Streams that go on, although something breaks in them: a sync brings what is compared.
+    fn opening(&self) -> impl Iterator<Item = &StreamName> {
+        self.unkept.iter().filter(|_| !self.keeping_fails).chain(&self.awaited)
+    }
+
+    /// Whether all of what a person would decide waits for a sync first.
+    pub(super) fn awaits_sync(&self) -> bool {
+        let Some(part) = &self.repair.proposed else { return false };
+        part.assessment.changes.iter().all(|c| self.awaited.contains(c.change.stream()))
+    }
+
+    /// Of a stream, the fields that went and may be others under a new name, unless a person said no. Rows that landed since
+    /// are read when it is decided.
+    pub(super) fn undecided(&self, stream: &StreamName) -> Vec<Undecided> {
+        let Repair { automatic, proposed, .. } = &self.repair;
+        let (Some(arrival), Some(part)) = (self.arrivals.get(stream), proposed.as_ref().or(automatic.as_ref())) else {
+            return Vec::new();
+        };
+        let drift = part.lock.fingerprint.short().to_owned();
+        let changes = [proposed, automatic].into_iter().flatten().flat_map(|part| &part.assessment.changes);
+        let gone = changes.filter(|c| c.change.stream() == stream).filter_map(|c| match &c.change {
+            Change::FieldRemoved { field, .. } | Change::FieldRenamed { from: field, .. } => Some(field),
+            _ => None,
+        });
+        let undecided = gone.filter(|field| arrival.gone.contains(field)).map(|gone| Undecided {
+            gone: gone.clone(),
+            came: arrival.came.iter().cloned().collect(),
+            drift: drift.clone(),
+        });
+        undecided.collect()
     }
 
     /// What is committed without a person: the lock's fingerprint after it, the rule, the commit.
@@ -152,10 +231,12 @@ impl Drifted {
         part.commit.edits.iter().find(|edit| edit.path == part.drift_path)?.after.as_deref()
     }
 
-    /// Streams with a change that breaks their mapping or their sync, by the names that the lock has.
+    /// Streams with a change that breaks their mapping or their sync, by the names that the lock has; but for those that wait
+    /// for a sync.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
         let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking());
-        breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
+        let streams = breaking.map(|c| self.repair.assessment.stream_before(&c.change));
+        streams.filter(|stream| self.opening().all(|opening| opening != *stream)).cloned().collect()
     }
 
     /// By which rule the automatic part is taken in, and how bad it is.

@@ -275,6 +275,7 @@ impl Reconciler {
             Step::NoteSync { job } => self.note_sync(gathered, connection, &row, *job, lease).await,
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
+            Step::Keep => self.keep(gathered, connection, &row, lease).await,
             Step::Sample => self.sample(gathered, connection, &row, lease).await,
             Step::Try => self.try_repair(gathered, connection, &row, lease).await,
             Step::CommitRepair { target, rule, draft } => {
@@ -285,7 +286,11 @@ impl Reconciler {
             }
             Step::NoteDrift { target, why } => self.note_drift(gathered, connection, target, why, lease).await,
             Step::CloseDrift { drift, branch, why } => {
-                self.close_drift(&connection.name, *drift, branch.as_deref(), why, lease).await
+                let closed = self.close_drift(&connection.name, *drift, branch.as_deref(), why, lease).await?;
+                if let Some(lock) = &connection.lock {
+                    self.forget_arrivals(&row, &lock.catalog, lease).await?;
+                }
+                Ok(closed)
             }
             Step::FollowSync => self.follow_sync(gathered, connection, &row, lease).await,
             Step::Sync => self.start_sync(gathered, connection, &row, lease).await,

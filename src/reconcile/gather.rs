@@ -14,8 +14,9 @@ use super::onboard::{join_secrets, lock_draft};
 use super::resolved::Resolved;
 use super::reverted::overruling;
 use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
+use crate::drift::rename::{Arrival, Arrivals, Sampled, Values};
 use crate::drift::{self, Change};
-use crate::model::{CommitDraft, ConnectionId, Fingerprint};
+use crate::model::{Catalog, CommitDraft, ConnectionId, Fingerprint, StreamName};
 use crate::plan::{Facts, Limits, Live, RepairFacts, Step};
 use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
 use crate::spec::{self, Connection, Lock};
@@ -103,11 +104,7 @@ impl Reconciler {
     }
 
     /// What a connection's source showed at its last look, as far as the connection selects it.
-    pub async fn seen(
-        &self,
-        gathered: &Gathered,
-        id: ConnectionId,
-    ) -> Result<Option<crate::model::Catalog>, TurnError> {
+    pub async fn seen(&self, gathered: &Gathered, id: ConnectionId) -> Result<Option<Catalog>, TurnError> {
         let Some(row) = gathered.row(id) else { return Ok(None) };
         let whole = self.look_catalog(row).await?;
         let selection = gathered
@@ -185,6 +182,12 @@ impl Reconciler {
         };
         facts.unsampled =
             self.doors.sampler.is_some() && connection.mode >= spec::Mode::Propose && !drifted.questions.is_empty();
+        let looked_through = |name| drifted.arrivals.get(name).is_some_and(|a| row.last_ended_job <= Some(a.job));
+        facts.unkept = !drifted.unkept.is_empty();
+        facts.awaiting = !drifted.awaited.is_empty();
+        facts.uncompared = drifted.awaited.iter().any(|name| {
+            drifted.arrivals.get(name).is_some_and(|a| a.is_taken_in(name, &lock.catalog)) && !looked_through(name)
+        });
         facts.untried = connection.mode >= spec::Mode::Propose && drifted.untried;
         let proposed = drifted.proposed();
         let branch_current = match (branch, &proposed) {
@@ -211,6 +214,7 @@ impl Reconciler {
             branch_current,
             breaking: !drifted.breaking_streams().is_empty(),
             automatic_breaking: drifted.automatic_breaks(),
+            awaits_sync: drifted.awaits_sync(),
             radius: drifted.decided().map(|(_, radius)| radius.clone()).unwrap_or_default(),
         });
         if gathered.drives_itself {
@@ -296,10 +300,7 @@ impl Reconciler {
     }
 
     /// The source's whole catalog as last seen; `None` if it could not be seen.
-    pub(super) async fn look_catalog(
-        &self,
-        row: &ConnectionRow,
-    ) -> Result<Option<Arc<crate::model::Catalog>>, TurnError> {
+    pub(super) async fn look_catalog(&self, row: &ConnectionRow) -> Result<Option<Arc<Catalog>>, TurnError> {
         let Some(Ok(fingerprint)) = row.look.as_ref().map(|look| &look.seen) else { return Ok(None) };
         let cached = self.cache.lock().expect("no panic while held").observed.get(&row.id).cloned();
         if let Some((_, catalog)) = cached.filter(|(known, _)| known == fingerprint) {
@@ -318,7 +319,7 @@ impl Reconciler {
         gathered: &Gathered,
         connection: &Connection,
         row: &ConnectionRow,
-        whole: Option<&crate::model::Catalog>,
+        whole: Option<&Catalog>,
     ) -> Result<Result<Option<(String, CommitDraft)>, String>, TurnError> {
         if row.version == 0 {
             return Ok(Ok(None));
@@ -336,7 +337,7 @@ impl Reconciler {
                 )));
             }
             let Some(last) = self.doors.registry.versions(row.id).await?.pop() else { return Ok(Ok(None)) };
-            let Ok(catalog) = crate::model::Catalog::from_body(&last.body) else { return Ok(Ok(None)) };
+            let Ok(catalog) = Catalog::from_body(&last.body) else { return Ok(Ok(None)) };
             return Ok(Ok(Some(draft(
                 Lock { id: row.id, version: row.version, fingerprint: last.fingerprint, catalog },
                 "it is missing",
@@ -366,16 +367,16 @@ impl Reconciler {
         connection: &Connection,
         row: &ConnectionRow,
         lock: &Lock,
-        whole: &crate::model::Catalog,
+        whole: &Catalog,
     ) -> Result<Option<Arc<Drifted>>, TurnError> {
         let Some((at, look)) = row.look.as_ref().and_then(|look| Some((look.at, look.seen.as_ref().ok()?))) else {
             return Ok(None);
         };
         let ask = self.refusal(row.id, Offered::AsBranch).is_some().then_some("a commit by rule was refused");
         let in_trouble = |step: Step| row.troubles.contains_key(&step.describe());
-        let (unsampled, untried) = (in_trouble(Step::Sample), in_trouble(Step::Try));
-        let from =
-            WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask, troubles: (unsampled, untried) };
+        let (unkept, unsampled, untried) = (in_trouble(Step::Keep), in_trouble(Step::Sample), in_trouble(Step::Try));
+        let troubles = (unkept, unsampled, untried);
+        let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask, troubles };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
             return Ok(drifted);
@@ -384,9 +385,18 @@ impl Reconciler {
         let observed = drift::followed(&lock.catalog, whole, &connection.streams);
         let mut drifted = None;
         if !lock.fingerprint.is_of(&observed) {
-            let ((past, values), tried) =
-                (self.hints(row, look).await?, self.doors.registry.trials(row.id, look).await?);
-            let seen = Seen { at, whole, observed, past, values };
+            let registry = &self.doors.registry;
+            let ((past, mut values), tried) = (self.hints(row, look).await?, registry.trials(row.id, look).await?);
+            let arrivals = match self.doors.newest {
+                Some(_) => registry.arrivals(row.id).await?,
+                None => Arrivals::new(),
+            };
+            values.extend(landed_values(&arrivals, lock, &observed));
+            let may_keep = self.doors.newest.is_some()
+                && ask.is_none()
+                && connection.mode == spec::Mode::Manage
+                && connection.drift.repair == spec::RepairPolicy::Auto;
+            let seen = Seen { at, whole, observed, past, values, arrivals, may_keep, keeping_fails: unkept };
             let draft = |ask: Option<&str>| {
                 let mut drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask)?;
                 drifted.recall(connection, &landed::digests(gathered, connection), &tried);
@@ -414,14 +424,24 @@ impl Reconciler {
     }
 }
 
+/// What was compared in landing, and what waits for it.
+fn landed_values(arrivals: &Arrivals, lock: &Lock, observed: &Catalog) -> Values {
+    let open = arrivals.iter().filter(|(name, arrival)| arrival.is_open(name, &lock.catalog, observed));
+    let sampled = |name: &StreamName, arrival: &Arrival| match &arrival.compared {
+        Some(compared) => Some(compared.clone()),
+        None => arrival.is_taken_in(name, &lock.catalog).then(Sampled::awaited),
+    };
+    open.filter_map(|(name, arrival)| Some((name.clone(), sampled(name, arrival)?))).collect()
+}
+
 /// What a drift was worked out from.
 #[derive(Clone)]
 pub(super) struct WorkedFrom {
     resolved: Arc<Resolved>,
     look: Fingerprint,
     ask: Option<&'static str>,
-    /// Whether values cannot be compared, and a repair not be tried, for now.
-    troubles: (bool, bool),
+    /// Whether values cannot be kept, or compared, and a repair not be tried, for now.
+    troubles: (bool, bool, bool),
 }
 
 impl WorkedFrom {

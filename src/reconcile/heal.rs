@@ -98,6 +98,7 @@ impl Reconciler {
             detail: json!({"version": version.version, "fingerprint": to}),
         };
         registry.record_version(lease, &version, &cause).await?;
+        self.forget_arrivals(row, &lock.catalog, lease).await?;
         self.activate(connection, version.version, lease).await
     }
 

@@ -10,6 +10,7 @@
 
 mod approval;
 mod ask;
+mod arrival;
 mod by_name;
 mod drifted;
 mod ends;
@@ -56,7 +57,7 @@ use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, 
 use crate::plan::approval::ApprovalRule;
 use crate::plan::{Limits, Standing};
 use crate::ports::{
-    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, Registry, Repo, Sampler, Secrets,
+    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, NewestRows, Registry, Repo, Sampler, Secrets,
 };
 use crate::spec::{EngineKind, Mode, Schedule};
 
@@ -69,6 +70,8 @@ pub struct Doors {
     pub landing: Arc<dyn Landing>,
     /// Values at the source beside landed ones, where the engine can read a source without a sync.
     pub sampler: Option<Arc<dyn Sampler>>,
+    /// The rows that landed last, where the engine cannot.
+    pub newest: Option<Arc<dyn NewestRows>>,
     /// Everything that is not in git.
     pub registry: Arc<dyn Registry>,
     /// Canonical events.

@@ -147,6 +147,7 @@ fn work<'a>(
         replaced_by: None,
         reread_by: None,
         gone: drifted.as_ref().map(|drifted| gone(drifted, &one.name)).unwrap_or_default(),
+        undecided: drifted.as_ref().map(|drifted| drifted.undecided(&one.name)).unwrap_or_default(),
     });
     Work {
         lease,

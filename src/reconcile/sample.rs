@@ -3,7 +3,7 @@
 use super::{Gathered, OutcomeKind, Reconciler, StepError, TurnError};
 use crate::drift::rename::{Sampled, Values};
 use crate::model::{Catalog, Fingerprint};
-use crate::ports::{ConnectionRow, LandingPlace, Lease, SampleOrder};
+use crate::ports::{ConnectionRow, LandingPlace, Lease, SampleOrder, Samples};
 use crate::spec::{self, Connection};
 
 /// So many catalogs of the past are looked through for the places of approved fields.
@@ -28,6 +28,9 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        if self.doors.newest.is_some() {
+            return self.compare_landed(gathered, connection, row, lease).await;
+        }
         let (Some(sampler), Some(lock)) = (&self.doors.sampler, &connection.lock) else {
             return Ok(OutcomeKind::Unchanged);
         };
@@ -59,9 +62,11 @@ impl Reconciler {
                 gone: question.gone.clone(),
                 present: question.present.clone(),
             };
-            let records = sampler.sample(&order).await?;
-            let columns = records.as_ref().map(|records| (&records.gone, &records.present));
-            let sampled = Sampled::answer(question, columns);
+            let sampled = match sampler.sample(&order).await? {
+                Some(Samples::Joined(records)) => Sampled::joined(question, &records.gone, &records.present),
+                Some(Samples::Apart(records)) => Sampled::apart(question, &records.gone, &records.present),
+                None => Sampled::nothing(question),
+            };
             tracing::info!(
                 connection.name = %connection.name,
                 "connection {}: stream {name}: values of {} fields that went were compared with those of {} that are there",

@@ -5,6 +5,7 @@
 //! `*`.
 
 mod append;
+mod arrivals;
 mod audit;
 mod catalogs;
 mod connections;

@@ -9,9 +9,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::catalogs::Beside;
-use super::{PgRegistry, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
+use super::{PgRegistry, arrivals, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
 use crate::drift::radius::{Asked, Counted, Usage};
-use crate::drift::rename::Values;
+use crate::drift::rename::{Arrivals, Values};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
@@ -179,6 +179,14 @@ impl Registry for PgRegistry {
         values: &Values,
     ) -> Result<(), RegistryError> {
         written("set_sampled", catalogs::set_beside(self, Beside::Sampled, lease, fingerprint, values)).await
+    }
+
+    async fn arrivals(&self, connection: ConnectionId) -> Result<Arrivals, RegistryError> {
+        arrivals::of(self, connection).await
+    }
+
+    async fn set_arrivals(&self, lease: &Lease, arrivals: &Arrivals) -> Result<(), RegistryError> {
+        written("set_arrivals", arrivals::set(self, lease, arrivals)).await
     }
 
     async fn record_version(

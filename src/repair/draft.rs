@@ -8,7 +8,7 @@ use super::mapping::{StreamEdits, edit_mapping};
 use super::offers::offers;
 use super::streams::NewName;
 use super::trial::Trial;
-use crate::drift::rename::Values;
+use crate::drift::rename::{Arrivals, Values, arrival};
 use crate::drift::{Assessed, Assessment, Automatic, Change, Radius, Scene, apply, assess, compare_with};
 use crate::drift::{line_of, renamed, renames_in, say, stream_now, with_places};
 use crate::model::{
@@ -39,6 +39,8 @@ pub struct Input<'a> {
     pub past: &'a [Catalog],
     /// What was sampled of the source and of landing, to judge renames by.
     pub values: &'a Values,
+    /// Fields that are, or were, taken in before it is known whose values they hold.
+    pub arrivals: &'a Arrivals,
     /// Why nothing may be committed by rule, whatever the policy says: completes "a person decides, because …".
     pub ask: Option<&'a str>,
 }
@@ -113,25 +115,34 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     let connection = input.connection;
     let judge = |lock: &Catalog| {
         let (observed, entities, values) = (input.observed, &input.desired.entities, input.values);
-        let lock = &with_places(lock, input.past);
-        let changes = compare_with(lock, observed, values);
-        let scene = Scene { lock, observed, whole: Some(input.whole), connection, entities, values };
+        let before = &with_places(&arrival::before(lock, observed, input.arrivals), input.past);
+        let changes = compare_with(before, observed, values);
+        let scene = Scene { lock: before, observed, whole: Some(input.whole), connection, entities, values };
         let mut assessment = assess(&changes, scene);
-        for change in assessment.changes.iter_mut().filter(|c| c.automatic == Automatic::Yes) {
-            if let Some(why) = held_back(input, change) {
-                change.automatic = Automatic::No(why);
+        let is_in = |change: &Change| match change {
+            Change::FieldAdded { stream, field, .. } => {
+                lock.streams.get(stream).is_some_and(|stream| stream.fields.contains_key(field))
             }
-        }
+            _ => false,
+        };
+        assessment.changes.retain(|c| !is_in(&c.change));
+        hold_back(input, &mut assessment);
         assessment
     };
     let assessment = judge(&input.lock.catalog);
     let is_rejected = |c: &Assessed| rejection_of(input, &c.change).is_some();
     let passes = |c: &Assessed| c.automatic == Automatic::Yes && !is_rejected(c);
-    let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(c)).cloned().collect();
     let mut base = Base { lock: input.lock.clone(), lock_text: input.lock_text.to_owned() };
     let mut automatic = None;
+    let (taken, catalog) = match arriving(input, &passes) {
+        Some(arriving) => arriving,
+        None => {
+            let taken: Vec<_> = assessment.changes.iter().filter(|c| passes(c)).cloned().collect();
+            let catalog = carried_out(input, &base, &taken);
+            (taken, catalog)
+        }
+    };
     if !taken.is_empty() {
-        let catalog = apply(&base.lock.catalog, &plain(&taken), input.observed);
         let part = part(input, &base, catalog, Assessment { changes: taken }, true)?;
         if input.ask.is_none() && part.loses_comments {
             return draft(Input { ask: Some("comments in the lock would be lost"), ..input });
@@ -143,7 +154,7 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     }
     let rest = judge(&base.lock.catalog).changes;
     let draft_of = |changes: Vec<Assessed>| {
-        let catalog = apply(&base.lock.catalog, &plain(&changes), input.observed);
+        let catalog = carried_out(input, &base, &changes);
         part(input, &base, catalog, Assessment { changes }, false)
     };
     let open: Vec<Assessed> = rest.iter().filter(|c| !is_rejected(c)).cloned().collect();
@@ -152,13 +163,43 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
         // Nothing is left.
     } else if open.is_empty() {
         rejected = Some(draft_of(rest)?);
-    } else if base.lock.fingerprint.is_of(&apply(&base.lock.catalog, &plain(&open), input.observed)) {
+    } else if base.lock.fingerprint.is_of(&carried_out(input, &base, &open)) {
         // What cannot go without a rejected change brings it up again.
         proposed = Some(draft_of(rest)?);
     } else {
         proposed = Some(draft_of(open)?);
     }
     Ok(Repair { assessment, automatic, proposed, rejected })
+}
+
+/// The first step of renames whose values wait for a sync: what came is taken in as if nothing had gone. `None` if there is
+/// none to be made, or if a part of it is a person's.
+fn arriving(input: Input<'_>, passes: &dyn Fn(&Assessed) -> bool) -> Option<(Vec<Assessed>, Catalog)> {
+    let (lock, connection) = (&input.lock.catalog, input.connection);
+    let catalog = arrival::taken_in(lock, input.observed, input.arrivals);
+    let (values, entities) = (&Values::new(), &input.desired.entities);
+    let changes = compare_with(lock, &catalog, values);
+    let scene = Scene { lock, observed: &catalog, whole: None, connection, entities, values };
+    let mut assessment = assess(&changes, scene);
+    hold_back(input, &mut assessment);
+    let all_pass = !assessment.changes.is_empty() && assessment.changes.iter().all(passes);
+    all_pass.then_some((assessment.changes, catalog))
+}
+
+/// The lock with these changes.
+fn carried_out(input: Input<'_>, base: &Base, changes: &[Assessed]) -> Catalog {
+    let (lock, observed, arrivals) = (&base.lock.catalog, input.observed, input.arrivals);
+    let before = arrival::before(lock, observed, arrivals);
+    arrival::after(apply(&before, &plain(changes), observed), lock, observed, arrivals)
+}
+
+/// Leaves to a person what could be automatic but not in this connection.
+fn hold_back(input: Input<'_>, assessment: &mut Assessment) {
+    for change in assessment.changes.iter_mut().filter(|c| c.automatic == Automatic::Yes) {
+        if let Some(why) = held_back(input, change) {
+            change.automatic = Automatic::No(why);
+        }
+    }
 }
 
 /// Why a change that could be automatic is a person's in this connection, if it is.
@@ -226,7 +267,7 @@ fn part(
         after: Some(edit.text),
     }];
     let by_stream = stream_edits(input, &assessment, &base.lock.catalog, &edit.lock.catalog);
-    mapping_edit(input, &by_stream, &mut edits, &mut notes);
+    mapping_edit(input, &going_on(&assessment, &by_stream, &mut notes), &mut edits, &mut notes);
     super::chosen::edit(input.connection, input.spec_text, &by_stream, &mut edits, &mut notes);
     gone_streams(input.connection, &assessment, &mut notes);
     notes.extend(offers(input.desired, connection, &assessment, &edit.lock.catalog));
@@ -263,6 +304,29 @@ fn stream_edits(
         }
     }
     edits.into_iter().collect()
+}
+
+/// What a mapping is told: where a field that stayed holds the values of one that went, it goes on with that one.
+fn going_on(
+    assessment: &Assessment,
+    by_stream: &[(StreamName, StreamEdits)],
+    notes: &mut Vec<String>,
+) -> Vec<(StreamName, StreamEdits)> {
+    let mut by_stream = by_stream.to_vec();
+    for change in &assessment.changes {
+        let (Change::FieldRemoved { field, .. }, Some(to)) = (&change.change, &change.lives_on) else { continue };
+        let before = assessment.stream_before(&change.change);
+        let Some((stream, edits)) = by_stream.iter_mut().find(|(name, _)| name == before) else { continue };
+        edits.removed.retain(|path| !path.is_within(field));
+        edits.renames.push((field.clone(), to.clone()));
+        if !change.impact.is_empty() {
+            notes.push(format!(
+                "{stream}.{to} stayed and holds the same values as {field}: with this repair the mapping goes on with it. Before \
+                 merging you may take these entries out instead"
+            ));
+        }
+    }
+    by_stream
 }
 
 fn mapping_edit(

@@ -8,7 +8,7 @@ use super::sample::{catalog, connection, mapping};
 use super::*;
 use crate::drift::followed;
 use crate::drift::radius::{Counted, Events, Table, Tables, Usage};
-use crate::drift::rename::Values;
+use crate::drift::rename::{Arrivals, Values};
 use crate::model::{Catalog, ConnectionRef, RepoPath, StreamName};
 use crate::spec::{Connection, Desired, EntityField, EntitySpec, Rejection, Selection, StreamChoice, lock};
 
@@ -59,6 +59,7 @@ fn drafted_in(desired: &Desired, connection: &Connection, spec_text: &str, whole
         whole,
         past: &[],
         values: &Values::new(),
+        arrivals: &Arrivals::new(),
         ask: None,
     };
     let usage = usage();
@@ -875,6 +876,7 @@ fn a_comment_that_would_be_lost_keeps_a_rule_from_the_lock() {
         whole: &observed,
         past: &[],
         values: &Values::new(),
+        arrivals: &Arrivals::new(),
         ask: None,
     })
     .unwrap();

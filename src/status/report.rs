@@ -10,7 +10,7 @@ use crate::drift::Radius;
 use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
 use crate::plan::{
     ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, ObjectKind, Plan, Standing, Step,
-    Trouble, describe, needs_person,
+    Trouble, describe, needs_person, waits_for_rows,
 };
 
 /// Where everything stands.
@@ -152,7 +152,7 @@ impl Report {
             4
         } else if self.refused.is_some() || any(&|c| needs_person(&c.standing)) {
             3
-        } else if any(&|c| !c.pending.is_empty() || matches!(c.standing, Standing::Finishing { .. })) {
+        } else if any(&|c| !c.pending.is_empty() || waits_for_rows(&c.standing)) {
             2
         } else {
             0

@@ -9,7 +9,7 @@ use crate::engine::airbyte::{AirbyteEngine, Place};
 use crate::engine::embedded::EmbeddedEngine;
 use crate::model::TenantId;
 use crate::plan::{Confirmed, Limits};
-use crate::ports::{Clock, EngineWrite, Landing, Registry, Repo, Sampler};
+use crate::ports::{Clock, EngineWrite, Landing, NewestRows, Registry, Repo, Sampler};
 use crate::reconcile::{Doors, Policy, Reconciler};
 use crate::registry::{ManagedCluster, PgRegistry};
 use crate::secrets::{LocalSecrets, resolve_text};
@@ -69,6 +69,7 @@ impl App {
         let doors = Doors {
             engine,
             landing,
+            newest: embedded.is_none().then(|| Arc::new(AirbyteLanding) as Arc<dyn NewestRows>),
             sampler: embedded.clone().map(|engine| Arc::new(engine) as Arc<dyn Sampler>),
             registry: registry.clone(),
             events: registry,

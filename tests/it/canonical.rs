@@ -185,7 +185,7 @@ fn nowhere() -> LandingPlace {
 pub fn work_of(stream: StreamName, mapping: &(MappingSpec, CompiledMapping)) -> StreamWork<'_> {
     let fields = ["id", "name", "a", "b", "c", "x", "gone"].map(str::to_owned).to_vec();
     let gone = Vec::new();
-    StreamWork { stream, fields, mapping: &mapping.1, replaced_by: None, reread_by: None, gone }
+    StreamWork { stream, fields, mapping: &mapping.1, replaced_by: None, reread_by: None, gone, undecided: Vec::new() }
 }
 
 impl World {

@@ -269,7 +269,10 @@ impl Surroundings<'_> {
         for change in &assessment.changes {
             let stream = assessment.stream_before(&change.change);
             for impact in &change.impact {
-                let effect = effect(&change.change);
+                let effect = match change.lives_on {
+                    Some(_) => Effect::Follows,
+                    None => effect(&change.change),
+                };
                 let worst = found.entry((impact, stream)).or_insert(effect);
                 *worst = effect.min(*worst);
             }

@@ -225,9 +225,11 @@ fn of_company(context: &Context<'_>, i: usize, j: usize, pair: &mut Pair) {
 
 fn of_types(context: &Context<'_>, from: &Prepared<'_>, to: &Prepared<'_>, pair: &mut Pair) {
     let (a, b) = (&from.member.field.ty, &to.member.field.ty);
-    pair.same_type = f64::from(u8::from(a == b));
+    // One name in two writings is one field, whatever became of its type: a retype must not hide the rename.
+    let same = a == b || pair.same_name == 1.0;
+    pair.same_type = f64::from(u8::from(same));
     pair.type_class = match grade(a, b).grade {
-        _ if a == b => 0.0,
+        _ if same => 0.0,
         Grade::Widened => 1.0,
         Grade::Narrowed => 2.0,
         Grade::Reinterpreted if kind(a) == kind(b) => 3.0,

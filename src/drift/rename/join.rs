@@ -1,8 +1,9 @@
 //! What is to be sampled for a drift, and what is counted of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::values::{Joined, JoinedPair, Sampled, Values, plain};
+use super::profile::Profile;
+use super::values::{AlikePair, Joined, JoinedPair, Sampled, Values, plain};
 use crate::model::{Catalog, FieldPath, StreamName};
 
 /// Values of each field, record by record: the n-th values are of the same record. `None` is null.
@@ -15,10 +16,21 @@ pub struct Question {
     pub gone: Vec<FieldPath>,
     /// Fields that it has, those that came and those that stayed.
     pub present: Vec<FieldPath>,
+    /// Those that came.
+    pub came: BTreeSet<FieldPath>,
+    /// Those of them that are never null.
+    pub required: BTreeSet<FieldPath>,
 }
 
-/// What to ask of a source: by stream where fields of the record itself went while others came, unless they were asked for
-/// before.
+impl Question {
+    /// What may be taken in before it is known whose values it holds.
+    pub fn optional(&self) -> BTreeSet<FieldPath> {
+        self.came.difference(&self.required).cloned().collect()
+    }
+}
+
+/// What to ask of a source: by stream where fields of the record itself went while others came or stayed, unless they were
+/// asked for before.
 pub fn questions(lock: &Catalog, observed: &Catalog, known: &Values) -> BTreeMap<StreamName, Question> {
     let mut questions = BTreeMap::new();
     for (name, before) in &lock.streams {
@@ -27,10 +39,12 @@ pub fn questions(lock: &Catalog, observed: &Catalog, known: &Values) -> BTreeMap
             |of: &BTreeMap<FieldPath, _>| of.keys().filter(|p| p.parent().is_none()).cloned().collect::<Vec<_>>();
         let gone: Vec<FieldPath> = tops(&before.fields).into_iter().filter(|p| !now.fields.contains_key(p)).collect();
         let present = tops(&now.fields);
-        let came = present.iter().any(|path| !before.fields.contains_key(path));
+        let came: BTreeSet<FieldPath> =
+            present.iter().filter(|path| !before.fields.contains_key(path)).cloned().collect();
         let asked = known.get(name).is_some_and(|sampled| gone.iter().all(|path| sampled.asked.contains(path)));
-        if came && !gone.is_empty() && !asked {
-            questions.insert(name.clone(), Question { gone, present });
+        if !present.is_empty() && !gone.is_empty() && !asked {
+            let required = came.iter().filter(|path| !now.fields[*path].nullable).cloned().collect();
+            questions.insert(name.clone(), Question { gone, present, came, required });
         }
     }
     questions
@@ -78,9 +92,30 @@ fn count(old: &[Option<usize>], new: &[Option<usize>]) -> Joined {
 }
 
 impl Sampled {
-    /// What came of a question. Without columns nothing could be joined.
-    pub fn answer(question: &Question, columns: Option<(&Columns, &Columns)>) -> Self {
-        let joined = columns.map(|(gone, present)| join(gone, present)).unwrap_or_default();
-        Self { asked: question.gone.iter().cloned().collect(), joined, ..Self::default() }
+    /// What came of a question for which nothing could be had.
+    pub fn nothing(question: &Question) -> Self {
+        Self { asked: question.gone.iter().cloned().collect(), ..Self::default() }
+    }
+
+    /// What came of a question, by the values of the same records.
+    pub fn joined(question: &Question, gone: &Columns, present: &Columns) -> Self {
+        Self { joined: join(gone, present), ..Self::nothing(question) }
+    }
+
+    /// What came of a question, by the values of some records that landed and of some that are at the source now.
+    pub fn apart(question: &Question, gone: &Columns, present: &Columns) -> Self {
+        let profile = |values: &Vec<Option<String>>| Profile::of(values.iter().map(Option::as_deref));
+        let came = present.iter().filter(|(path, _)| question.came.contains(*path));
+        let came: Vec<(&FieldPath, Profile)> = came.map(|(path, values)| (path, profile(values))).collect();
+        let pairs = gone.iter().flat_map(|(from, values)| {
+            let before = profile(values);
+            let pair = move |(to, after): &(&FieldPath, Profile)| AlikePair {
+                from: from.clone(),
+                to: (*to).clone(),
+                alike: before.beside(after),
+            };
+            came.iter().map(pair).collect::<Vec<_>>()
+        });
+        Self { alike: pairs.collect(), ..Self::nothing(question) }
     }
 }

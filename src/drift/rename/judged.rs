@@ -4,8 +4,9 @@ use super::contrast::contrast;
 use super::features::{self, likeness};
 use super::level::{Context, Level, Role};
 use super::model::{Judge, Model, probability, standing};
+use super::names::Name;
 use super::shortlist::shortlist;
-use super::values::Sampled;
+use super::values::{Joined, Sampled};
 use super::{assign, names};
 use crate::model::FieldPath;
 
@@ -35,6 +36,9 @@ const OTHER_ROLE: f64 = -2.0;
 const OTHER_NULLS: f64 = -0.3;
 /// The source describes both in the same words; half as much against it if in none of the same.
 const SAME_DESCRIPTION: f64 = 2.0;
+
+/// Why a pair is not proven while its values wait for a sync.
+pub(super) const AWAITED: &str = "it waits for one sync to compare values";
 
 /// Least confidence of a rename whose names are so alike, by names, types and places alone.
 pub fn least_confidence(likeness: f64) -> f64 {
@@ -109,6 +113,9 @@ impl<'a> Judged<'a> {
     /// Why values do not prove the pair to be a rename; `None` if they do. Names and types alone prove nothing.
     pub fn doubt(&self, gone: usize, new: usize) -> Option<String> {
         let (from, to) = (&self.level.gone[gone].path, &self.level.new[new].path);
+        if self.sampled.is_some_and(|sampled| sampled.awaited) {
+            return Some(AWAITED.to_owned());
+        }
         let Some((sampled, joined)) = self.sampled.and_then(|sampled| Some((sampled, sampled.pair(from, to)?))) else {
             return Some("only values joined by key could prove a rename".to_owned());
         };
@@ -119,6 +126,29 @@ impl<'a> Judged<'a> {
             return Some(format!("{missing} was not compared with it, and could hold the same values"));
         }
         joined.doubt(sampled.rival(from, to))
+    }
+
+    /// The field that surely goes on with the values of one that went: it stayed, and was filled beside it.
+    pub fn lives_on(&self, gone: usize) -> Option<&FieldPath> {
+        let (stayed, joined) = self.stayed(gone)?;
+        self.stayed_doubt(gone, stayed, joined).is_none().then_some(stayed)
+    }
+
+    /// Of the fields that stayed, the one that holds most of the values of one that went; more than not.
+    pub(super) fn stayed(&self, gone: usize) -> Option<(&FieldPath, &Joined)> {
+        let (sampled, from) = (self.sampled?, &self.level.gone[gone].path);
+        let held = self.level.kept.iter().filter_map(|kept| Some((&kept.path, sampled.pair(from, &kept.path)?)));
+        let held = held.filter(|(_, joined)| joined.share() > 0.5);
+        held.max_by(|a, b| a.1.share().total_cmp(&b.1.share()).then_with(|| b.0.cmp(a.0)))
+    }
+
+    /// Why it does not surely go on with them; `None` if it does.
+    pub(super) fn stayed_doubt(&self, gone: usize, stayed: &FieldPath, joined: &Joined) -> Option<String> {
+        let (sampled, from) = (self.sampled?, &self.level.gone[gone].path);
+        if let Some((one, other)) = contrast(&self.context.gone[gone].name, &Name::of(stayed.leaf())) {
+            return Some(format!("{one} and {other} name two things, and many rows may agree in both"));
+        }
+        joined.doubt(sampled.rival(from, stayed))
     }
 
     /// Whose values a field that came holds, of those that went: a copy, if it is not its new name.
@@ -152,7 +182,9 @@ impl<'a> Judged<'a> {
         let all = |value: &dyn Fn(usize, usize) -> f64| -> Vec<Vec<f64>> {
             (0..scores.len()).map(|i| (0..scores[i].len()).map(|j| value(i, j)).collect()).collect()
         };
-        let Some(sampled) = self.sampled else { return all(&|i, j| probability(by_name(i, j))) };
+        let Some(sampled) = self.sampled.filter(|sampled| !sampled.awaited) else {
+            return all(&|i, j| probability(by_name(i, j)));
+        };
         let stayed: Vec<FieldPath> = self.level.kept.iter().map(|kept| kept.path.clone()).collect();
         let odds = all(&|i, j| {
             let (from, to) = (&self.level.gone[i].path, &self.level.new[j].path);

@@ -5,6 +5,7 @@
 //! is; sampled values ([`Values`]), where there are any, raise or lower it and alone can prove a rename. How all of it was
 //! measured: `docs/drift-evidence.md`.
 
+pub mod arrival;
 mod assign;
 mod contrast;
 mod evidence;
@@ -22,6 +23,7 @@ mod told;
 mod values;
 mod words;
 
+pub use arrival::{Arrival, Arrivals, KeptValues};
 pub use evidence::{About, Counts, Line};
 pub use features::FEATURES;
 pub(super) use features::name_likeness;
@@ -29,5 +31,5 @@ pub use join::{Columns, Question, join, questions};
 pub use judged::{Judged, LEAST, Match, assigned, least_confidence, looked_at};
 pub use level::{Kept, Level, Member, Role};
 pub use model::{Judge, Model, Node, Tree, probability, standing};
-pub use profile::Profile;
-pub use values::{Joined, JoinedPair, Sampled, Values, plain, same_value};
+pub use profile::{Alike, Profile};
+pub use values::{AlikePair, Joined, JoinedPair, Sampled, Values, plain, same_value};

@@ -1,11 +1,15 @@
-//! Value profiles: what is known of a field's values where nothing can be joined by key, and how alike two of them are.
+//! Value profiles: what is known of a field's values where nothing can be joined by key, and how alike two of them are. A
+//! profile knows values, so it is not kept; what is kept of two of them is shares.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::values::percent;
+
 /// What the values of a field look like, over some hundred rows. Texts are as [`super::plain`] writes them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Profile {
     /// Rows looked at.
     pub rows: u64,
@@ -23,6 +27,27 @@ pub struct Profile {
     pub range: Option<(f64, f64)>,
     /// The most frequent values, with their shares.
     pub top: BTreeMap<String, f64>,
+}
+
+/// Two profiles side by side: of the field that went, and of the one that came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Alike {
+    /// Values on each side.
+    pub values: (u64, u64),
+    /// Shares of rows without a value.
+    pub nulls: (f64, f64),
+    /// Distinct values as shares of all.
+    pub distinct: (f64, f64),
+    /// Mean lengths, in characters.
+    pub length: (f64, f64),
+    /// Letters, digits and other characters in common, 0 to 1.
+    pub alphabet: f64,
+    /// Shapes of values in common.
+    pub patterns: f64,
+    /// Most frequent values in common.
+    pub top: f64,
+    /// Where both are numbers, how near their ends are; 0 if only one side has numbers.
+    pub range: Option<f64>,
 }
 
 /// Most that profiles add to or take from the log-odds: like content is common among unrelated fields.
@@ -71,36 +96,73 @@ impl Profile {
         profile
     }
 
-    /// How alike two profiles are, 0 to 1: the mean over what both know.
-    pub fn likeness(&self, other: &Self) -> f64 {
+    /// This profile of a field that went beside that of one that came.
+    pub fn beside(&self, other: &Self) -> Alike {
         let share = |part: u64, all: u64| part as f64 / all.max(1) as f64;
-        let near = |a: f64, b: f64| 1.0 - (a - b).abs() / a.abs().max(b.abs()).max(1.0);
         let filled = |p: &Self| p.rows - p.nulls.min(p.rows);
-        let alphabet: f64 = self.alphabet.iter().zip(&other.alphabet).map(|(a, b)| a.min(*b)).sum();
-        let mut parts = vec![
-            1.0 - (share(self.nulls, self.rows) - share(other.nulls, other.rows)).abs(),
-            1.0 - (share(self.distinct, filled(self)) - share(other.distinct, filled(other))).abs(),
-            near(self.length.1, other.length.1),
-            alphabet,
-            overlap(&self.patterns, &other.patterns),
-            overlap(&self.top, &other.top),
-        ];
-        match (self.range, other.range) {
-            (Some(a), Some(b)) => parts.push((near(a.0, b.0) + near(a.1, b.1)) / 2.0),
-            (None, None) => {}
-            _ => parts.push(0.0),
+        Alike {
+            values: (filled(self), filled(other)),
+            nulls: (share(self.nulls, self.rows), share(other.nulls, other.rows)),
+            distinct: (share(self.distinct, filled(self)), share(other.distinct, filled(other))),
+            length: (self.length.1, other.length.1),
+            alphabet: self.alphabet.iter().zip(&other.alphabet).map(|(a, b)| a.min(*b)).sum(),
+            patterns: overlap(&self.patterns, &other.patterns),
+            top: overlap(&self.top, &other.top),
+            range: match (self.range, other.range) {
+                (Some(a), Some(b)) => Some((near(a.0, b.0) + near(a.1, b.1)) / 2.0),
+                (None, None) => None,
+                _ => Some(0.0),
+            },
         }
+    }
+}
+
+impl Alike {
+    /// How alike they are, 0 to 1: the mean over what both know.
+    pub fn likeness(&self) -> f64 {
+        let same = |(a, b): (f64, f64)| 1.0 - (a - b).abs();
+        let mut parts = vec![
+            same(self.nulls),
+            same(self.distinct),
+            near(self.length.0, self.length.1),
+            self.alphabet,
+            self.patterns,
+            self.top,
+        ];
+        parts.extend(self.range);
         parts.iter().sum::<f64>() / parts.len() as f64
     }
 
-    /// Log-odds that the likeness of two profiles adds to a pair: none at 0.6, which unrelated fields of one type often reach.
-    pub(super) fn weight(&self, other: &Self) -> f64 {
-        let few = |p: &Self| p.rows.saturating_sub(p.nulls) < LEAST_VALUES;
-        if few(self) || few(other) {
+    /// Log-odds that the likeness adds to a pair: none at 0.6, which unrelated fields of one type often reach.
+    pub(super) fn weight(&self) -> f64 {
+        if self.values.0.min(self.values.1) < LEAST_VALUES {
             return 0.0;
         }
-        ((self.likeness(other) - 0.6) * 5.0).clamp(-MOST_WEIGHT, MOST_WEIGHT)
+        ((self.likeness() - 0.6) * 5.0).clamp(-MOST_WEIGHT, MOST_WEIGHT)
     }
+}
+
+impl fmt::Display for Alike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = self.values;
+        write!(f, "likeness {:.2} of {before} values before and {after} now: ", self.likeness())?;
+        let both = |(a, b): (f64, f64)| format!("{} and {}", percent(a), percent(b));
+        write!(f, "no value in {}, distinct {}, ", both(self.nulls), both(self.distinct))?;
+        write!(
+            f,
+            "length {:.1} and {:.1}; in common are characters {}, ",
+            self.length.0,
+            self.length.1,
+            percent(self.alphabet)
+        )?;
+        write!(f, "patterns {}, frequent values {}", percent(self.patterns), percent(self.top))?;
+        self.range.map_or(Ok(()), |range| write!(f, ", range {}", percent(range)))
+    }
+}
+
+/// How near two numbers are, 0 to 1.
+fn near(a: f64, b: f64) -> f64 {
+    1.0 - ((a - b).abs() / a.abs().max(b.abs()).max(1.0)).min(1.0)
 }
 
 /// `a` for a run of letters, `9` for a run of digits, everything else as it is.
@@ -127,7 +189,7 @@ fn overlap(a: &BTreeMap<String, f64>, b: &BTreeMap<String, f64>) -> f64 {
     if a.is_empty() && b.is_empty() {
         return 1.0;
     }
-    let common: f64 = a.iter().filter_map(|(key, share)| Some(share.min(*b.get(key)?))).sum();
+    let common = a.iter().filter_map(|(key, share)| Some(share.min(*b.get(key)?))).fold(0.0, |all, one| all + one);
     let all = a.values().sum::<f64>().max(b.values().sum());
     if all == 0.0 { 0.0 } else { common / all }
 }

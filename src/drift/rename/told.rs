@@ -1,7 +1,7 @@
 //! Tells what spoke for and against a pair.
 
 use super::evidence::{About, Counts, Line};
-use super::judged::Judged;
+use super::judged::{AWAITED, Judged};
 use super::level::Role;
 use super::names::{difference, word_likeness};
 use super::values::{Joined, percent};
@@ -37,7 +37,14 @@ impl Judged<'_> {
             let seen = format!("it may live on as {} ({confidence:.2})", self.level.new[*new].path);
             Line::new(About::Rivals, Counts::Neither, seen)
         };
-        likely.iter().take(MOST_TOLD).map(line).collect()
+        let stayed = self.stayed(gone).map(|(stayed, joined)| {
+            let seen = format!("{stayed} stayed and holds its values: {}", counted(joined));
+            match self.stayed_doubt(gone, stayed, joined) {
+                None => Line::new(About::Values, Counts::For, seen),
+                Some(doubt) => Line::new(About::Values, Counts::Neither, format!("{seen}; but {doubt}")),
+            }
+        });
+        likely.iter().take(MOST_TOLD).map(line).chain(stayed).collect()
     }
 
     fn name(&self, gone: usize, new: usize) -> Line {
@@ -160,13 +167,12 @@ impl Judged<'_> {
         let Some(sampled) = self.sampled else {
             return vec![Line::new(About::Values, Counts::Neither, "no values were compared")];
         };
+        if sampled.awaited {
+            return vec![Line::new(About::Values, Counts::Neither, AWAITED)];
+        }
         let Some(joined) = sampled.pair(from, to) else {
-            let profiles = sampled.before.get(from).zip(sampled.after.get(to));
-            let line = profiles.map(|(before, after)| {
-                let weight = before.weight(after);
-                let seen = format!("profiles have a likeness of {:.2}", before.likeness(after));
-                Line::new(About::Values, sign(weight), seen)
-            });
+            let line =
+                sampled.alike(from, to).map(|alike| Line::new(About::Values, sign(alike.weight()), alike.to_string()));
             let nothing = "values could not be joined: of its records none have landed, or nothing tells them apart";
             return vec![line.unwrap_or_else(|| Line::new(About::Values, Counts::Neither, nothing))];
         };

@@ -3,14 +3,14 @@
 //! A sampler takes records that landed before the change and looks the same ones up as they are now; [`super::join`] counts
 //! for each pair how often the old field's landed value and the present value of another field are the same. Pairs are every
 //! field that went × every field that came, and, so that copies are seen, every field that went × every field that *stayed*.
-//! Where there is nothing to join by (no key, nothing landed), profiles of both sides may be supplied instead; they raise or
-//! lower confidence, and never make a repair automatic.
+//! Where there is nothing to join by (no key, or none that is on both sides), profiles of both sides are compared instead; they
+//! raise or lower confidence, and never make a repair automatic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::profile::Profile;
+use super::profile::Alike;
 use crate::model::{FieldPath, StreamName};
 
 /// Everything that was sampled for one drift, by stream. Empty: names and types only.
@@ -22,15 +22,26 @@ pub struct Sampled {
     /// Fields that went and whose values were asked for, whether any were found or not.
     #[serde(default)]
     pub asked: BTreeSet<FieldPath>,
+    /// Whether values wait for a sync that lands them.
+    #[serde(default, skip_serializing)]
+    pub awaited: bool,
     /// Pairs whose values were joined by key: (the field that went, a field that came or stayed).
     #[serde(default)]
     pub joined: Vec<JoinedPair>,
-    /// Profiles of fields that went, from landed rows.
+    /// Pairs of a field that went and one that came, by how alike their values look: where nothing can be joined.
     #[serde(default)]
-    pub before: BTreeMap<FieldPath, Profile>,
-    /// Profiles of fields that came, from the source.
-    #[serde(default)]
-    pub after: BTreeMap<FieldPath, Profile>,
+    pub alike: Vec<AlikePair>,
+}
+
+/// A pair of fields with how alike the values of landed rows and of the source look.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlikePair {
+    /// The field that went.
+    pub from: FieldPath,
+    /// The field that came.
+    pub to: FieldPath,
+    /// What both profiles have in common.
+    pub alike: Alike,
 }
 
 /// A pair of fields with the values of the same keys.
@@ -142,9 +153,19 @@ pub struct Rival<'a> {
 }
 
 impl Sampled {
+    /// Values that wait for a sync.
+    pub fn awaited() -> Self {
+        Self { awaited: true, ..Self::default() }
+    }
+
     /// What was joined of a pair.
     pub fn pair(&self, from: &FieldPath, to: &FieldPath) -> Option<&Joined> {
         self.joined.iter().find(|pair| pair.from == *from && pair.to == *to).map(|pair| &pair.joined)
+    }
+
+    /// How alike the values of a pair look, where nothing was joined.
+    pub fn alike(&self, from: &FieldPath, to: &FieldPath) -> Option<&Alike> {
+        self.alike.iter().find(|pair| pair.from == *from && pair.to == *to).map(|pair| &pair.alike)
     }
 
     /// The best rival of a pair: another field that the old one's values are found in, or another that went whose values are
@@ -170,10 +191,7 @@ impl Sampled {
             let weight = if weight > 0.0 { weight * told } else { weight };
             return weight - (BEHIND * (ahead - share)).min(MOST_BEHIND);
         }
-        match (self.before.get(from), self.after.get(to)) {
-            (Some(before), Some(after)) => before.weight(after),
-            _ => 0.0,
-        }
+        self.alike(from, to).map_or(0.0, Alike::weight)
     }
 }
 

@@ -11,6 +11,7 @@ mod import;
 mod landing;
 mod live;
 mod observed;
+mod renamed;
 mod sent;
 mod sentences;
 mod shared;

@@ -129,3 +129,51 @@ async fn where_values_cannot_be_had_for_now_names_propose_and_values_follow() {
     assert!(world.committed("mappings/crm.yaml").contains("extras.employees: employee_count"));
     assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_stayed_and_was_filled_beside_the_one_that_went_is_offered() {
+    let world = synced().await;
+    world.source.run("ALTER TABLE accounts ADD COLUMN staff int; UPDATE accounts SET staff = employees").await;
+    world.aam_is(0, &["apply", "--look"]);
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
+    world.aam_is(3, &["apply", "--look"]);
+    let told = world.aam_is(0, &["drift", "show", "crm"]);
+    let line = "+ values: staff stayed and holds its values: of 63 keys, 63 hold the same value (100 %)";
+    assert!(told.contains(line) && told.contains("what went may live on under another name"), "{told}");
+    let diff = world.git(&["diff", "-U0", "main", "aam/drift/default/crm", "--", "mappings"]);
+    assert!(diff.contains("+      extras.employees: staff"), "{diff}");
+    world.aam_is(0, &["drift", "approve", "crm"]);
+    world.source.run("UPDATE accounts SET name = 'other' WHERE id = 1").await;
+    world.aam_is(0, &["sync", "crm"]);
+    let last = "SELECT data #>> '{extras,employees}' FROM canonical_streams ORDER BY position DESC LIMIT 1";
+    assert_eq!(world.registry.one(last).await, "10");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_profiles_are_evidence_and_never_prove() {
+    let world = World::with_crm("").await;
+    let accounts = "ALTER TABLE accounts DROP CONSTRAINT accounts_pkey;
+                    INSERT INTO accounts SELECT n, 'account ' || n, 'CA', 1000 + 7 * n FROM generate_series(4, 63) n";
+    world.source.run(accounts).await;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    world.source.run("ALTER TABLE accounts RENAME COLUMN employees TO headcount").await;
+    world.aam_is(3, &["apply", "--look"]);
+    let told = world.aam_is(0, &["drift", "show", "crm"]);
+    let evidence = told.split("## ").find(|part| part.starts_with("Evidence")).unwrap_or(&told);
+    insta::assert_snapshot!(evidence, @"
+    Evidence
+
+    ```text
+    ~ public/accounts.employees -> headcount: integer
+        - name: no word in common, headcount for employees; likeness 0.30
+        + type: both are integer
+        + place: both stand between billing_state and updated_at
+        + rivals: no other field could be the partner
+        + values: likeness 1.00 of 63 values before and 63 now: no value in 0 % and 0 %, distinct 100 % and 100 %, length 3.9 and 3.9; in common are characters 100 %, patterns 100 %, frequent values 100 %, range 100 %
+        confidence 0.99; not automatic: only values joined by key could prove a rename
+    ```
+    ");
+    let kept = world.registry.one("SELECT string_agg(sampled::text, '') FROM observed_catalogs").await;
+    assert!(kept.contains("alike") && !kept.contains("1028"), "shares and no values: {kept}");
+}

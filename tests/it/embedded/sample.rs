@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aam::model::FieldPath;
-use aam::ports::{EndpointHandle, EngineRead, Records, SampleOrder, Sampler};
+use aam::ports::{EndpointHandle, EngineRead, Records, SampleOrder, Sampler, Samples};
 use aam::spec::StreamMode::{FullRefreshAppend, IncrementalAppendDedup};
 use serde_json::json;
 
@@ -23,6 +23,13 @@ fn told(sampled: &Records) -> String {
 }
 
 impl Bench {
+    async fn joined(&self, order: &SampleOrder) -> Records {
+        match self.engine.sample(order).await.unwrap() {
+            Some(Samples::Joined(records)) => records,
+            other => panic!("not joined: {other:?}"),
+        }
+    }
+
     /// What changed of a stream since `before` was synced.
     async fn changed(&self, before: &aam::ports::ConfiguredStream) -> SampleOrder {
         let now = self.engine.discover(&self.source_handle).await.unwrap().catalog.streams[&before.name].clone();
@@ -63,7 +70,7 @@ async fn landed_values_stand_beside_those_of_the_source() {
     )
     .await;
     let order = bench.changed(&stream).await;
-    let sampled = bench.engine.sample(&order).await.unwrap().unwrap();
+    let sampled = bench.joined(&order).await;
     insta::assert_snapshot!(told(&sampled), @"
     fax=NULL rev=20 id=1.00000000000000000000 region=r0 revenue=99 site=a	b updated_at=2026-01-01 00:00:00+00
     fax=NULL rev=10 id=0.50000000000000000000 region=r1 revenue=10 site=NULL updated_at=2026-01-01 00:00:00+00
@@ -71,8 +78,20 @@ async fn landed_values_stand_beside_those_of_the_source() {
     fax=NULL rev=50 id=2.5000000000000000 region=r1 revenue=50 site=NULL updated_at=2026-01-01 00:00:00+00
     ");
 
-    let keyless = SampleOrder { key: Vec::new(), ..order };
-    assert_eq!(bench.engine.sample(&keyless).await.unwrap(), None);
+    // Without a key both sides stand apart; and so they do where no key is on both sides.
+    let keyless = SampleOrder { key: Vec::new(), ..order.clone() };
+    let Some(Samples::Apart(apart)) = bench.engine.sample(&keyless).await.unwrap() else { panic!("joined by nothing") };
+    let values = |of: &[Option<String>]| {
+        let mut values: Vec<_> = of.iter().map(|value| value.clone().unwrap_or("NULL".into())).collect();
+        values.sort();
+        values.join(" ")
+    };
+    assert_eq!(values(&apart.gone[&"rev".parse().unwrap()]), "10 20 30 40 50");
+    assert_eq!(values(&apart.present[&"revenue".parse().unwrap()]), "10 30 50 7 99");
+    run(&bench.source, "UPDATE accounts SET id = id + 1000").await;
+    assert!(
+        matches!(bench.engine.sample(&order).await.unwrap(), Some(Samples::Apart(other)) if other.gone == apart.gone)
+    );
 }
 
 #[tokio::test]
@@ -91,7 +110,7 @@ async fn of_what_landed_several_times_the_newest_counts_and_a_large_source_is_no
     write("id,old", 5);
     bench.sync_ok(&id).await;
     write("id,new", 5);
-    let sampled = bench.engine.sample(&bench.changed(&stream).await).await.unwrap().unwrap();
+    let sampled = bench.joined(&bench.changed(&stream).await).await;
     assert_eq!(sampled.gone.values().next().unwrap().len(), 2_000);
     assert_eq!(sampled.gone.values().next(), sampled.present.get(&"new".parse().unwrap()));
 }

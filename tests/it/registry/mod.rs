@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aam::drift::Change;
+use aam::drift::rename::{Arrival, Arrivals};
 use aam::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
 use aam::ports::*;
 use aam::registry::PgRegistry;
@@ -147,6 +148,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
     let begun = intent(id);
     let object = EngineId("engine-1".into());
     let failed = ConnectionStatus::Failed;
+    let arrivals = Arrivals::from([("accounts".parse().unwrap(), Arrival::default())]);
     vec![
         ("declare", registry.declare(held, &name, &cause).await),
         ("set_status", registry.set_status(held, failed, Some("no"), None, false, &cause).await),
@@ -154,6 +156,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
         ("set_applied", registry.set_applied(held, "digest", Some("secrets"), &cause).await),
         ("set_last_sync", registry.set_last_sync(held, look.at).await),
         ("record_look", registry.record_look(held, &look, Some((&catalog, &raw))).await),
+        ("set_arrivals", registry.set_arrivals(held, &arrivals).await),
         ("put_drift", registry.put_drift(held, &drift(id, "b"), &cause).await),
         ("record_version", registry.record_version(held, &version(1, &["id"], None), &cause).await),
         ("begin", registry.begin(held, &begun).await),

@@ -19,7 +19,10 @@ use self::destination::Destination;
 use self::read::Reading;
 use self::tables::candidates;
 use crate::connector::failure;
-use crate::ports::{EngineError, LandedStream, Landing, LandingCursor, LandingPage, LandingPlace, Remedy};
+use crate::ports::{
+    EngineError, LandedStream, Landing, LandingCursor, LandingPage, LandingPlace, LandingRow, Newest, NewestRows,
+    Remedy,
+};
 
 /// Reads what Airbyte's `destination-postgres` landed, of version 2 or 3. Keeps nothing: each call connects anew.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,5 +61,23 @@ impl Landing for AirbyteLanding {
         let keys = reading.keys().await;
         reading.end().await;
         keys
+    }
+}
+
+#[async_trait]
+impl NewestRows for AirbyteLanding {
+    async fn newest(
+        &self,
+        place: &LandingPlace,
+        stream: LandedStream<'_>,
+        wanted: Newest<'_>,
+        limit: u32,
+    ) -> Result<Vec<LandingRow>, EngineError> {
+        let destination = Destination::open(&place.destination)?;
+        let tables = candidates(place, &destination, stream.name);
+        let Some(mut reading) = Reading::begin(&destination, &tables, stream).await? else { return Ok(Vec::new()) };
+        let rows = reading.newest(wanted, limit).await;
+        reading.end().await;
+        rows
     }
 }

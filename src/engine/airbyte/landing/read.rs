@@ -13,7 +13,7 @@ use super::tables::{Candidate, Table, find};
 use crate::connector::postgres::{ident, literal};
 use crate::connector::{database_error, failure};
 use crate::model::{FieldPath, Segment};
-use crate::ports::{EngineError, LandedStream, LandingCursor, LandingPage, LandingRow, Remedy};
+use crate::ports::{EngineError, LandedStream, LandingCursor, LandingPage, LandingRow, Newest, Remedy};
 
 /// The lock comes before the snapshot: an older snapshot would show a table that was swapped in since as empty, without an
 /// error. An open reader keeps Airbyte from replacing the table, so one that gets no lock or no end soon gives up.
@@ -125,6 +125,36 @@ impl<'a> Reading<'a> {
         let query = sqlx::query_scalar::<_, Json<Vec<Value>>>(sqlx::AssertSqlSafe(sql)).persistent(false);
         let keys = query.fetch_all(&mut self.db).await.map_err(|e| self.wrong(&e))?;
         Ok(keys.into_iter().map(|key| key.0).collect())
+    }
+
+    /// The newest rows of those that are wanted, the newest first.
+    pub async fn newest(&mut self, wanted: Newest<'_>, limit: u32) -> Result<Vec<LandingRow>, EngineError> {
+        let (table, at, job) = (self.table.name.sql(), self.at(), self.job());
+        let condition = match wanted {
+            Newest::After(after) => format!("{job} > {after}"),
+            Newest::Holding(fields) => {
+                let holds: Vec<String> = match self.table.is_raw {
+                    true => fields.iter().map(|f| format!("_airbyte_data ->> {} IS NOT NULL", literal(f))).collect(),
+                    false => {
+                        let columns = self.table.columns_of(self.stream.fields).into_iter();
+                        let held = columns.filter(|(field, _)| fields.contains(field));
+                        held.map(|(_, column)| format!("{} IS NOT NULL", ident(&column))).collect()
+                    }
+                };
+                if holds.is_empty() {
+                    return Ok(Vec::new());
+                }
+                holds.join(" OR ")
+            }
+        };
+        let sql = format!(
+            "SELECT _airbyte_raw_id, {at} AS shown_at, {job} AS job, {} AS data FROM {table} WHERE {condition} \
+             ORDER BY {at} DESC, ctid DESC LIMIT {limit}",
+            self.data()
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.db).await;
+        let rows = rows.and_then(|rows| rows.iter().map(row).collect::<Result<_, _>>());
+        rows.map_err(|e| self.wrong(&e))
     }
 
     /// How many rows are new, and what this snapshot shows.
