@@ -161,6 +161,7 @@ impl Case {
         plan(&World {
             drives_itself: false,
             engine_down: None,
+            remote_down: None,
             commit: None,
             desired: &self.desired,
             rows: &self.rows,

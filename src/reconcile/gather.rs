@@ -17,7 +17,7 @@ use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
 use crate::drift::{self, Change};
 use crate::model::{CommitDraft, ConnectionId, Fingerprint};
 use crate::plan::{Facts, Limits, Live, RepairFacts, Step};
-use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
+use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch, RepoInfo};
 use crate::spec::{self, Connection, Lock};
 
 /// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
@@ -33,6 +33,12 @@ pub(super) struct KnownSecrets {
 
 /// Effects without a known outcome, by connection.
 type Open = BTreeMap<ConnectionId, Vec<Intent>>;
+
+/// Why nothing can be pushed now, if the remote cannot be reached.
+fn remote_down(info: &RepoInfo) -> Option<String> {
+    let trouble = info.remote.as_ref()?.trouble.as_ref()?;
+    Some(format!("the repository's remote cannot be reached: {}", trouble.why))
+}
 
 impl Reconciler {
     /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
@@ -54,6 +60,7 @@ impl Reconciler {
         let mut gathered = Gathered {
             index: Index::new(&rows, &resolved.desired),
             resolved,
+            remote_down: remote_down(&info),
             info,
             rows,
             drifts,

@@ -267,7 +267,11 @@ impl Repo for FolderRepo {
             self.recover().await?;
         }
         let head = self.read().await?.commit;
-        Ok(RepoInfo { kind: "folder".to_owned(), branch: None, head, blocked: None })
+        Ok(RepoInfo { kind: "folder".to_owned(), branch: None, head, blocked: None, remote: None })
+    }
+
+    async fn fetch(&self) -> Result<bool, RepoError> {
+        Ok(false)
     }
 
     async fn committed(&self) -> Result<Snapshot, RepoError> {
