@@ -1,6 +1,6 @@
 //! Where a remote repository is, checked; and how the last look at it went.
 
-use std::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -138,7 +138,7 @@ fn host_of(place: &str) -> Option<&str> {
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
+            host.parse::<Ipv6Addr>().ok()?;
             (host, port.is_empty().then_some(None).or_else(|| port.strip_prefix(':').map(Some))?)
         }
         None => match place.split_once(':') {

@@ -61,8 +61,9 @@ pub struct RepairBranch {
     pub merged: bool,
     /// Whether a person added commits of their own.
     pub edited: bool,
-    /// Whether a work tree has it checked out; told by the list of branches only.
-    pub checked_out: bool,
+    /// Whether it cannot be removed now: a work tree has it checked out, or the remote refused. Told by the list of branches
+    /// only.
+    pub stays: bool,
 }
 
 /// One commit that touched a path.

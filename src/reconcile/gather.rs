@@ -147,7 +147,7 @@ impl Reconciler {
         let mut facts = Facts {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
-            branch_in_use: branch.is_some_and(|branch| branch.checked_out),
+            branch_in_use: branch.is_some_and(|branch| branch.stays),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             again: self.is_tried_again(&connection.name),

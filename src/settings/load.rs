@@ -117,8 +117,8 @@ impl Settings {
         let kind = join(defaults(EngineKind::Embedded))?.engine.kind;
         let settings = join(defaults(kind))?;
         let place = |key: &str| given.iter().rev().find(|g| g.key == key).and_then(|g| g.place.clone());
-        problems.extend(repository::check(&settings, root, &place));
-        problems.extend(airbyte::check(&settings, &place));
+        problems.extend(repository::check(&settings, root, place));
+        problems.extend(airbyte::check(&settings, place));
         for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
             if REFERENCES.contains(&key.as_str())
                 && let Some(problem) = value.as_str().and_then(|text| airbyte::plain_secret(key, text))

@@ -54,12 +54,11 @@ pub(super) fn check(settings: &Settings, base: &Path, place: impl Fn(&str) -> Op
             return problems;
         }
     };
-    if matches!(transport, Transport::Http | Transport::Https) {
-        if repository.username.is_some() != repository.password.is_some() {
-            let missing = if repository.username.is_some() { "password" } else { "username" };
-            let help = "for a token, the forge says which name goes with it";
-            add("remote", &format!("`repository.{missing}` is not set, and one needs the other"), Some(help));
-        }
+    let by_http = matches!(transport, Transport::Http | Transport::Https);
+    if by_http && repository.username.is_some() != repository.password.is_some() {
+        let missing = if repository.username.is_some() { "password" } else { "username" };
+        let help = "for a token, the forge says which name goes with it";
+        add("remote", &format!("`repository.{missing}` is not set, and one needs the other"), Some(help));
     }
     for (key, value) in [("ssh_key", &repository.ssh_key), ("known_hosts", &repository.known_hosts)] {
         let Some(value) = value else { continue };
@@ -69,4 +68,40 @@ pub(super) fn check(settings: &Settings, base: &Path, place: impl Fn(&str) -> Op
         }
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a file with these lines in `[repository]`.
+    fn said(lines: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x.toml"), format!("[repository]\n{lines}\n")).unwrap();
+        let problems = Settings::load(dir.path(), Some(Path::new("x.toml")), [], &[]).err().unwrap_or_default();
+        let line = |d: &Diagnostic| {
+            let at = d.place.as_ref().map_or(0, |place| place.line);
+            format!("{at}: {} {} [{}]", d.code, d.message, d.help.as_deref().unwrap_or_default())
+        };
+        problems.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_place() {
+        assert_eq!(said("remote = '../config.git'\nroot = './pipelines'\nfetch = '30s'"), "");
+        assert_eq!(said("remote = 'https://h/x.git'\nusername = 'aam'\npassword = '${credential:token}'"), "");
+        assert_eq!(said("remote = 'ssh://git@h/x'\nssh_key = '${file:/k}'\nknown_hosts = '/etc/known'"), "");
+        let texts = [
+            "remote = '--upload-pack=x'",
+            "branch = '--upload-pack=x'",
+            "remote = '/x'\nroot = '/y'\nfetch = '0s'",
+            "remote = 'https://h/x.git'\nusername = 'aam'",
+            "remote = 'https://h/x.git'\nusername = 'aam'\npassword = 'hunter2'",
+            "remote = 'ssh://git@h/x'\nssh_key = '${env:KEY}'",
+            "remote = '/x'\nwebhook_secret = 'hunter2'",
+        ];
+        let shown = texts.map(said).join("\n");
+        assert!(!shown.contains("hunter2"));
+        insta::assert_snapshot!(shown, @"");
+    }
 }

@@ -224,7 +224,7 @@ impl FolderRepo {
         let edited = self.patch(&repair.branch)?.is_some_and(|p| p != patch);
         let merged = matches!(self.standing(&repair.draft.edits)?, Standing::Already);
         let tip = CommitId(hex::encode(Sha256::digest(patch.as_bytes())));
-        Ok(RepairBranch { name: repair.branch.clone(), tip, merged, edited, checked_out: false })
+        Ok(RepairBranch { name: repair.branch.clone(), tip, merged, edited, stays: false })
     }
 }
 

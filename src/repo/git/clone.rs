@@ -94,21 +94,38 @@ impl GitRepo {
         let _turn = remote.turn.lock().await;
         let _alone = lock_file(&self.state_dir.join("remote.lock")).await?;
         let before = self.standing_of_remote(remote);
-        match self.take(remote).await {
+        let taken = match self.take(remote).await {
+            // Removed between look and fetch.
+            Err(error) if error.why.contains("couldn't find remote ref") => self.take(remote).await,
+            taken => taken,
+        };
+        match taken {
             Ok((moved, rewritten)) => {
                 let now = Utc::now();
                 self.note_remote(&RemoteInfo {
                     fetched_at: Some(now),
                     trouble: None,
                     rewritten,
-                    next_at: Some(now + TimeDelta::from_std(remote.interval).unwrap_or(TimeDelta::MAX)),
+                    next_at: TimeDelta::from_std(remote.interval).ok().and_then(|rest| now.checked_add_signed(rest)),
                     ..before
                 })?;
                 Ok(moved)
             }
             Err(error) => {
+                self.forget_locks();
                 self.note_unreachable(remote, &error)?;
                 Err(error)
+            }
+        }
+    }
+
+    /// Removes locks of refs that a crash of the machine left: nobody but us works in the clone, one at a time.
+    fn forget_locks(&self) {
+        let files = |folder: &Path, depth| walkdir::WalkDir::new(folder).max_depth(depth).into_iter().flatten();
+        for entry in files(&self.common, 1).chain(files(&self.common.join("refs"), usize::MAX)) {
+            if entry.path().extension().is_some_and(|e| e == "lock") && network::is_over(entry.path()) {
+                // What stays is tried again with the next failure.
+                let _ = std::fs::remove_file(entry.path());
             }
         }
     }
@@ -166,6 +183,10 @@ impl GitRepo {
             return Ok(Some(Rewritten { at: Utc::now(), from: before, to: now.to_owned() }));
         }
         let Some(known) = known.filter(|known| Utc::now() - known.at < TOLD) else { return Ok(None) };
+        // A clone made anew does not have it.
+        if self.tip(&known.from).await.unwrap_or(None).is_none() {
+            return Ok(Some(known));
+        }
         Ok(if self.is_ancestor(&known.from, now).await? { None } else { Some(known) })
     }
 
@@ -279,7 +300,7 @@ async fn make(remote: &Remote, branch: Option<&str>, state_dir: &Path, common: &
         .or_else(|| seen.tips.get("HEAD").filter(|_| seen.default_branch.as_ref() == Some(&branch)));
     let Some(tip) = shown else { return Err(needs_person(what, gone(&branch, seen.default_branch.as_deref()))) };
     let format = if tip.len() == 64 { "sha256" } else { "sha1" };
-    let folder = tempfile::Builder::new().prefix("repository-").tempdir_in(state_dir);
+    let folder = tempfile::Builder::new().prefix(network::MAKING).tempdir_in(state_dir);
     let folder = folder.map_err(|e| io_error(&*what, &e))?.keep();
     let made = Call::within(&folder, &*what)
         .args(["init", "--quiet", "--bare", "--template=", &format!("--object-format={format}"), "."])

@@ -166,6 +166,11 @@ impl Call {
 
     /// Runs it to its end, whatever its exit code.
     pub async fn done(self) -> Result<Done, RepoError> {
+        // Many calls wait inside each other; what one holds meanwhile is kept apart.
+        Box::pin(self.run()).await
+    }
+
+    async fn run(self) -> Result<Done, RepoError> {
         let mut child = self.command().spawn().map_err(|e| {
             if e.kind() == std::io::ErrorKind::NotFound && self.dir.is_dir() {
                 needs_person(&*self.what, "the program `git` is not installed")

@@ -82,6 +82,8 @@ struct Cache {
     git_dirs: HashMap<PathBuf, PathBuf>,
     /// By tracked tip and branch tip: whether it is merged, and which commits are its own.
     standing: HashMap<(String, String), repairs::Standing>,
+    /// Repair branches, with their tips, that the remote refused to remove.
+    kept: BTreeSet<(String, String)>,
 }
 
 /// The folder that all work trees of the git repository around `root` share (the watcher looks at its refs); `None`

@@ -21,6 +21,9 @@ use crate::repo::{io_error, needs_person};
 /// Folders below the state folder that hold a pipe while git runs.
 pub(super) const PIPES: &str = "password-";
 
+/// Folders below the state folder that become the clone.
+pub(super) const MAKING: &str = "repository-";
+
 /// How often a reader of the pipe is looked for.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -55,7 +58,6 @@ impl Access {
             ("http.sslVerify", "true"),
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", "60"),
-            ("fetch.fsckObjects", "true"),
             ("push.pushOption", ""),
             ("push.gpgSign", "false"),
             ("transfer.credentialsInUrl", "die"),
@@ -151,19 +153,23 @@ impl PasswordPipe {
     }
 }
 
-/// Removes pipes that a kill left, and lets go whoever still waits for one.
+/// Removes what a kill left, and lets go whoever still waits for a pipe.
 pub(super) fn sweep(state_dir: &Path) {
     for entry in std::fs::read_dir(state_dir).into_iter().flatten().flatten() {
-        let old = entry.metadata().and_then(|m| m.modified()).is_ok_and(|at| {
-            // One that is in use is younger than any call may last.
-            at.elapsed().is_ok_and(|age| age > super::remote::FETCH_LIMIT)
-        });
-        if old && entry.file_name().as_encoded_bytes().starts_with(PIPES.as_bytes()) {
+        let name = entry.file_name();
+        let ours = [PIPES, MAKING].iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+        if ours && is_over(&entry.path()) {
             drop(pipe::OpenOptions::new().open_sender(entry.path().join("pipe")));
             // What stays is swept at the next start.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether what one call made can be of use no more: it is older than any call may last.
+pub(super) fn is_over(path: &Path) -> bool {
+    let made = path.symlink_metadata().and_then(|m| m.modified());
+    made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > super::remote::FETCH_LIMIT))
 }
 
 #[cfg(test)]

@@ -88,12 +88,13 @@ impl GitRepo {
                 None => Standing { merged: false, beyond: vec![tip.to_owned()] },
             };
             let edited = self.is_edited(&standing);
+            let kept = self.cache().kept.contains(&(name.clone(), tip.to_owned()));
             found.push(RepairBranch {
                 name,
                 tip: CommitId(tip.to_owned()),
                 merged: standing.merged,
                 edited,
-                checked_out: used == "used",
+                stays: used == "used" || kept,
             });
         }
         Ok(found)
@@ -124,7 +125,7 @@ impl GitRepo {
             tip: CommitId(tip.to_owned()),
             merged: standing.merged,
             edited,
-            checked_out: false,
+            stays: false,
         };
         if let Some(tip) = &tip {
             let standing = self.standing(&base, tip).await?;
@@ -195,7 +196,10 @@ impl GitRepo {
             return match self.push_and_fetch(remote, &name, Some(&tip), None).await? {
                 Pushed::Done => Ok(()),
                 Pushed::Raced => Err(may_heal(what(), "somebody else moved it at the same time")),
-                Pushed::Refused(why) => Err(needs_person(what(), why)),
+                Pushed::Refused(why) => {
+                    self.cache().kept.insert((branch.to_owned(), tip));
+                    Err(needs_person(what(), why))
+                }
             };
         }
         let delete = Call::objects(&self.common, what()).args(["update-ref", "-d", &name, &tip]);

@@ -56,6 +56,7 @@ async fn a_refusal_by_policy_says_what_the_remote_said_and_a_branch_may_go() {
     let error = repo.withdraw(BRANCH).await.unwrap_err();
     insta::assert_snapshot!(format!("{error}"), @"withdrawing aam/drift/default/crm: the remote refuses it (pre-receive hook declined): closed");
     assert_eq!(error.remedy, Remedy::Person);
+    assert!(repo.repair_branches().await.unwrap()[0].stays, "it is not asked for at each turn");
 }
 
 #[tokio::test]
