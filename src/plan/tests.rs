@@ -818,16 +818,25 @@ fn a_remote_that_is_down_withholds_what_is_pushed_and_nothing_else() {
         c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
         c.facts().sync_asked = true;
     };
-    insta::assert_snapshot!(Case::crm("").after(automatic), @"");
+    insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
     let withheld = |c: &mut Case| {
         automatic(c);
         down(c);
     };
-    insta::assert_snapshot!(Case::crm("").after(withheld), @"");
+    insta::assert_snapshot!(Case::crm("").after(withheld), @r"
+    = crm  could not look: the remote is down
+    . crm  sync
+    ");
     let offered = |c: &mut Case| {
         c.facts().repair = Some(proposed('b'));
         down(c);
     };
-    insta::assert_snapshot!(Case::crm("").after(offered), @"");
-    insta::assert_snapshot!(Case::crm("").after(down), @"");
+    insta::assert_snapshot!(Case::crm("").after(offered), @r"
+    ! crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  sync
+    ");
+    insta::assert_snapshot!(Case::crm("").after(down), @r"
+    = crm  in sync
+    . crm  sync
+    ");
 }

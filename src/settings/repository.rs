@@ -44,9 +44,6 @@ pub(super) fn check(settings: &Settings, base: &Path, place: impl Fn(&str) -> Op
     if !repository.root.components().all(|part| part == whole || matches!(part, Component::Normal(_))) {
         add("root", "with a remote it is a folder of the repository, and leads neither up nor elsewhere", None);
     }
-    if repository.fetch.is_zero() {
-        add("fetch", "the remote cannot be looked at all the time", Some("for example `fetch = \"1m\"`"));
-    }
     let transport = match url_of(remote, base) {
         Ok(url) => url.transport(),
         Err(why) => {
@@ -94,7 +91,7 @@ mod tests {
         let texts = [
             "remote = '--upload-pack=x'",
             "branch = '--upload-pack=x'",
-            "remote = '/x'\nroot = '/y'\nfetch = '0s'",
+            "remote = '/x'\nroot = '/y'",
             "remote = 'https://h/x.git'\nusername = 'aam'",
             "remote = 'https://h/x.git'\nusername = 'aam'\npassword = 'hunter2'",
             "remote = 'ssh://git@h/x'\nssh_key = '${env:KEY}'",
@@ -102,6 +99,14 @@ mod tests {
         ];
         let shown = texts.map(said).join("\n");
         assert!(!shown.contains("hunter2"));
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown, @r#"
+        2: AAM-C002 `repository.remote`: it begins with `-` [for example `ssh://git@git.example.com/team/config.git`]
+        2: AAM-C002 `repository.branch`: the name of a branch neither begins with `-` nor holds a control character []
+        3: AAM-C002 `repository.root`: with a remote it is a folder of the repository, and leads neither up nor elsewhere []
+        2: AAM-C002 `repository.remote`: `repository.password` is not set, and one needs the other [for a token, the forge says which name goes with it]
+        4: AAM-C005 `repository.password`: a secret stands here in plain text [write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, and change the secret if it was committed]
+        3: AAM-C002 `repository.ssh_key`: a file is expected, and not what is in it [write its path, `${file:PATH}` or `${credential:NAME}`: ssh reads the file itself, so that no copy is made]
+        3: AAM-C005 `repository.webhook_secret`: a secret stands here in plain text [write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, and change the secret if it was committed]
+        "#);
     }
 }
