@@ -38,6 +38,12 @@ async fn what_aam_commits_goes_to_the_remote_and_a_merge_there_heals() {
     assert!(at(&origin, LOCK).contains("version: 1"));
     assert_eq!((world.committed(LOCK), world.git(&["status", "--porcelain"])), ("(none)".into(), String::new()));
     world.git(&["pull", "--quiet"]);
+    // An edit at the desk is checked against what was fetched, and shown.
+    let spec = world.read("connectors.d/crm.yaml");
+    let edited = format!("{spec}streams: {{public/accounts: {{mode: full_refresh_append}}}}\n");
+    world.write("connectors.d/crm.yaml", &edited);
+    assert!(world.aam_is(0, &["plan"]).contains("crm: would update settings from its spec"));
+    world.write("connectors.d/crm.yaml", &spec);
     // What only adds is committed by its rule.
     world.source.run("ALTER TABLE accounts ADD COLUMN website text").await;
     world.aam_is(0, &["apply", "--look"]);
