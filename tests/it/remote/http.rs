@@ -16,6 +16,7 @@ const BACKEND: &str = "/usr/lib/git-core/git-http-backend";
 const PASSWORD: &str = "pa ss'w\"ord$(id)";
 
 /// nginx in front of git's own server, as user and password of one person; `None`, said, where there is none.
+#[expect(clippy::print_stdout, reason = "scripts/checks.sh looks for it")]
 async fn serve(ground: &Ground, port: u16) -> Option<(Server, Server)> {
     let (Some(nginx), Some(fcgiwrap)) = (program("nginx"), program("fcgiwrap")) else {
         println!("SKIPPED: git over HTTP: nginx or fcgiwrap is not installed (Debian: nginx-light fcgiwrap)");

@@ -37,6 +37,7 @@ fn keygen(path: &Path) {
 }
 
 /// Starts sshd on a port with keys in a folder; `None`, said, where there is none.
+#[expect(clippy::print_stdout, reason = "scripts/checks.sh looks for it")]
 async fn sshd(dir: &Path, port: u16) -> Option<Server> {
     let Some(sshd) = program("sshd") else {
         println!("SKIPPED: git over ssh: sshd is not installed (Debian: openssh-server)");
