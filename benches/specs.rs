@@ -159,6 +159,7 @@ fn plan(desired: &Desired, rows: &[ConnectionRow]) {
         facts: &facts,
         drives_itself: false,
         engine_down: None,
+        remote_down: None,
         limits: &limits,
         now: Utc::now(),
     };

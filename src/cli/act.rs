@@ -38,6 +38,8 @@ pub(super) async fn settle(app: &App, ask: Settle, context: &Context) -> anyhow:
 
 async fn settle_quietly(app: &App, ask: Settle) -> anyhow::Result<Answer> {
     let Settle { look, sync, refresh, digest, confirm_removals } = ask;
+    // A remote that cannot be looked at is told with the report, and what is here goes on.
+    let _ = app.repo().fetch().await;
     if let Some(daemon) = Control::find(&wiring::control_socket(&app.state)?)? {
         return Ok(daemon.ask(&Request::Settle { look, sync, refresh, digest, confirm_removals }).await?);
     }

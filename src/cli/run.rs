@@ -11,7 +11,7 @@ use crate::wiring;
 
 /// Run the daemon in the foreground
 ///
-/// Reconciles on commits, file changes and schedules. SIGHUP reloads the settings, SIGTERM stops.
+/// Reconciles on commits, file changes and schedules. SIGHUP reloads the settings and looks at the remote, SIGTERM stops.
 #[derive(Debug, Args)]
 pub struct Run {}
 
@@ -26,7 +26,8 @@ pub async fn run(_: &Run, context: &Context) -> anyhow::Result<Exit> {
     let engine = app.clone();
     let parts = Parts {
         reconciler: app.reconciler.clone(),
-        watch: wiring::watch_paths(&context.root.join(&settings.repository.root)).await?,
+        watch: wiring::watch_paths(&context.root, &app.settings).await?,
+        hook: wiring::hook(&context.root, &app.settings),
         socket: wiring::control_socket(&app.state)?,
         pace: Pace {
             tick: daemon.tick,

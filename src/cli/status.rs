@@ -1,12 +1,13 @@
 //! `aam status`: where everything stands.
 
 use anyhow::bail;
+use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::{Context, Exit, act};
 use crate::diag::escape;
 use crate::http::Answer;
-use crate::model::ConnectionRef;
+use crate::model::{ConnectionRef, RemoteInfo, Rewritten};
 use crate::plan::{Job, Standing, Trouble, needs_person, waits_for_rows};
 use crate::status::{ConnectionReport, Report, Unowned};
 use crate::wiring;
@@ -45,6 +46,7 @@ fn text(report: &Report) -> String {
     if let Some(why) = &report.blocked {
         out.push_str(&format!("! aam cannot commit now: {}\n", escape(why)));
     }
+    out.push_str(&report.remote.as_ref().map(remote).unwrap_or_default());
     let width = report.connections.iter().map(|c| c.name.to_string().len()).max().unwrap_or(0);
     for connection in &report.connections {
         out.push_str(&line(connection, width));
@@ -56,6 +58,35 @@ fn text(report: &Report) -> String {
         out.push_str(&format!("! {}\n", escape(problem)));
     }
     out + &unowned(&report.unowned)
+}
+
+/// How the repository's remote stands: a line, and another one if its history was rewritten.
+fn remote(remote: &RemoteInfo) -> String {
+    let at = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
+    let seen = remote.fetched_at.map_or_else(|| "never".to_owned(), at);
+    let next = remote.next_at.map_or_else(|| "at the next start".to_owned(), |next| format!("at {}", at(next)));
+    let mut out = match &remote.trouble {
+        None => format!("remote {}: fetched {seen}\n", escape(&remote.url)),
+        Some(trouble) => format!(
+            "! remote {}: cannot be looked at since {}: {}; what was fetched before ({seen}) stays in force, `aam run` tries \
+             again {next}, `aam apply` now\n",
+            escape(&remote.url),
+            at(trouble.since),
+            escape(&trouble.why)
+        ),
+    };
+    if let Some(Rewritten { at: when, from, to }) = &remote.rewritten {
+        let short = |id: &str| escape(&id.chars().take(8).collect::<String>()).into_owned();
+        out.push_str(&format!(
+            "! its history was rewritten: {} of {} does not follow from {}, which was in force before; what it says is applied. \
+             If that was not meant, push {} there again\n",
+            short(to),
+            at(*when),
+            short(from),
+            short(from)
+        ));
+    }
+    out
 }
 
 /// What of the engine nobody declared.
@@ -115,7 +146,7 @@ fn line(c: &ConnectionReport, width: usize) -> String {
 }
 
 fn trouble_words(step: &str, trouble: &Trouble) -> String {
-    let at = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
+    let at = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S").to_string();
     let times = if trouble.failures == 1 { "once".to_owned() } else { format!("{} times", trouble.failures) };
     format!(
         "{} failed {times} since {}: {}; `aam run` tries again at {}, `aam apply` now",
@@ -152,6 +183,9 @@ pub(super) fn say_attention(answer: &Answer, context: &Context) {
         for (step, trouble) in c.troubles.iter().filter(|_| !told(c)) {
             context.out.say(&format!("! {}: {}", c.name, trouble_words(step, trouble)));
         }
+    }
+    if let Some(line) = answer.report.remote.as_ref().filter(|r| r.trouble.is_some() || r.rewritten.is_some()) {
+        remote(line).lines().for_each(|line| context.out.say(line));
     }
     if answer.report.invalid {
         context.out.say("! some files cannot be used (`aam check` says which and why)");

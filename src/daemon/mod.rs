@@ -1,9 +1,11 @@
 //! The daemon: wakes the loop on file changes, commits, time, signals and asks; starts and supervises every task.
 //!
 //! Events only wake the loop. Each turn gathers everything afresh, plans, and starts what is not busy already; a slow
-//! source or sync keeps only its own connection busy. `watch` tells when files or branches may have changed.
+//! source or sync keeps only its own connection busy. `watch` tells when files or branches may have changed, `remote`
+//! when the repository's remote moved.
 
 mod looks;
+mod remote;
 mod tasks;
 mod turn;
 pub mod watch;
@@ -14,11 +16,11 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Asked, serve};
+use crate::http::{Asked, Hook, serve, serve_hook};
 use crate::reconcile::{Policy, Reconciler};
 use turn::Loop;
 use watch::{WatchPaths, Watcher};
@@ -31,6 +33,8 @@ pub struct Parts {
     pub watch: WatchPaths,
     /// The control socket.
     pub socket: PathBuf,
+    /// The port for webhooks, if there is one.
+    pub hook: Option<Hook>,
     /// Times.
     pub pace: Pace,
     /// How many sources are looked at side by side; other work does not count.
@@ -60,7 +64,7 @@ pub struct Pace {
 enum Event {
     /// Files or branches may have changed.
     Wake,
-    /// The engine was looked at as a whole.
+    /// The engine was looked at as a whole, or the remote moved.
     Looked,
     /// Time passed.
     Tick,
@@ -72,7 +76,7 @@ enum Event {
     Reload,
     /// SIGTERM or SIGINT.
     Stop,
-    /// The watcher or the control socket ended by itself.
+    /// The watcher or a socket ended by itself.
     Lost(String),
 }
 
@@ -117,6 +121,13 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     parts.reconciler.survey_apart();
     let (reconciler, stopped) = (parts.reconciler.clone(), stop.clone());
     services.spawn(async move { survey(&reconciler, parts.pace.tick, looked, stopped).await });
+    let (fetched, mut fetches) = mpsc::channel(1);
+    let look = Arc::new(Notify::new());
+    let repo = parts.reconciler.doors().repo.clone();
+    services.spawn(remote::follow(repo, look.clone(), fetched, stop.clone()));
+    if let Some(hook) = parts.hook {
+        services.spawn(serve_hook(hook, look.clone(), stop.clone()));
+    }
     let mut work = Loop::new(parts.reconciler.clone(), parts.looks_at_once);
     let mut tick = tokio::time::interval(parts.pace.tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -131,8 +142,9 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
             done = work.next_done() => Event::Done(done),
             Some(asked) = asks.recv() => Event::Asked(asked),
             Some(()) = looks.recv() => Event::Looked,
+            Some(()) = fetches.recv() => Event::Looked,
             wake = wakes.recv() => wake.map_or_else(|| Event::Lost("the file watcher ended".into()), |_| Event::Wake),
-            Some(ended) = services.join_next() => Event::Lost(format!("the control socket ended: {ended:?}")),
+            Some(ended) = services.join_next() => Event::Lost(format!("a socket ended: {ended:?}")),
             _ = tick.tick() => Event::Tick,
         };
         let react = async {
@@ -148,7 +160,10 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
                     work.turn().await;
                 }
                 Event::Asked(asked) => work.asked(asked).await,
-                Event::Reload => reload(&parts.reload, &parts.reconciler, &mut work).await,
+                Event::Reload => {
+                    look.notify_one();
+                    reload(&parts.reload, &parts.reconciler, &mut work).await;
+                }
                 Event::Lost(what) => return Err(std::io::Error::other(what)),
                 Event::Stop => return Ok(true),
             }

@@ -1,9 +1,10 @@
 //! The daemon's control socket: a unix socket below the state folder, mode 0600, that commands speak to.
 //!
-//! Who can reach it is who may start the daemon; there is no TCP port. `server` answers from the daemon's loop, `client`
-//! is what the commands use.
+//! Who can reach it is who may start the daemon. `server` answers from the daemon's loop, `client` is what the commands use.
+//! Over TCP there is only `hook`, where it is switched on: it wakes a look at the repository's remote.
 
 mod client;
+mod hook;
 mod server;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use client::{ClientError, Control};
+pub use hook::{Hook, HookSecret, serve_hook};
 pub use server::{Asked, serve};
 
 use crate::model::{ConnectionRef, StreamName};

@@ -6,6 +6,7 @@ mod fingerprint;
 mod ids;
 pub mod json_schema;
 mod path;
+mod remote;
 mod types;
 
 pub use catalog::{Catalog, Cursor, Field, Stream, SyncMode};
@@ -15,4 +16,5 @@ pub use ids::{
     CommitId, ConnectionId, ConnectionRef, DEFAULT_TENANT, NameError, RepoPath, StreamName, TenantId, Unreadable,
 };
 pub use path::{FieldPath, PathError, Segment, quote_name, split_quoted};
+pub use remote::{RemoteInfo, RemoteTrouble, RemoteUrl, RemoteUrlError, Rewritten, Transport};
 pub use types::{FieldType, StringFormat, TypeError};

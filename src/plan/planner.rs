@@ -170,7 +170,11 @@ fn plan_declared(
     if settled {
         plan_drift(world, connection, row, facts, open, &mut plan);
     }
+    let withheld = world.remote_down.filter(|_| wait_for_remote(&mut plan));
     plan_sync(world, connection, row, facts, settled, &mut plan);
+    if let Some(reason) = withheld.filter(|_| plan.standing == Standing::InSync) {
+        plan.standing = Standing::Unseen { reason: reason.to_owned() };
+    }
     if plan.standing == Standing::InSync
         && let Some(what) = live_edit(&facts.live)
     {
@@ -213,6 +217,13 @@ fn wait_for_engine(reason: &str, plan: &mut ConnectionPlan) {
         plan.standing = Standing::Unseen { reason: reason.to_owned() };
     }
     plan.steps.retain(|step| !step.asks_engine());
+}
+
+/// Withholds what would be pushed to a remote that cannot be reached, and whether there was such; what is here goes on.
+fn wait_for_remote(plan: &mut ConnectionPlan) -> bool {
+    let before = plan.steps.len();
+    plan.steps.retain(|step| !step.asks_remote());
+    plan.steps.len() < before
 }
 
 /// What a person is told of the engine's connection, if something is to be told.

@@ -387,6 +387,36 @@ impl Step {
         }
     }
 
+    /// Whether it cannot be done without the repository's remote, where there is one.
+    pub fn asks_remote(&self) -> bool {
+        match self {
+            Self::CommitLock { .. }
+            | Self::CommitRejection { .. }
+            | Self::CommitRepair { .. }
+            | Self::Propose { .. }
+            | Self::CloseDrift { branch: Some(_), .. } => true,
+            Self::Onboard { .. }
+            | Self::Adopt
+            | Self::Rename { .. }
+            | Self::Settle
+            | Self::Resume
+            | Self::Heal { .. }
+            | Self::ApplySettings { .. }
+            | Self::Hold { .. }
+            | Self::Look
+            | Self::Sample
+            | Self::Try
+            | Self::NoteDrift { .. }
+            | Self::CloseDrift { branch: None, .. }
+            | Self::FollowSync
+            | Self::NoteSync { .. }
+            | Self::Sync
+            | Self::Normalize { .. }
+            | Self::Replay { .. }
+            | Self::Retire { .. } => false,
+        }
+    }
+
     /// What it does, for people.
     pub fn describe(&self) -> String {
         match self {

@@ -18,6 +18,7 @@ struct Case {
     drifts: Vec<DriftRow>,
     facts: BTreeMap<ConnectionId, Facts>,
     limits: Limits,
+    remote_down: Option<&'static str>,
 }
 
 fn now() -> DateTime<Utc> {
@@ -113,6 +114,7 @@ impl Case {
             rows: Vec::new(),
             drifts: Vec::new(),
             facts: BTreeMap::new(),
+            remote_down: None,
             limits: Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: Confirmed::Nothing },
         };
         assert_eq!(case.desired.connections.len(), connections.len(), "{:?}", resolution.diagnostics);
@@ -162,6 +164,7 @@ impl Case {
         plan(&World {
             drives_itself: false,
             engine_down: None,
+            remote_down: self.remote_down,
             commit: None,
             desired: &self.desired,
             rows: &self.rows,
@@ -867,4 +870,38 @@ fn a_plan_goes_through_json_and_time_alone_does_not_move_its_digest() {
     assert_eq!(case.plan().digest(), digest);
     case.facts().repair = Some(proposed('d'));
     assert_ne!(case.plan().digest(), digest);
+}
+
+#[test]
+fn a_remote_that_is_down_withholds_what_is_pushed_and_nothing_else() {
+    let down = |c: &mut Case| {
+        c.remote_down = Some("the remote is down");
+        c.facts().sync_asked = true;
+    };
+    let automatic = |c: &mut Case| {
+        let automatic = Some((shows('a'), "additive".into(), draft("repair")));
+        c.facts().repair = Some(RepairFacts { automatic, ..proposed('b') });
+        c.facts().sync_asked = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(automatic), @"~ crm  commit repair aaaaaaaa (rule:additive)");
+    let withheld = |c: &mut Case| {
+        automatic(c);
+        down(c);
+    };
+    insta::assert_snapshot!(Case::crm("").after(withheld), @r"
+    = crm  could not look: the remote is down
+    . crm  sync
+    ");
+    let offered = |c: &mut Case| {
+        c.facts().repair = Some(proposed('b'));
+        down(c);
+    };
+    insta::assert_snapshot!(Case::crm("").after(offered), @r"
+    ! crm  drift bbbbbbbb awaits review on aam/drift/x
+    . crm  sync
+    ");
+    insta::assert_snapshot!(Case::crm("").after(down), @r"
+    = crm  in sync
+    . crm  sync
+    ");
 }

@@ -26,6 +26,8 @@ pub struct World<'a> {
     pub drives_itself: bool,
     /// Why nothing can be said of the engine now, if it does not answer.
     pub engine_down: Option<&'a str>,
+    /// Why nothing can be pushed now, if the repository's remote cannot be reached.
+    pub remote_down: Option<&'a str>,
     /// What is allowed.
     pub limits: &'a Limits,
     /// Now.

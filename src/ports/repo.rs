@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use crate::model::{CommitDraft, FileEdit, Unreadable};
-use crate::model::{CommitId, RepoPath};
+use crate::model::{CommitId, RemoteInfo, RepoPath};
 
 /// All spec, lock, mapping and drift files of one state.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ pub const APPROVED_BY: &str = "Aam-Approved-By";
 /// What became of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitOutcome {
-    /// The tracked branch is now at this commit, which is ours.
+    /// The tracked branch is now at this commit, which is ours; with a remote it was read back from there.
     Committed(CommitId),
     /// The branch moved on meanwhile and now differs in our paths: read again and plan again.
     Moved,
@@ -46,6 +46,8 @@ pub struct RepoInfo {
     pub head: Option<CommitId>,
     /// A state that keeps bot commits out (merge in progress, detached head, …), in words.
     pub blocked: Option<String>,
+    /// How its remote stands, if it has one.
+    pub remote: Option<RemoteInfo>,
 }
 
 /// A repair branch as it is now.
@@ -59,8 +61,9 @@ pub struct RepairBranch {
     pub merged: bool,
     /// Whether a person added commits of their own.
     pub edited: bool,
-    /// Whether a work tree has it checked out; told by the list of branches only.
-    pub checked_out: bool,
+    /// Whether it cannot be removed now: a work tree has it checked out, or the remote refused. Told by the list of branches
+    /// only.
+    pub stays: bool,
 }
 
 /// One commit that touched a path.
@@ -117,6 +120,9 @@ pub struct RepoError {
 pub trait Repo: Send + Sync {
     /// Kind, branch, tip and what blocks commits. Cheap: called each second.
     async fn info(&self) -> Result<RepoInfo, RepoError>;
+    /// Takes over what the remote has; whether anything moved. `false` without a remote. One that cannot be looked at is an
+    /// error that also stands in [`RepoInfo::remote`], and what was fetched before stays in force.
+    async fn fetch(&self) -> Result<bool, RepoError>;
     /// The committed state of the tracked branch: what acts.
     async fn committed(&self) -> Result<Snapshot, RepoError>;
     /// The files as they lie in the work tree, edited or not: what is checked and shown. Equals `committed` for a folder.

@@ -82,6 +82,16 @@ impl WorkItem {
         }
     }
 
+    /// Whether the step with this description, refused, is offered as a branch in its place.
+    fn offers_instead(&self, step: &str) -> bool {
+        match self {
+            Self::Look(_) => false,
+            Self::Connection(plan) => {
+                plan.steps.iter().any(|s| matches!(s, Step::CommitRepair { .. }) && s.describe() == step)
+            }
+        }
+    }
+
     /// What is left of it without the steps that rest, if anything.
     pub fn without(self, rests: impl Fn(&ConnectionRef, &Step) -> bool) -> Option<Self> {
         match self {
@@ -400,7 +410,9 @@ impl Reconciler {
                 for outcome in self.execute(&gathered, item).await {
                     match &outcome.kind {
                         OutcomeKind::Busy if Instant::now() < patience => continue,
-                        OutcomeKind::Failed(_) | OutcomeKind::Skipped(_) if !item.holds_back(&outcome.step) => {
+                        OutcomeKind::Failed(_) | OutcomeKind::Skipped(_)
+                            if !item.holds_back(&outcome.step) || item.offers_instead(&outcome.step) =>
+                        {
                             resting_steps.insert((outcome.connection.clone(), outcome.step.clone()));
                         }
                         OutcomeKind::Busy | OutcomeKind::Failed(_) | OutcomeKind::Skipped(_) => {

@@ -18,7 +18,7 @@ use crate::drift::rename::{Arrival, Arrivals, Sampled, Values};
 use crate::drift::{self, Change};
 use crate::model::{Catalog, CommitDraft, ConnectionId, Fingerprint, StreamName};
 use crate::plan::{Facts, Limits, Live, RepairFacts, Step};
-use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch};
+use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch, RepoInfo};
 use crate::spec::{self, Connection, Lock};
 
 /// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
@@ -34,6 +34,12 @@ pub(super) struct KnownSecrets {
 
 /// Effects without a known outcome, by connection.
 type Open = BTreeMap<ConnectionId, Vec<Intent>>;
+
+/// Why nothing can be pushed now, if the remote cannot be reached.
+fn remote_down(info: &RepoInfo) -> Option<String> {
+    let trouble = info.remote.as_ref()?.trouble.as_ref()?;
+    Some(format!("the repository's remote cannot be reached: {}", trouble.why))
+}
 
 impl Reconciler {
     /// Reads everything afresh; what only depends on unchanged inputs comes from the cache. Changes nothing outside.
@@ -55,6 +61,7 @@ impl Reconciler {
         let mut gathered = Gathered {
             index: Index::new(&rows, &resolved.desired),
             resolved,
+            remote_down: remote_down(&info),
             info,
             rows,
             drifts,
@@ -137,7 +144,7 @@ impl Reconciler {
         let mut facts = Facts {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
-            branch_in_use: branch.is_some_and(|branch| branch.checked_out),
+            branch_in_use: branch.is_some_and(|branch| branch.stays),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             again: self.is_tried_again(&connection.name),

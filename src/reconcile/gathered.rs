@@ -28,6 +28,7 @@ pub struct Gathered {
     pub(super) drifted: BTreeMap<ConnectionId, Arc<Drifted>>,
     pub(super) drives_itself: bool,
     pub(super) engine_down: Option<String>,
+    pub(super) remote_down: Option<String>,
     pub(super) limits: Limits,
     /// When it was gathered.
     pub now: DateTime<Utc>,
@@ -80,6 +81,7 @@ impl Gathered {
             facts: &self.facts,
             drives_itself: self.drives_itself,
             engine_down: self.engine_down.as_deref(),
+            remote_down: self.remote_down.as_deref(),
             limits: &self.limits,
             now: self.now,
         })

@@ -58,6 +58,7 @@ impl Reconciler {
         let dead_letters = self.doors.events.dead_letter_counts().await?;
         report.branch = gathered.info.branch.clone();
         report.blocked = gathered.info.blocked.clone();
+        report.remote = gathered.info.remote.clone();
         report.unowned = self.undeclared(gathered);
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {

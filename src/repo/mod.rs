@@ -67,12 +67,15 @@ fn check_repair_branch(branch: &str) -> Result<(), RepoError> {
 
 /// Takes the lock that keeps two processes of ours from changing the repository at once; it ends with the value.
 async fn lock_state(state_dir: &Path) -> Result<std::fs::File, RepoError> {
-    let path = state_dir.join("repo.lock");
+    lock_file(&state_dir.join("repo.lock")).await
+}
+
+async fn lock_file(path: &Path) -> Result<std::fs::File, RepoError> {
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
+        .open(path)
         .map_err(|e| io_error(format!("opening {}", path.display()), &e))?;
     for _ in 0..600 {
         match file.try_lock() {

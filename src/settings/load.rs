@@ -10,13 +10,17 @@ use figment::providers::Serialized;
 use figment::value::Value;
 
 use super::place::{entries, place};
-use super::{Settings, airbyte};
+use super::{Settings, airbyte, repository};
 use crate::diag::{Diagnostic, Place};
 use crate::plan::approval;
 use crate::spec::EngineKind;
 
 /// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 2] = ["registry.url", "airbyte.client_secret"];
+const SECRET_KEYS: [&str; 4] =
+    ["registry.url", "airbyte.client_secret", "repository.password", "repository.webhook_secret"];
+
+/// Keys that a file or a flag may set to references only.
+const REFERENCES: [&str; 3] = ["airbyte.client_secret", "repository.password", "repository.webhook_secret"];
 
 /// Keys whose value is a table of names that a person chose.
 const TABLES: [&str; 2] = ["airbyte.workspaces", "approval.rules"];
@@ -115,9 +119,10 @@ impl Settings {
         let settings = join(defaults(kind))?;
         let place = |key: &str| given.iter().rev().find(|g| g.key == key).and_then(|g| g.place.clone());
         problems.extend(approval(&settings, place("approval.rules")));
+        problems.extend(repository::check(&settings, root, place));
         problems.extend(airbyte::check(&settings, place));
         for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
-            if key == "airbyte.client_secret"
+            if REFERENCES.contains(&key.as_str())
                 && let Some(problem) = value.as_str().and_then(|text| airbyte::plain_secret(key, text))
             {
                 problems.push(Diagnostic { place: place.clone(), ..problem });

@@ -6,6 +6,7 @@ mod airbyte;
 mod duration;
 mod load;
 mod place;
+mod repository;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -42,18 +43,49 @@ pub struct Settings {
     pub safety: Safety,
     /// The daemon's rhythm.
     pub daemon: Daemon,
+    /// The daemon's port.
+    pub http: Http,
     /// Logs.
     pub log: Log,
 }
 
 /// Where specs and locks are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Repository {
-    /// The configuration root, absolute or relative to the folder that `aam` was started for.
+    /// The configuration root, absolute or relative to the folder that `aam` was started for; with a remote, within it.
     pub root: PathBuf,
-    /// The tracked branch; empty: the one that was checked out at the first start.
+    /// The tracked branch; empty: the one that was checked out at the first start, or the remote's default branch then.
     pub branch: String,
+    /// The repository that is fetched from and pushed to; absent: the one that holds the root.
+    pub remote: Option<String>,
+    /// How often the remote is looked at.
+    #[serde(with = "duration")]
+    pub fetch: Duration,
+    /// The file of the private key for ssh, as a path or a reference to a file.
+    pub ssh_key: Option<String>,
+    /// The file of the hosts' public keys, likewise.
+    pub known_hosts: Option<String>,
+    /// For a remote that is reached by HTTP.
+    pub username: Option<String>,
+    /// Its password or token, as a reference.
+    pub password: Option<String>,
+    /// What a webhook is signed with, as a reference.
+    pub webhook_secret: Option<String>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hidden = |value: &Option<String>| value.as_ref().map(|_| "***");
+        f.debug_struct("Repository")
+            .field("root", &self.root)
+            .field("branch", &self.branch)
+            .field("remote", &self.remote)
+            .field("username", &self.username)
+            .field("password", &hidden(&self.password))
+            .field("webhook_secret", &hidden(&self.webhook_secret))
+            .finish_non_exhaustive()
+    }
 }
 
 /// The execution plane.
@@ -209,6 +241,14 @@ pub struct Daemon {
     pub lease_ttl: Duration,
 }
 
+/// The daemon's port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Address and port; absent: there is no port.
+    pub listen: Option<std::net::SocketAddr>,
+}
+
 /// Logs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -244,7 +284,17 @@ impl Settings {
 
 impl Default for Repository {
     fn default() -> Self {
-        Self { root: ".".into(), branch: String::new() }
+        Self {
+            root: ".".into(),
+            branch: String::new(),
+            remote: None,
+            fetch: Duration::from_secs(60),
+            ssh_key: None,
+            known_hosts: None,
+            username: None,
+            password: None,
+            webhook_secret: None,
+        }
     }
 }
 

@@ -57,7 +57,9 @@ pub(super) fn place(file: &str, text: &str, at: &Range<usize>) -> Place {
         column: count(before[line_start..].chars().count() + 1),
         width: count(inside.chars().count().max(1)),
         text: match line.split_once('=') {
-            Some((key, value)) if key.contains("url") || key.contains("secret") || value.contains("://") => {
+            Some((key, value))
+                if ["url", "secret", "password"].iter().any(|word| key.contains(word)) || value.contains("://") =>
+            {
                 format!("{key}= ***")
             }
             _ => line.to_owned(),

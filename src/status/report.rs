@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diag::{Diagnostic, Severity};
 use crate::drift::Radius;
-use crate::model::{CommitId, ConnectionRef, Fingerprint, StreamName};
+use crate::model::{CommitId, ConnectionRef, Fingerprint, RemoteInfo, StreamName};
 use crate::plan::{
     ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, ObjectKind, Plan, Standing, Step,
     Trouble, describe, needs_person, waits_for_rows,
@@ -22,6 +22,9 @@ pub struct Report {
     pub branch: Option<String>,
     /// Why bot commits are kept out now, if they are.
     pub blocked: Option<String>,
+    /// How the repository's remote stands, if it has one.
+    #[serde(default)]
+    pub remote: Option<RemoteInfo>,
     /// By name.
     pub connections: Vec<ConnectionReport>,
     /// Errors and warnings in the committed files, as one line each: place, code, message.
@@ -130,6 +133,7 @@ impl Report {
             commit: plan.commit.clone(),
             branch: None,
             blocked: None,
+            remote: None,
             connections: connections.collect(),
             problems: sources.diagnostics.iter().map(one_line).collect(),
             invalid: sources.diagnostics.iter().any(|d| d.severity == Severity::Error),
@@ -148,7 +152,9 @@ impl Report {
             || any(&|c| c.sync_failed() || !c.troubles.is_empty())
         {
             1
-        } else if any(&|c| c.unseen.is_some() || matches!(c.standing, Standing::Unseen { .. })) {
+        } else if self.remote.as_ref().is_some_and(|remote| remote.trouble.is_some())
+            || any(&|c| c.unseen.is_some() || matches!(c.standing, Standing::Unseen { .. }))
+        {
             4
         } else if self.refused.is_some() || any(&|c| needs_person(&c.standing)) {
             3

@@ -47,14 +47,14 @@ impl App {
     /// Opens repository, registry and engine. Starts the private cluster if no registry URL is set and none runs.
     pub async fn open(root: &Path, settings: Settings) -> anyhow::Result<Self> {
         let state = root.join(&settings.state.directory);
-        let root = root.join(&settings.repository.root);
+        let base = root;
+        let root = super::repo::root(base, &settings);
         let root = std::fs::canonicalize(&root)
             .with_context(|| format!("opening the configuration repository {}", root.display()))?;
         std::fs::create_dir_all(&state).with_context(|| format!("making the state folder {}", state.display()))?;
         let state = std::fs::canonicalize(&state)?;
         let secrets = LocalSecrets::open(&root, &state, environment())?;
-        let branch = Some(settings.repository.branch.as_str()).filter(|branch| !branch.is_empty());
-        let repo = crate::repo::open(&root, branch, &state).await?;
+        let repo = super::repo::open(base, &settings, &state).await?;
         let (registry, cluster) = open_registry(&settings, &root, &state).await?;
         let registry = Arc::new(registry);
         let (engine, landing, embedded): (Arc<dyn EngineWrite>, Arc<dyn Landing>, Option<EmbeddedEngine>) =

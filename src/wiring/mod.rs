@@ -3,6 +3,7 @@
 mod app;
 pub mod import;
 pub mod probe;
+mod repo;
 pub mod sample;
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, bail};
 
 use crate::daemon::watch::WatchPaths;
 use crate::diag::render::{Theme, terminal};
+use crate::http::Hook;
 use crate::ports::Snapshot;
 use crate::settings::{Origins, Settings};
 
@@ -90,11 +92,23 @@ pub fn daemon_lock(state: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// What the daemon watches.
-pub async fn watch_paths(root: &Path) -> anyhow::Result<WatchPaths> {
+/// What the daemon watches. The clone of a remote is moved by fetches alone, which tell of themselves.
+pub async fn watch_paths(base: &Path, settings: &Settings) -> anyhow::Result<WatchPaths> {
+    let root = base.join(&settings.repository.root);
+    if settings.repository.remote.is_some() {
+        return Ok(WatchPaths { root, git_common_dir: None });
+    }
     let root = std::fs::canonicalize(root)?;
     let git_common_dir = crate::repo::git::common_dir(&root).await?;
     Ok(WatchPaths { root, git_common_dir })
+}
+
+/// The port for webhooks, if the settings name both where it listens and what they are signed with.
+pub fn hook(base: &Path, settings: &Settings) -> Option<Hook> {
+    let secret = settings.repository.webhook_secret.clone()?;
+    let (listen, base) = (settings.http.listen?, base.to_owned());
+    let read = move || repo::secret(&secret, &base);
+    Some(Hook { listen, secret: std::sync::Arc::new(read) })
 }
 
 #[cfg(test)]

@@ -28,9 +28,18 @@ pub async fn folder_in_git(folder: &Path) -> Result<Below, RepoError> {
 }
 
 /// The configuration repository.
-pub async fn repository(root: &Path, settings: &Settings, state: &Path) -> Result<std::sync::Arc<dyn Repo>, RepoError> {
-    let branch = Some(settings.repository.branch.as_str()).filter(|branch| !branch.is_empty());
-    crate::repo::open(root, branch, state).await
+pub async fn repository(base: &Path, settings: &Settings, state: &Path) -> Result<std::sync::Arc<dyn Repo>, RepoError> {
+    super::repo::open(base, settings, state).await
+}
+
+/// Whether the repository's remote would take a repair branch; in words why not.
+pub async fn may_push(base: &Path, settings: &Settings, state: &Path) -> Result<Result<(), String>, RepoError> {
+    super::repo::clone(base, settings, state).await?.may_push().await
+}
+
+/// Where the files that specs name relatively are.
+pub fn root(base: &Path, settings: &Settings) -> PathBuf {
+    super::repo::root(base, settings)
 }
 
 /// The folder and major version of the PostgreSQL binaries that the private cluster uses.

@@ -4,6 +4,7 @@
 //!   commands, `# exit 3` at the end of one is its exit code, else 0; the lines below it must occur in its output in that
 //!   order, `…` standing for anything.
 //! - `<!-- world: NAME -->` begins a new world: `empty` is an empty folder, `playground` what `aam playground init` makes,
+//!   `remote` the same beside an empty bare repository, `$REMOTE`,
 //!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`; `airbyte` its
 //!   CRM beside a stand-in for Airbyte, which `$AIRBYTE_URL`, `$AIRBYTE_CLIENT_ID` and `$AIRBYTE_CLIENT_SECRET` lead to.
 //! - A ```` ```yaml ```` block whose first line is `# PATH.yaml` is that file: written into the world, or else checked
@@ -142,6 +143,10 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
             airbyte = Some((standin, runtime));
         }
         "playground" => script += "aam -q playground init . || exit 9\n",
+        "remote" => {
+            script += "git init -q --bare \"$HOME/config.git\" && export REMOTE=\"$HOME/config.git\"\n\
+                       aam -q playground init . || exit 9\n";
+        }
         "server" => {
             let (folder, database) = server();
             let url = quoted(&format!("postgres://postgres@localhost/{database}?host={folder}"));
@@ -305,6 +310,7 @@ pages! {
     declare_a_connection "docs/declare-a-connection.md"
     map_to_entities "docs/map-to-entities.md"
     review_a_drift "docs/review-a-drift.md"
+    approvals "docs/approvals.md"
     drift_evidence "docs/drift-evidence.md"
     sync_and_events "docs/sync-and-events.md"
     airbyte_connectors "docs/airbyte-connectors.md"

@@ -15,6 +15,7 @@ mod docs;
 mod embedded;
 mod playground;
 mod registry;
+mod remote;
 mod repo;
 mod samples;
 mod spec;

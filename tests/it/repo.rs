@@ -1,7 +1,7 @@
 //! The repository adapters on real git repositories and folders: the awkward cases, each with a name.
 
 mod awkward;
-mod desk;
+pub mod desk;
 mod folder;
 mod hostile;
 mod random;

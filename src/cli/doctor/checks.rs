@@ -9,7 +9,7 @@ use chrono::{TimeDelta, Utc};
 use super::{Check, airbyte, sources};
 use crate::diag::Severity;
 use crate::http::{Control, Request};
-use crate::model::TenantId;
+use crate::model::{RemoteInfo, TenantId};
 use crate::ports::{Registry, Repo, Snapshot};
 use crate::settings::Settings;
 use crate::spec::{EngineKind, Input, Resolution, resolve};
@@ -25,22 +25,23 @@ const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 /// Runs every check.
 pub(super) async fn all(base: &Path, settings: &Settings) -> Vec<Check> {
     let state = base.join(&settings.state.directory);
-    let root = match std::fs::canonicalize(base.join(&settings.repository.root)) {
+    let root = probe::root(base, settings);
+    let root = match std::fs::canonicalize(&root) {
         Ok(root) => root,
         Err(error) => {
-            let found = format!("{}: {error}", base.join(&settings.repository.root).display());
+            let found = format!("{}: {error}", root.display());
             let mend = "set [repository] root to the folder that holds connectors.d, or run `aam init` there";
             return vec![Check::fail("repository", found, mend), git(base).await, state_folder(&state).await];
         }
     };
     let mut checks = vec![git(&root).await];
-    let snapshot = repository(&root, settings, &state, &mut checks).await;
+    let snapshot = repository(base, &root, settings, &state, &mut checks).await;
     let resolution = snapshot.as_ref().map(|snapshot| specs(snapshot, settings, &mut checks));
     checks.push(state_folder(&state).await);
     // Not closed before the end: sources and destinations may lie in the private cluster, as on the playground.
     let answering = registry(settings, &root, &state, &mut checks).await;
     checks.push(daemon(&state).await);
-    checks.push(watches(&root).await);
+    checks.push(watches(base, settings).await);
     let desired = resolution.as_ref().map(|resolution| &resolution.desired);
     let engine = match settings.engine.kind {
         EngineKind::Embedded => sources::Engine::Embedded,
@@ -72,13 +73,19 @@ pub(super) async fn git(root: &Path) -> Check {
 }
 
 /// Who commits here, where the branch stands, and the files that act.
-async fn repository(root: &Path, settings: &Settings, state: &Path, to: &mut Vec<Check>) -> Option<Snapshot> {
+async fn repository(
+    base: &Path,
+    root: &Path,
+    settings: &Settings,
+    state: &Path,
+    to: &mut Vec<Check>,
+) -> Option<Snapshot> {
     const NAME: &str = "repository";
     // Where no state folder is yet, none is made for a look.
     let scratch = tempfile::tempdir().ok()?;
     let state = if state.is_dir() { state } else { scratch.path() };
     let opened = async {
-        let repo = probe::repository(root, settings, state).await?;
+        let repo = probe::repository(base, settings, state).await?;
         Ok::<_, crate::ports::RepoError>((repo.info().await?, repo))
     };
     let (info, repo) = match opened.await {
@@ -88,6 +95,9 @@ async fn repository(root: &Path, settings: &Settings, state: &Path, to: &mut Vec
             return None;
         }
     };
+    if let Some(remote) = &info.remote {
+        remote_checks(base, settings, state, remote, to).await;
+    }
     let head = info.head.as_ref().map_or("without a commit", |head| head.short());
     let place = match &info.branch {
         Some(branch) => format!("{} at {}, branch {branch} {head}", info.kind, root.display()),
@@ -107,6 +117,26 @@ async fn repository(root: &Path, settings: &Settings, state: &Path, to: &mut Vec
             None
         }
     }
+}
+
+/// How the remote stood when it was last looked at, and whether it would take a push.
+async fn remote_checks(base: &Path, settings: &Settings, state: &Path, remote: &RemoteInfo, to: &mut Vec<Check>) {
+    const MEND: &str = "mend what the message says: the address, the network, or the rights of the key or token";
+    let fetched = remote
+        .fetched_at
+        .map_or_else(|| "never fetched".to_owned(), |at| format!("fetched {}", at.format("%Y-%m-%d %H:%M:%S")));
+    let found = format!("{}, {fetched}", remote.url);
+    to.push(match &remote.trouble {
+        Some(trouble) => Check::fail("remote", format!("{found}: {}", trouble.why), MEND),
+        None => Check::pass("remote", found),
+    });
+    let tried = tokio::time::timeout(PATIENCE, probe::may_push(base, settings, state)).await;
+    to.push(match tried {
+        Ok(Ok(Ok(()))) => Check::pass("push", "the remote would take a repair branch"),
+        Ok(Ok(Err(why))) => Check::fail("push", why, "let the key or token write to branches below aam/drift/"),
+        Ok(Err(error)) => Check::fail("push", error.why, MEND),
+        Err(_) => Check::fail("push", format!("no answer for {} s", PATIENCE.as_secs()), MEND),
+    });
 }
 
 async fn identity(repo: &dyn Repo, kind: &str) -> Check {
@@ -289,9 +319,9 @@ async fn daemon(state: &Path) -> Check {
     }
 }
 
-async fn watches(root: &Path) -> Check {
+async fn watches(base: &Path, settings: &Settings) -> Check {
     const NAME: &str = "file watches";
-    let folders: Vec<PathBuf> = match wiring::watch_paths(root).await {
+    let folders: Vec<PathBuf> = match wiring::watch_paths(base, settings).await {
         Ok(paths) => {
             let specs = probe::spec_folders().map(|name| paths.root.join(name));
             let refs = paths.git_common_dir.map(|dir| dir.join("refs/heads"));

@@ -224,7 +224,7 @@ impl FolderRepo {
         let edited = self.patch(&repair.branch)?.is_some_and(|p| p != patch);
         let merged = matches!(self.standing(&repair.draft.edits)?, Standing::Already);
         let tip = CommitId(hex::encode(Sha256::digest(patch.as_bytes())));
-        Ok(RepairBranch { name: repair.branch.clone(), tip, merged, edited, checked_out: false })
+        Ok(RepairBranch { name: repair.branch.clone(), tip, merged, edited, stays: false })
     }
 }
 
@@ -267,7 +267,11 @@ impl Repo for FolderRepo {
             self.recover().await?;
         }
         let head = self.read().await?.commit;
-        Ok(RepoInfo { kind: "folder".to_owned(), branch: None, head, blocked: None })
+        Ok(RepoInfo { kind: "folder".to_owned(), branch: None, head, blocked: None, remote: None })
+    }
+
+    async fn fetch(&self) -> Result<bool, RepoError> {
+        Ok(false)
     }
 
     async fn committed(&self) -> Result<Snapshot, RepoError> {

@@ -11,6 +11,7 @@ use super::GitRepo;
 use super::command::{Call, text_of};
 use super::filters::Filters;
 use super::recover::{PutBack, Unfinished};
+use super::remote::Pushed;
 use crate::ports::{RepoError, applied, written};
 use crate::repo::names::escape;
 
@@ -197,6 +198,13 @@ impl GitRepo {
 
     /// Moves a branch from `old` (`None`: it does not exist) to `new`.
     pub(super) async fn move_branch(&self, name: &str, old: Option<&str>, new: &str) -> Result<Move, RepoError> {
+        if let Some(remote) = &self.remote {
+            return Ok(match self.push_and_fetch(remote, name, old, Some(new)).await? {
+                Pushed::Done => Move::Done(new.to_owned()),
+                Pushed::Raced => Move::Raced,
+                Pushed::Refused(why) => Move::Refused(why),
+            });
+        }
         let checkouts = match self.may_move(name, old, new).await? {
             Ok(checkouts) => checkouts,
             Err(why) => return Ok(Move::Refused(why)),

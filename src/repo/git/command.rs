@@ -1,13 +1,16 @@
-//! One call of the `git` program: a clean environment, no hooks, no prompts, no network, a time limit, killed on drop.
+//! One call of the `git` program: a clean environment, no hooks, no prompts, a time limit, killed on drop with all that it
+//! started. No network, unless `network` opens it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
+use super::network::PasswordPipe;
 use crate::ports::RepoError;
 use crate::repo::names::escape;
 use crate::repo::{io_error, may_heal, needs_person};
@@ -55,6 +58,8 @@ pub(super) struct Call {
     env: Vec<(OsString, OsString)>,
     settings: Vec<(String, String)>,
     stdin: Vec<u8>,
+    limit: Duration,
+    password: Option<PasswordPipe>,
 }
 
 impl Call {
@@ -67,6 +72,8 @@ impl Call {
             env: Vec::new(),
             settings: Vec::new(),
             stdin: Vec::new(),
+            limit: TIME_LIMIT,
+            password: None,
         }
     }
 
@@ -112,6 +119,17 @@ impl Call {
         self
     }
 
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Serves a password while it runs.
+    pub fn password(mut self, pipe: PasswordPipe) -> Self {
+        self.password = Some(pipe);
+        self
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("git");
         command.args(&self.args).current_dir(&self.dir);
@@ -148,6 +166,11 @@ impl Call {
 
     /// Runs it to its end, whatever its exit code.
     pub async fn done(self) -> Result<Done, RepoError> {
+        // Many calls wait inside each other; what one holds meanwhile is kept apart.
+        Box::pin(self.run()).await
+    }
+
+    async fn run(self) -> Result<Done, RepoError> {
         let mut child = self.command().spawn().map_err(|e| {
             if e.kind() == std::io::ErrorKind::NotFound && self.dir.is_dir() {
                 needs_person(&*self.what, "the program `git` is not installed")
@@ -155,6 +178,7 @@ impl Call {
                 io_error(&*self.what, &e)
             }
         })?;
+        let group = Group::of(&child);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = self.stdin;
         let feed = async move {
@@ -177,10 +201,23 @@ impl Call {
                 None => Ok(bytes),
             }
         };
-        let all = async { tokio::join!(feed, read_out, read_err, child.wait()) };
-        let Ok(((), out, err, status)) = tokio::time::timeout(TIME_LIMIT, all).await else {
-            return Err(may_heal(self.what, format!("git took longer than {} s", TIME_LIMIT.as_secs())));
+        let password = self.password;
+        let served = async {
+            match &password {
+                Some(pipe) => pipe.serve().await,
+                None => std::future::pending().await,
+            }
         };
+        let all = async {
+            tokio::select! {
+                all = async { tokio::join!(feed, read_out, read_err, child.wait()) } => all,
+                never = served => match never {},
+            }
+        };
+        let Ok(((), out, err, status)) = tokio::time::timeout(self.limit, all).await else {
+            return Err(may_heal(self.what, format!("git took longer than {} s", self.limit.as_secs())));
+        };
+        group.ended();
         let status = status.map_err(|e| io_error(&*self.what, &e))?;
         let out = out.map_err(|e| io_error(&*self.what, &e))?;
         let err = err.map_err(|e| io_error(&*self.what, &e))?;
@@ -209,6 +246,28 @@ impl Done {
         let busy = self.err.contains(".lock") || self.err.contains("cannot lock");
         let why = if self.err.is_empty() { format!("git ended with code {}", self.code) } else { self.err.clone() };
         if busy { may_heal(what, why) } else { needs_person(what, why) }
+    }
+}
+
+/// The processes of a call; killed when dropped before its end.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Gone already is as good.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 

@@ -100,9 +100,12 @@ impl GitRepo {
     }
 
     pub(super) async fn read_person(&self) -> Result<String, RepoError> {
+        // The work tree of a person that goes with a clone knows more than the clone.
+        let desk = self.remote.is_some() && !self.root.as_os_str().is_empty();
         let ask = async |key: &str| -> Result<Option<String>, RepoError> {
-            let done =
-                Call::objects(&self.git_dir, "asking git who works here").args(["config", "--get", key]).done().await?;
+            let what = "asking git who works here";
+            let call = if desk { Call::within(&self.root, what) } else { Call::objects(&self.git_dir, what) };
+            let done = call.args(["config", "--get", key]).done().await?;
             let text = String::from_utf8_lossy(&done.out).trim().to_owned();
             Ok(Some(text).filter(|t| done.code == 0 && !t.is_empty()))
         };

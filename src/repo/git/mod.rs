@@ -3,14 +3,18 @@
 //!
 //! `command` runs one call, `objects` reads and builds trees and commits, `checkout` moves a branch together with the
 //! work trees that have it checked out, `repairs` holds the repair branches, `history` answers questions about the past.
+//! Where there is a remote, `clone` keeps what it has, `remote` fetches and pushes, `network` lets a call reach it.
 
 mod asked;
 mod checkout;
+mod clone;
 mod command;
 mod filters;
 mod history;
+mod network;
 mod objects;
 mod recover;
+mod remote;
 mod repairs;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +26,8 @@ use async_trait::async_trait;
 
 pub use self::asked::{Below, below, version};
 pub(in crate::repo) use self::history::person;
+pub use self::network::{Access, Login};
+pub use self::remote::Remote;
 
 use self::checkout::Move;
 use self::command::{Call, Identity};
@@ -36,16 +42,21 @@ use crate::ports::{
 /// Folders below the state folder that hold an index of our own while a tree is written.
 const PRIVATE_INDEX: &str = "index-";
 
+/// How often a commit is made anew when somebody else was quicker at the remote.
+const TRIES: u32 = 3;
+
 /// A file in the state folder: the branch that is tracked where no setting names one.
 const TRACKED: &str = "tracked-branch";
 
-/// Called between the update of the work trees and that of the ref; tests put a racing commit here.
+/// Called between the update of the work trees and that of the ref, or between push and fetch; tests put a racing commit here.
 type Between = Arc<dyn Fn() + Send + Sync>;
 
-/// A git repository with a tracked branch; the configuration may lie below its top.
+/// A git repository with a tracked branch; the configuration may lie below its top. A person's, with work trees, or the
+/// bare clone of a remote.
 pub struct GitRepo {
+    /// Where the files of the work tree are read; empty: of a clone that no work tree of a person goes with.
     root: PathBuf,
-    /// The work tree that holds `root`.
+    /// The work tree that holds `root`; the clone itself.
     top: PathBuf,
     /// From `top` to `root`: empty, or ends with `/`.
     prefix: String,
@@ -59,6 +70,8 @@ pub struct GitRepo {
     /// The id of a tree without files, in the repository's hash algorithm.
     empty_tree: String,
     between: Option<Between>,
+    /// Of a clone.
+    remote: Option<Remote>,
     cache: Mutex<Cache>,
 }
 
@@ -69,6 +82,8 @@ struct Cache {
     git_dirs: HashMap<PathBuf, PathBuf>,
     /// By tracked tip and branch tip: whether it is merged, and which commits are its own.
     standing: HashMap<(String, String), repairs::Standing>,
+    /// Repair branches, with their tips, that the remote refused to remove.
+    kept: BTreeSet<(String, String)>,
 }
 
 /// The folder that all work trees of the git repository around `root` share (the watcher looks at its refs); `None`
@@ -112,21 +127,7 @@ impl GitRepo {
                 })?,
             },
         };
-        let checked = Call::objects(&common, what())
-            .args(["check-ref-format", &format!("refs/heads/{branch}")])
-            .done()
-            .await?
-            .code
-            == 0;
-        if !checked || branch.starts_with('-') {
-            let shown = escape(branch.as_bytes());
-            return Err(needs_person(what(), format!("`{shown}` cannot be the name of a branch")));
-        }
-        if branch.starts_with(REPAIR_PREFIX) {
-            let why =
-                format!("{branch} is a repair, which acts only once it is merged; switch to the branch that it is for");
-            return Err(needs_person(what(), why));
-        }
+        usable_branch(&common, &branch).await?;
         let empty_tree = Call::objects(&common, what()).args(["hash-object", "-t", "tree", "--stdin"]).text().await?;
         let repo = Self {
             root,
@@ -139,6 +140,7 @@ impl GitRepo {
             identity: Identity { name: "aam".to_owned(), mail: "aam@localhost".to_owned() },
             empty_tree,
             between: None,
+            remote: None,
             cache: Mutex::default(),
         };
         let _lock = lock_state(&repo.state_dir).await?;
@@ -189,7 +191,13 @@ impl GitRepo {
     }
 
     fn tracked_ref(&self) -> String {
-        format!("refs/heads/{}", self.branch)
+        self.head_ref(&self.branch)
+    }
+
+    /// The full name of a branch: of a clone, as it was last fetched.
+    fn head_ref(&self, branch: &str) -> String {
+        let heads = if self.remote.is_some() { "refs/remotes/origin/" } else { "refs/heads/" };
+        format!("{heads}{branch}")
     }
 
     /// The commit a ref points to.
@@ -224,6 +232,39 @@ impl GitRepo {
     /// All commits that we made and remember; the state folder is a cache, so there may be others.
     fn own(&self) -> BTreeSet<String> {
         std::fs::read_to_string(self.own_path()).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// Whether somebody else was quicker at the remote, so that the same is to be done on the new tip. A work tree's branch
+    /// moves on by people who look at it: that is planned anew.
+    async fn is_outrun(&self, outcome: &CommitOutcome, before: Option<&str>) -> Result<bool, RepoError> {
+        let moved = *outcome == CommitOutcome::Moved && self.remote.is_some();
+        Ok(moved && self.tip(&self.tracked_ref()).await?.as_deref() != before)
+    }
+
+    async fn commit_once(&self, draft: &CommitDraft) -> Result<CommitOutcome, RepoError> {
+        let _lock = lock_state(&self.state_dir).await?;
+        if let Some(why) = self.recover().await? {
+            return Ok(CommitOutcome::Refused(why));
+        }
+        let name = self.tracked_ref();
+        let tip = self.tip(&name).await?;
+        let tree = match self.edit_tree(tip.as_deref(), &draft.edits).await? {
+            Edited::Tree(tree) => tree,
+            Edited::Differs(_) => return Ok(CommitOutcome::Moved),
+            Edited::Odd(why) => return Ok(CommitOutcome::Refused(why)),
+            Edited::Already => {
+                return match tip {
+                    Some(tip) => Ok(CommitOutcome::Committed(self.last_touch(&tip, draft).await?)),
+                    None => Ok(CommitOutcome::Refused("there is nothing to commit".to_owned())),
+                };
+            }
+        };
+        let parents: Vec<&str> = tip.iter().map(String::as_str).collect();
+        Ok(match self.commit_to(&name, tip.as_deref(), &tree, &parents, message(draft)).await? {
+            Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
+            Move::Raced => CommitOutcome::Moved,
+            Move::Refused(why) => CommitOutcome::Refused(why),
+        })
     }
 
     async fn snapshot_of(&self, commit: &str) -> Result<Snapshot, RepoError> {
@@ -287,6 +328,23 @@ impl GitRepo {
     }
 }
 
+/// Refuses a name that cannot be a tracked branch.
+async fn usable_branch(dir: &Path, branch: &str) -> Result<(), RepoError> {
+    let what = "choosing the branch to track";
+    let name = format!("refs/heads/{branch}");
+    let checked = Call::within(dir, what).args(["check-ref-format", &name]).done().await?.code == 0;
+    if !checked || branch.starts_with('-') {
+        let shown = escape(branch.as_bytes());
+        return Err(needs_person(what, format!("`{shown}` cannot be the name of a branch")));
+    }
+    if branch.starts_with(REPAIR_PREFIX) {
+        let why =
+            format!("{branch} is a repair, which acts only once it is merged; switch to the branch that it is for");
+        return Err(needs_person(what, why));
+    }
+    Ok(())
+}
+
 /// The branch that was tracked at the last start, if it is still there. What a person has checked out at the moment of a
 /// start must not decide what acts.
 async fn remembered_branch(common: &Path, state_dir: &Path) -> Result<Option<String>, RepoError> {
@@ -310,9 +368,14 @@ async fn head_branch(dir: &Path) -> Result<Option<String>, RepoError> {
 #[async_trait]
 impl Repo for GitRepo {
     async fn info(&self) -> Result<RepoInfo, RepoError> {
-        let head = self.tip(&self.tracked_ref()).await?;
+        let head = self.tip(&self.tracked_ref()).await?.map(CommitId);
         let blocked = self.blocker(&self.tracked_ref(), 0).await?;
-        Ok(RepoInfo { kind: "git".to_owned(), branch: Some(self.branch.clone()), head: head.map(CommitId), blocked })
+        let remote = self.remote.as_ref().map(|remote| self.standing_of_remote(remote));
+        Ok(RepoInfo { kind: "git".to_owned(), branch: Some(self.branch.clone()), head, blocked, remote })
+    }
+
+    async fn fetch(&self) -> Result<bool, RepoError> {
+        self.take_over().await
     }
 
     async fn committed(&self) -> Result<Snapshot, RepoError> {
@@ -325,6 +388,9 @@ impl Repo for GitRepo {
     }
 
     async fn worktree(&self) -> Result<Snapshot, RepoError> {
+        if self.root.as_os_str().is_empty() {
+            return self.committed().await;
+        }
         let root = self.root.clone();
         let what = "reading the work tree";
         tokio::task::spawn_blocking(move || tree::read_tree(&root))
@@ -334,29 +400,14 @@ impl Repo for GitRepo {
     }
 
     async fn commit(&self, draft: &CommitDraft) -> Result<CommitOutcome, RepoError> {
-        let _lock = lock_state(&self.state_dir).await?;
-        if let Some(why) = self.recover().await? {
-            return Ok(CommitOutcome::Refused(why));
-        }
-        let name = self.tracked_ref();
-        let tip = self.tip(&name).await?;
-        let tree = match self.edit_tree(tip.as_deref(), &draft.edits).await? {
-            Edited::Tree(tree) => tree,
-            Edited::Differs(_) => return Ok(CommitOutcome::Moved),
-            Edited::Odd(why) => return Ok(CommitOutcome::Refused(why)),
-            Edited::Already => {
-                return match tip {
-                    Some(tip) => Ok(CommitOutcome::Committed(self.last_touch(&tip, draft).await?)),
-                    None => Ok(CommitOutcome::Refused("there is nothing to commit".to_owned())),
-                };
+        for _ in 1..TRIES {
+            let before = self.tip(&self.tracked_ref()).await?;
+            let outcome = self.commit_once(draft).await?;
+            if !self.is_outrun(&outcome, before.as_deref()).await? {
+                return Ok(outcome);
             }
-        };
-        let parents: Vec<&str> = tip.iter().map(String::as_str).collect();
-        Ok(match self.commit_to(&name, tip.as_deref(), &tree, &parents, message(draft)).await? {
-            Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
-            Move::Raced => CommitOutcome::Moved,
-            Move::Refused(why) => CommitOutcome::Refused(why),
-        })
+        }
+        self.commit_once(draft).await
     }
 
     async fn propose(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError> {
@@ -372,6 +423,15 @@ impl Repo for GitRepo {
     }
 
     async fn approve(&self, branch: &str, approver: &str) -> Result<CommitOutcome, RepoError> {
+        // What is merged is what the remote has now, a person's newest commit included.
+        self.take_over().await?;
+        for _ in 1..TRIES {
+            let before = self.tip(&self.tracked_ref()).await?;
+            let outcome = self.approve_branch(branch, approver).await?;
+            if !self.is_outrun(&outcome, before.as_deref()).await? {
+                return Ok(outcome);
+            }
+        }
         self.approve_branch(branch, approver).await
     }
 

@@ -6,6 +6,7 @@ use super::GitRepo;
 use super::checkout::Move;
 use super::command::Call;
 use super::objects::{Edited, message};
+use super::remote::Pushed;
 use crate::model::CommitId;
 use crate::ports::{APPROVED_BY, CommitDraft, CommitOutcome, RepairBranch, RepoError, applied, written};
 use crate::repo::names::escape;
@@ -75,24 +76,25 @@ impl GitRepo {
     pub(super) async fn list_branches(&self) -> Result<Vec<RepairBranch>, RepoError> {
         let tracked = self.tip(&self.tracked_ref()).await?;
         let refs = Call::objects(&self.common, "listing repair branches")
-            .args(["for-each-ref", BRANCH_FORMAT, &format!("refs/heads/{REPAIR_PREFIX}")])
+            .args(["for-each-ref", BRANCH_FORMAT, &self.head_ref(REPAIR_PREFIX)])
             .text()
             .await?;
         let mut found = Vec::new();
         for line in refs.lines() {
             let [name, tip, used] = line.split(' ').collect::<Vec<_>>()[..] else { continue };
-            let name = name.trim_start_matches("refs/heads/").to_owned();
+            let Some(name) = name.strip_prefix(&self.head_ref("")).map(str::to_owned) else { continue };
             let standing = match &tracked {
                 Some(tracked) => self.standing(tracked, tip).await?,
                 None => Standing { merged: false, beyond: vec![tip.to_owned()] },
             };
             let edited = self.is_edited(&standing);
+            let kept = self.cache().kept.contains(&(name.clone(), tip.to_owned()));
             found.push(RepairBranch {
                 name,
                 tip: CommitId(tip.to_owned()),
                 merged: standing.merged,
                 edited,
-                checked_out: used == "used",
+                stays: used == "used" || kept,
             });
         }
         Ok(found)
@@ -116,14 +118,14 @@ impl GitRepo {
                 return Err(may_heal(what(), format!("{path} has changed since the repair was drafted")));
             }
         };
-        let name = format!("refs/heads/{branch}");
+        let name = self.head_ref(branch);
         let tip = self.tip(&name).await?;
         let as_it_is = |tip: &str, standing: &Standing, edited| RepairBranch {
             name: branch.to_owned(),
             tip: CommitId(tip.to_owned()),
             merged: standing.merged,
             edited,
-            checked_out: false,
+            stays: false,
         };
         if let Some(tip) = &tip {
             let standing = self.standing(&base, tip).await?;
@@ -176,7 +178,7 @@ impl GitRepo {
         check_repair_branch(branch)?;
         let what = || format!("withdrawing {branch}");
         let _lock = lock_state(&self.state_dir).await?;
-        let name = format!("refs/heads/{branch}");
+        let name = self.head_ref(branch);
         let Some(tip) = self.tip(&name).await? else { return Ok(()) };
         if let Some(tracked) = self.tip(&self.tracked_ref()).await? {
             let standing = self.standing(&tracked, &tip).await?;
@@ -189,6 +191,16 @@ impl GitRepo {
             Ok(checkouts) if checkouts.is_empty() => {}
             Ok(_) => return Err(needs_person(what(), "it is checked out in a work tree")),
             Err(why) => return Err(needs_person(what(), why)),
+        }
+        if let Some(remote) = &self.remote {
+            return match self.push_and_fetch(remote, &name, Some(&tip), None).await? {
+                Pushed::Done => Ok(()),
+                Pushed::Raced => Err(may_heal(what(), "somebody else moved it at the same time")),
+                Pushed::Refused(why) => {
+                    self.cache().kept.insert((branch.to_owned(), tip));
+                    Err(needs_person(what(), why))
+                }
+            };
         }
         let delete = Call::objects(&self.common, what()).args(["update-ref", "-d", &name, &tip]);
         let deleted = written("delete_ref", applied("delete_ref", delete.done())).await?;
@@ -208,7 +220,7 @@ impl GitRepo {
         let Some(base) = self.tip(&tracked).await? else {
             return Ok(CommitOutcome::Refused("the tracked branch has no commit yet".to_owned()));
         };
-        let Some(tip) = self.tip(&format!("refs/heads/{branch}")).await? else {
+        let Some(tip) = self.tip(&self.head_ref(branch)).await? else {
             return Ok(CommitOutcome::Refused(format!("there is no branch {branch}")));
         };
         if self.is_ancestor(&tip, &base).await? {
@@ -244,7 +256,7 @@ impl GitRepo {
     pub(super) async fn diff_branch(&self, branch: &str) -> Result<String, RepoError> {
         check_repair_branch(branch)?;
         let what = format!("comparing {branch}");
-        let tip = self.tip(&format!("refs/heads/{branch}")).await?;
+        let tip = self.tip(&self.head_ref(branch)).await?;
         let tip = tip.ok_or_else(|| needs_person(&*what, "there is no such branch"))?;
         let base = match self.tip(&self.tracked_ref()).await? {
             Some(tracked) => {

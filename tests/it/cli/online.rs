@@ -110,6 +110,7 @@ async fn a_connection_from_plan_to_events() {
     .report.invalid
     .report.problems
     .report.refused
+    .report.remote
     .report.unowned
     ");
     insta::assert_snapshot!(text(0, &["plan"]), @r#"
