@@ -404,6 +404,7 @@ impl Step {
             | Self::ApplySettings { .. }
             | Self::Hold { .. }
             | Self::Look
+            | Self::Keep
             | Self::Sample
             | Self::Try
             | Self::NoteDrift { .. }
