@@ -138,9 +138,10 @@ tour_rename() {
   step 'A column that the mapping uses is renamed: aam proposes the repair and waits for you'
   run 0 'aam playground mutate rename accounts.annual_rev annual_revenue'
   if [ "$ENGINE" = airbyte-sim ]; then
-    # what came is taken in first; 35 records are too few to prove anything
+    # what came is taken in first, and waits for rows; three records are too few to prove anything
     wait_for 60 'crm waits for one sync' is crm ACTIVE awaiting_sync 3
     run 2 'aam status'
+    run 0 'aam playground mutate update accounts.industry Shipping --rows 3'
     run 0 'aam sync crm'
   fi
   wait_for 60 "the branch $branch is there" branch_is_there "$branch"
