@@ -32,10 +32,11 @@ count() { if [ -z "$1" ]; then echo 0; else printf '%s\n' "$1" | wc -l | tr -d '
 
 # tour ENGINE
 tour() {
-  local ENGINE=$1 before after CRM_EVENTS=155 lock=connectors.d/crm.lock.yaml branch=aam/drift/default/crm
+  local ENGINE=$1 before after VERSION=3 CRM_EVENTS=155 lock=connectors.d/crm.lock.yaml branch=aam/drift/default/crm
   own_playground
   say "Tour: a playground of its own, deleted at the end"
   if [ "$ENGINE" = airbyte-sim ]; then
+    VERSION=4
     SIM_LOG="$TOUR_TEMP/airbyte_sim.log"
     start_sim "$SIM_LOG"
     by_airbyte "$PLAYGROUND"
@@ -136,6 +137,13 @@ tour_rename() {
   if [ "$ENGINE" = airbyte-sim ]; then type=number; fi
   step 'A column that the mapping uses is renamed: aam proposes the repair and waits for you'
   run 0 'aam playground mutate rename accounts.annual_rev annual_revenue'
+  if [ "$ENGINE" = airbyte-sim ]; then
+    # what came is taken in first, and waits for rows; three records are too few to prove anything
+    wait_for 60 'crm waits for one sync' is crm ACTIVE awaiting_sync 3
+    run 2 'aam status'
+    run 0 'aam playground mutate update accounts.industry Shipping --rows 3'
+    run 0 'aam sync crm'
+  fi
   wait_for 60 "the branch $branch is there" branch_is_there "$branch"
   wait_for 30 'crm waits for a review' is crm ACTIVE awaiting_review
   run 3 'aam status'
@@ -145,7 +153,11 @@ tour_rename() {
   removed=$(changed_lines "main...$branch" "$lock" -)
   added=$(changed_lines "main...$branch" "$lock" '\+')
   expect 'one field line leaves the lock' same "$removed" "-      annual_rev: $type"
-  expect 'one field line joins the lock' same "$added" "+      annual_revenue: $type"
+  if [ "$ENGINE" = airbyte-sim ]; then
+    expect 'the other line is in the lock already' same "$added" ''
+  else
+    expect 'one field line joins the lock' same "$added" "+      annual_revenue: $type"
+  fi
   removed=$(changed_lines "main...$branch" mappings/crm.yaml -)
   added=$(changed_lines "main...$branch" mappings/crm.yaml '\+')
   expect 'one mapping line changes' same "$removed" '-      annual_revenue: {from: annual_rev, as: decimal}'
@@ -160,7 +172,7 @@ M mappings/crm.yaml"
 tour_heal() {
   step 'You merge; aam heals the connection'
   run 0 "git merge --quiet $branch && git log --oneline -1"
-  wait_for 60 'catalog version 3 is ACTIVE' is crm ACTIVE in_sync 3
+  wait_for 60 "catalog version $VERSION is ACTIVE" is crm ACTIVE in_sync "$VERSION"
   run 0 'aam status'
   run 0 'aam history crm --limit 8' 20
   expect 'the history tells of healing' says 'healing'
@@ -191,7 +203,7 @@ tour_reject() {
   run 0 'cat drift/default/crm/rejected.yaml'
   expect 'the reason is written down' says 'promised to bring phone back'
   run '0 3' 'aam apply --look'
-  wait_for 30 'crm stands as rejected' is crm ACTIVE rejected 3
+  wait_for 30 'crm stands as rejected' is crm ACTIVE rejected "$VERSION"
   run '0 3' 'aam status'
   expect 'no branch came back after another look' branch_is_gone "$branch"
 }

@@ -107,14 +107,19 @@ async fn tour(version: &str, beside: Beside) {
     assert_eq!(ran.code, 0, "{ran:?} {}", world.aam(&["drift", "show", "crm"]).out);
     assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 2");
 
-    // a column that the mapping uses is renamed: the stream is held until a person merges the repair
+    // a column that the mapping uses is renamed: it waits for a sync, and since three records prove nothing, the stream is held
+    // until a person merges the repair
     world.source.run("ALTER TABLE accounts RENAME COLUMN name TO account_name").await;
     let ran = world.aam(&["apply", "--look"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    world.aam(&["sync", "crm"]);
+    let ran = world.aam(&["apply"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
     let ran = world.aam(&["apply"]);
     assert_eq!(ran.code, 0, "{ran:?}\n{}\n{}", world.aam(&["status"]).out, world.git(&["log", "-p", "-3"]));
-    assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 3");
+    assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 4");
+    assert_eq!(world.registry.one("SELECT count(*)::text FROM dead_letters").await, "0", "what waited is read");
 
     // a rejected one is remembered
     world.source.run("ALTER TABLE accounts DROP COLUMN employees").await;
