@@ -197,6 +197,7 @@ async fn a_connection_from_plan_to_events() {
     .invalid
     .problems
     .refused
+    .remote
     .unowned
     ");
     insta::assert_snapshot!(text(0, &["history", "crm"]), @r#"
