@@ -1,0 +1,6 @@
+//! Forges: the three adapters against stand-ins over real bare repositories.
+
+mod app;
+mod faults;
+mod languages;
+mod tool;
