@@ -4,6 +4,7 @@
 
 mod airbyte;
 mod duration;
+mod forge;
 mod load;
 mod place;
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::spec::{EngineKind, Mode};
 
+pub use forge::{Forge, ForgeKind};
 pub use load::{Flag, Origin, Origins, Setting};
 
 /// Everything that can be set; `config/aam.toml` says what each key means.
@@ -29,6 +31,8 @@ pub struct Settings {
     pub engine: Engine,
     /// The Airbyte installation, where that is the execution plane.
     pub airbyte: Airbyte,
+    /// Where people review, if that is a forge.
+    pub forge: Forge,
     /// The database.
     pub registry: Registry,
     /// The state directory.

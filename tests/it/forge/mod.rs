@@ -3,4 +3,5 @@
 mod app;
 mod faults;
 mod languages;
+mod story;
 mod tool;

@@ -77,7 +77,9 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
         }
         ("PATCH", ["pulls", _]) => update(state, call, number()),
         ("POST", ["pulls", _, "merge"]) => {
-            let (squash, login) = (call.text("Do") == Some("squash"), call.login.clone());
+            // Go reads keys in any case.
+            let (how, login) = (call.text("Do").or_else(|| call.text("do")), call.login.clone());
+            let squash = how == Some("squash");
             match state.merge(number(), &login, squash) {
                 true => Answer::ok(Value::Null),
                 false => Answer::error(405, "Please try again later"),

@@ -70,6 +70,10 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             if !state.merge(number(), &login, squash) {
                 return Answer::error(405, "405 Method Not Allowed");
             }
+            if call.body["should_remove_source_branch"] == true {
+                let head = state.request(number()).head.clone();
+                state.bare.delete(&head);
+            }
             let request = state.request(number()).clone();
             Answer::ok(merge(state, &request))
         }
