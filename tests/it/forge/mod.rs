@@ -1,6 +1,8 @@
 //! Forges: the three adapters against stand-ins over real bare repositories.
 
 mod app;
+mod clients;
+mod emulated;
 mod faults;
 mod languages;
 mod story;
