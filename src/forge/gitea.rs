@@ -119,14 +119,17 @@ impl Pull {
         self.head.repo_id == self.base.repo_id
     }
 
-    fn request(self, closed_by: Option<String>) -> ForgeRequest {
+    fn request(self, events: Vec<Event>) -> ForgeRequest {
         let state = match (self.state.as_str(), self.merged) {
             ("open", _) => RequestState::Open,
             (_, true) => RequestState::Merged {
                 by: self.merged_by.map(|user| user.login),
                 commit: self.merge_commit_sha.map(CommitId),
             },
-            _ => RequestState::Closed { by: closed_by },
+            _ => RequestState::Closed {
+                branch_deleted: events.iter().any(|event| event.kind == "delete_branch"),
+                by: events.into_iter().rfind(|e| e.kind == "close").and_then(|e| e.user).map(|user| user.login),
+            },
         };
         ForgeRequest {
             number: self.number,
@@ -181,7 +184,7 @@ impl Gitea {
 
     async fn open_of(&self, branch: &str) -> Result<Option<ForgeRequest>, ForgeError> {
         let pulls = self.open_pulls().await?.into_iter().filter(|pull| pull.head.name() == branch);
-        Ok(pulls.min_by_key(|pull| pull.number).map(|pull| pull.request(None)))
+        Ok(pulls.min_by_key(|pull| pull.number).map(|pull| pull.request(Vec::new())))
     }
 
     /// `issueListLabels` of the project, `issueCreateLabel` where one is lacking, `issueAddLabel`: others stay.
@@ -232,20 +235,16 @@ impl ForgeRead for Gitea {
     async fn open_requests(&self, prefix: &str) -> Result<Vec<ForgeRequest>, ForgeError> {
         let pulls = self.open_pulls().await?.into_iter().filter(|pull| pull.head.name().starts_with(prefix));
         // A list that moves while it is read may show one twice.
-        let own: BTreeMap<u64, ForgeRequest> = pulls.map(|pull| (pull.number, pull.request(None))).collect();
+        let own: BTreeMap<u64, ForgeRequest> = pulls.map(|pull| (pull.number, pull.request(Vec::new()))).collect();
         Ok(own.into_values().collect())
     }
 
     /// `repoGetPullRequest`; `issueGetCommentsAndTimeline` tells who closed it.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
         let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
-        let mut closed_by = None;
-        if pull.state != "open" && !pull.merged {
-            let events: Vec<Event> = self.client.list(&self.issue(number, "/timeline"), &[]).await?;
-            let closings = events.into_iter().filter(|event| event.kind == "close");
-            closed_by = closings.last().and_then(|event| event.user).map(|user| user.login);
-        }
-        Ok(Some(pull.request(closed_by)))
+        let closed = pull.state != "open" && !pull.merged;
+        let events = if closed { self.client.list(&self.issue(number, "/timeline"), &[]).await? } else { Vec::new() };
+        Ok(Some(pull.request(events)))
     }
 
     /// `repoListPullReviews`; of each reviewer the last review that decides counts.
@@ -273,7 +272,7 @@ impl Forge for Gitea {
         let title = if draft.draft { format!("{DRAFT}{title}") } else { title.clone() };
         let wanted = json!({"title": title, "head": head, "base": base, "body": body});
         let created = self.client.write::<Pull>(Method::POST, self.pulls(""), &wanted).await;
-        let request = open_once(created.map(|pull| pull.request(None)), self.open_of(head)).await?;
+        let request = open_once(created.map(|pull| pull.request(Vec::new())), self.open_of(head)).await?;
         self.label(request.number, &draft.labels).await?;
         Ok(request)
     }

@@ -82,6 +82,11 @@ struct Issue {
 }
 
 #[derive(Deserialize)]
+struct Event {
+    event: String,
+}
+
+#[derive(Deserialize)]
 struct Branch {
     commit: Commit,
 }
@@ -106,14 +111,14 @@ impl Pull {
         names[0].is_some() && names[0] == names[1]
     }
 
-    fn request(self, closed_by: Option<User>) -> ForgeRequest {
+    fn request(self, closed_by: Option<User>, branch_deleted: bool) -> ForgeRequest {
         let state = match (self.state.as_str(), self.merged_at) {
             ("open", _) => RequestState::Open,
             (_, Some(_)) => RequestState::Merged {
                 by: self.merged_by.map(|user| user.login),
                 commit: self.merge_commit_sha.map(CommitId),
             },
-            _ => RequestState::Closed { by: closed_by.map(|user| user.login) },
+            _ => RequestState::Closed { by: closed_by.map(|user| user.login), branch_deleted },
         };
         ForgeRequest {
             number: self.number,
@@ -170,7 +175,7 @@ impl GitHub {
         let head = format!("{owner}:{branch}");
         let pulls: Vec<Pull> = self.client.list(&self.pulls(""), &[("state", "open"), ("head", &head)]).await?;
         let own = pulls.into_iter().filter(|pull| pull.is_own() && pull.head.branch == branch);
-        Ok(own.min_by_key(|pull| pull.number).map(|pull| pull.request(None)))
+        Ok(own.min_by_key(|pull| pull.number).map(|pull| pull.request(None, false)))
     }
 
     /// "Add labels to an issue": others stay, and a label that does not exist yet is made.
@@ -209,16 +214,24 @@ impl ForgeRead for GitHub {
         let pulls: Vec<Pull> = self.client.list(&self.pulls(""), &query).await?;
         let own = pulls.into_iter().filter(|pull| pull.is_own() && pull.head.branch.starts_with(prefix));
         // A list that moves while it is read may show one twice.
-        let own: BTreeMap<u64, ForgeRequest> = own.map(|pull| (pull.number, pull.request(None))).collect();
+        let own: BTreeMap<u64, ForgeRequest> = own.map(|pull| (pull.number, pull.request(None, false))).collect();
         Ok(own.into_values().collect())
     }
 
-    /// "Get a pull request"; "Get an issue" tells who closed it.
+    /// "Get a pull request"; "Get an issue" tells who closed it, "List issue events" whether its branch went.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
         let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
-        let closed = pull.state != "open" && pull.merged_at.is_none();
-        let issue = if closed { self.client.find::<Issue>(self.issue(number, "")).await? } else { None };
-        Ok(Some(pull.request(issue.and_then(|issue| issue.closed_by))))
+        if pull.state == "open" || pull.merged_at.is_some() {
+            return Ok(Some(pull.request(None, false)));
+        }
+        let issue: Option<Issue> = self.client.find(self.issue(number, "")).await?;
+        let events: Vec<Event> = match self.client.list(&self.issue(number, "/events"), &[]).await {
+            // Where they are not told, a closing is a person's.
+            Err(ForgeError::NotFound { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let branch_deleted = events.iter().any(|event| event.event == "head_ref_deleted");
+        Ok(Some(pull.request(issue.and_then(|issue| issue.closed_by), branch_deleted)))
     }
 
     /// "List reviews for a pull request"; of each reviewer the last review that decides counts.
@@ -245,7 +258,7 @@ impl Forge for GitHub {
         let RequestDraft { head, base, title, body, draft: is_draft, .. } = draft;
         let wanted = json!({"title": title, "head": head, "base": base, "body": body, "draft": is_draft});
         let created = self.client.write::<Pull>(Method::POST, self.pulls(""), &wanted).await;
-        let request = open_once(created.map(|pull| pull.request(None)), self.open_of(head)).await?;
+        let request = open_once(created.map(|pull| pull.request(None, false)), self.open_of(head)).await?;
         self.label(request.number, &draft.labels).await?;
         Ok(request)
     }

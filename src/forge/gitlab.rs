@@ -132,7 +132,8 @@ impl Merge {
                 by: by(self.merge_user.or(self.merged_by)),
                 commit: self.merge_commit_sha.or(self.squash_commit_sha).map(CommitId),
             },
-            _ => RequestState::Closed { by: by(self.closed_by) },
+            // A deleted branch closes nothing here.
+            _ => RequestState::Closed { by: by(self.closed_by), branch_deleted: false },
         };
         ForgeRequest {
             number: self.iid,

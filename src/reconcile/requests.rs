@@ -11,9 +11,7 @@ use super::{Gathered, Reconciler, StepError, TurnError};
 use crate::drift::line_of;
 use crate::model::{CommitId, ConnectionId};
 use crate::plan::requests::{Doing, Offer, RequestFacts, TROUBLE, plan_requests};
-use crate::ports::{
-    DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, RequestState, Review, Trouble, mark,
-};
+use crate::ports::{DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, Review, Trouble, mark};
 use crate::repair;
 
 /// Repair branches are below it.
@@ -297,9 +295,6 @@ async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Resul
             None => None,
             Some(request) => {
                 let review = forge.review(row.number).await?;
-                if matches!(request.state, RequestState::Closed { .. }) {
-                    tips.insert(row.branch.clone(), forge.tip(&row.branch).await?);
-                }
                 Some((request, review))
             }
         };

@@ -95,7 +95,7 @@ fn of_ended(
         let why = "the forge does not know it any more".to_owned();
         return vec![Doing::NoteClosed { number, by: None, why }];
     };
-    let by = match &request.state {
+    let (by, branch_deleted) = match &request.state {
         // It was opened again since the list was read: the next look takes it as it is then.
         RequestState::Open => return Vec::new(),
         RequestState::Merged { by, commit } => {
@@ -106,7 +106,7 @@ fn of_ended(
                 approvals: review.approvals.clone(),
             }];
         }
-        RequestState::Closed { by } => by.clone(),
+        RequestState::Closed { by, branch_deleted } => (by.clone(), *branch_deleted),
     };
     let means_nothing = |why: &str| vec![Doing::NoteClosed { number, by: by.clone(), why: why.to_owned() }];
     if facts.locks.get(&row.connection) == Some(&row.target) {
@@ -119,8 +119,8 @@ fn of_ended(
     if review.withdrawn {
         return means_nothing("it was withdrawn");
     }
-    // A forge closes a request whose branch goes, and whoever removes a branch may only be tidying up.
-    if facts.tips.get(&row.branch).is_none_or(Option::is_none) && review.last_comment.is_none() {
+    // Whoever removes a branch may only be tidying up. Whether it is there now tells nothing: it may have been pushed anew.
+    if branch_deleted && review.last_comment.is_none() {
         return means_nothing("its branch was deleted, which is no rejection");
     }
     let said = review.last_comment.as_ref();

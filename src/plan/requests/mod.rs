@@ -57,6 +57,8 @@ pub enum RequestState {
     Closed {
         /// Login of who did.
         by: Option<String>,
+        /// Whether its branch was deleted, which closes a request on some forges.
+        branch_deleted: bool,
     },
 }
 
@@ -209,7 +211,7 @@ pub struct RequestFacts {
     pub open: Vec<ForgeRequest>,
     /// Requests of `rows` that are open no more, as read one by one; `None`: the forge does not know it.
     pub ended: BTreeMap<u64, Option<(ForgeRequest, Review)>>,
-    /// Tips of branches on the forge: of offers without a request, and of requests that ended.
+    /// Tips on the forge of the branches of offers without a request.
     pub tips: BTreeMap<String, Option<CommitId>>,
 }
 

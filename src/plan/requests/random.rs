@@ -119,7 +119,7 @@ impl Model {
             Event::Close(word) => {
                 let shown = self.facts.rows.first().map(|row| row.changes.clone());
                 let Some((request, review)) = self.open() else { return };
-                request.state = RequestState::Closed { by: by() };
+                request.state = RequestState::Closed { by: by(), branch_deleted: false };
                 review.last_comment = word.then(|| Remark { author: "ada".to_owned(), text: "no".to_owned() });
                 self.closed_by_people.extend(shown);
             }
@@ -136,7 +136,7 @@ impl Model {
     fn delete_branch(&mut self) {
         self.pushed = None;
         if let Some((request, _)) = self.open() {
-            request.state = RequestState::Closed { by: Some("whoever".to_owned()) };
+            request.state = RequestState::Closed { by: Some("whoever".to_owned()), branch_deleted: true };
         }
     }
 
@@ -187,7 +187,7 @@ impl Model {
             Doing::Close { number, .. } => {
                 let (request, review) = &mut self.requests[*number as usize - 1];
                 review.withdrawn = true;
-                request.state = RequestState::Closed { by: Some("aam".to_owned()) };
+                request.state = RequestState::Closed { by: Some("aam".to_owned()), branch_deleted: false };
                 end(self);
             }
             Doing::Reject { changes, .. } => {

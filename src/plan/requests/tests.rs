@@ -75,15 +75,14 @@ fn facts(offers: Vec<Offer>, rows: Vec<RequestRow>, open: Vec<ForgeRequest>) -> 
     RequestFacts { offers, rows, names, locks, open, ..RequestFacts::default() }
 }
 
-/// The request ended so, with these words below it, while its branch is still there or not.
-fn ended(offer: Option<Offer>, state: RequestState, said: Option<&str>, branch: bool) -> RequestFacts {
+/// The request ended so, with these words below it.
+fn ended(offer: Option<Offer>, state: RequestState, said: Option<&str>) -> RequestFacts {
     let was = self::offer('b', &["- t.a: string"]);
     let request = ForgeRequest { state, ..shown(3, &was) };
     let last_comment = said.map(|text| Remark { author: "grace".to_owned(), text: text.to_owned() });
     let review = Review { approvals: vec!["linus".to_owned()], last_comment, withdrawn: false };
     RequestFacts {
         ended: BTreeMap::from([(3, Some((request, review)))]),
-        tips: BTreeMap::from([(was.draft.head.clone(), branch.then(|| tip('a')))]),
         ..facts(offer.into_iter().collect(), vec![row(3, &was)], Vec::new())
     }
 }
@@ -153,29 +152,30 @@ fn a_request_whose_drift_is_over_is_closed_once_it_is_known_why() {
 #[test]
 fn what_the_end_of_a_request_means() {
     let crm = || Some(offer('b', &["- t.a: string"]));
-    let closed = || RequestState::Closed { by: Some("ada".to_owned()) };
+    let closed = || RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
+    let deleted = || RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: true };
     let merged = RequestState::Merged { by: Some("ada".to_owned()), commit: Some(tip('d')) };
     let committed = RequestFacts {
         locks: BTreeMap::from([(id(1), shows('b'))]),
-        ..ended(crm(), closed(), Some("squashed by hand"), false)
+        ..ended(crm(), closed(), Some("squashed by hand"))
     };
     let unknown = RequestFacts {
         ended: BTreeMap::from([(3, None)]),
         ..facts(crm().into_iter().collect(), vec![row(3, &offer('b', &[]))], Vec::new())
     };
-    let mut withdrawn = ended(crm(), closed(), Some("no"), true);
+    let mut withdrawn = ended(crm(), closed(), Some("no"));
     withdrawn.ended.values_mut().flatten().for_each(|(_, review)| review.withdrawn = true);
     let cases = [
         ("closed by us", withdrawn),
-        ("merged", ended(None, merged, None, false)),
-        ("closed with a word", ended(crm(), closed(), Some("wrong field\n@team"), true)),
-        ("closed without one", ended(crm(), closed(), None, true)),
-        ("closed with a word, branch gone", ended(crm(), closed(), Some("no"), false)),
-        ("branch deleted", ended(crm(), closed(), None, false)),
-        ("by nobody known", ended(crm(), RequestState::Closed { by: None }, Some("no"), true)),
+        ("merged", ended(None, merged, None)),
+        ("closed with a word", ended(crm(), closed(), Some("wrong field\n@team"))),
+        ("closed without one", ended(crm(), closed(), None)),
+        ("closed with a word, branch gone", ended(crm(), deleted(), Some("no"))),
+        ("branch deleted", ended(crm(), deleted(), None)),
+        ("by nobody known", ended(crm(), RequestState::Closed { by: None, branch_deleted: false }, Some("no"))),
         ("committed by another way", committed),
-        ("drift over", ended(None, closed(), Some("no"), true)),
-        ("opened again meanwhile", ended(crm(), RequestState::Open, None, true)),
+        ("drift over", ended(None, closed(), Some("no"))),
+        ("opened again meanwhile", ended(crm(), RequestState::Open, None)),
         ("not known", unknown),
     ];
     let told = cases.map(|(name, facts)| format!("{name} => {}", said(&facts))).join("\n");
@@ -197,8 +197,8 @@ fn what_the_end_of_a_request_means() {
 #[test]
 fn a_rejection_is_of_what_the_request_showed() {
     // The source moved on after people were told of `b` and before one of them closed the request.
-    let closed = RequestState::Closed { by: Some("ada".to_owned()) };
-    let facts = ended(Some(offer('c', &["+ t.z: date"])), closed, Some("no"), true);
+    let closed = RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
+    let facts = ended(Some(offer('c', &["+ t.z: date"])), closed, Some("no"));
     let Doing::Reject { target, changes, .. } = &plan_requests(&facts)[0].what else { panic!("it rejects") };
     assert_eq!((target, changes.as_slice()), (&shows('b'), &["- t.a: string".to_owned()][..]));
     assert_eq!(plan_requests(&facts).len(), 1, "and nothing is opened before that is committed");

@@ -34,7 +34,11 @@ async fn a_request_is_opened_brought_up_to_date_and_closed() {
         forge.close(opened.number).await.unwrap();
         forge.close(opened.number).await.unwrap();
         let closed = forge.request(opened.number).await.unwrap().unwrap();
-        assert_eq!(closed.state, RequestState::Closed { by: Some("aam-bot".to_owned()) }, "{kind:?}");
+        assert_eq!(
+            closed.state,
+            RequestState::Closed { by: Some("aam-bot".to_owned()), branch_deleted: false },
+            "{kind:?}"
+        );
         assert_eq!(forge.open_requests(PREFIX).await.unwrap(), []);
         assert_eq!(forge.request(99).await.unwrap(), None);
     }
@@ -77,7 +81,8 @@ async fn merges_closings_approvals_and_words_are_told_with_their_authors() {
         assert_eq!((review.approvals, review.last_comment), (vec!["linus".to_owned()], Some(last)), "{kind:?}");
         bed.standin.edit(|state| state.close(1, "grace"));
         let closed = bed.forge.request(1).await.unwrap().unwrap();
-        assert_eq!(closed.state, RequestState::Closed { by: Some("grace".to_owned()) }, "{kind:?}");
+        let by_grace = RequestState::Closed { by: Some("grace".to_owned()), branch_deleted: false };
+        assert_eq!(closed.state, by_grace, "{kind:?}");
 
         bed.forge.open(&draft("two")).await.unwrap();
         bed.standin.edit(|state| assert!(state.merge(2, "linus", true)));
@@ -85,6 +90,21 @@ async fn merges_closings_approvals_and_words_are_told_with_their_authors() {
         let main = bed.forge.tip("main").await.unwrap();
         assert_eq!(merged.state, RequestState::Merged { by: Some("linus".to_owned()), commit: main }, "{kind:?}");
         assert_eq!((merged.head.as_str(), bed.forge.tip(BRANCH).await.unwrap()), (BRANCH, None), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_branch_is_told_even_when_it_is_there_again() {
+    for kind in KINDS {
+        let bed = Bed::new(kind).await;
+        bed.forge.open(&draft("one")).await.unwrap();
+        bed.branch("kept", BRANCH);
+        bed.standin.edit(|state| state.bare.delete(BRANCH));
+        bed.branch(BRANCH, "kept");
+        let state = bed.forge.request(1).await.unwrap().unwrap().state;
+        // GitLab keeps it open.
+        let told = RequestState::Closed { by: Some("aam-bot".to_owned()), branch_deleted: true };
+        assert_eq!(state, if kind == Kind::GitLab { RequestState::Open } else { told }, "{kind:?}");
     }
 }
 

@@ -116,7 +116,7 @@ async fn a_closed_request_is_a_rejection_with_its_last_comment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_squashed_request_is_an_approval_and_no_rejection() {
-    let team = Team::new(Kind::Gitea).await;
+    let team = Team::new(Kind::GitLab).await;
     team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
     team.forge.edit(|state| {
         state.review(1, "grace", true, "");
@@ -125,7 +125,7 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
     team.world.git(&["pull", "--quiet", "origin", "main"]);
     team.world.aam_is(0, &["apply"]);
     assert_eq!(team.known().await, "1 merged linus");
-    let detail = "SELECT detail->>'approvals' || ' ' || (detail->>'request' LIKE '%/pulls/1')::text || ' ' || length(detail->>'commit')
+    let detail = "SELECT detail->>'approvals' || ' ' || (detail->>'request' LIKE '%/merge_requests/1')::text || ' ' || length(detail->>'commit')
                   FROM audit_log WHERE action = 'request.merged'";
     assert_eq!(team.world.registry.one(detail).await, r#"["grace"] true 40"#);
     assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
@@ -134,18 +134,15 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_deleted_branch_is_no_rejection() {
-    let team = Team::new(Kind::GitLab).await;
+    let team = Team::new(Kind::Gitea).await;
     team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
     assert_eq!(team.known().await, "1 open -");
     // Somebody tidies up: it is offered again.
-    team.forge.edit(|state| {
-        state.bare.delete(BRANCH);
-        state.close(1, "ada");
-    });
+    team.forge.edit(|state| state.bare.delete(BRANCH));
     team.world.aam_is(3, &["apply"]);
-    assert_eq!(team.known().await, "1 closed ada");
+    assert_eq!(team.known().await, "1 closed aam-bot");
     team.drift("SELECT 1", 3).await;
-    assert_eq!(team.known().await, "1 closed ada\n2 open -");
+    assert_eq!(team.known().await, "1 closed aam-bot\n2 open -");
     assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
     team.drift("ALTER TABLE accounts ADD COLUMN billing_state text", 0).await;
     let (state, said) = team.forge.edit(|state| {
@@ -154,5 +151,5 @@ async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_de
     });
     assert_eq!(state, crate::forge_standin::Standing::Closed);
     assert!(said.contains("withdrawn: "), "{said}");
-    assert_eq!(team.known().await, "1 closed ada\n2 withdrawn -");
+    assert_eq!(team.known().await, "1 closed aam-bot\n2 withdrawn -");
 }

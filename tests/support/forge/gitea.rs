@@ -101,11 +101,16 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             Answer { whole: true, ..Answer::ok(shown.collect()) }
         }
         ("GET", ["issues", _, "timeline"]) => {
-            let shown = state.request(number()).comments.iter().map(|c| {
+            let request = state.request(number());
+            let shown = request.comments.iter().map(|c| {
                 let kind = if c.system { "close" } else { "comment" };
                 json!({"id": c.id, "type": kind, "user": user(&c.author), "body": c.body, "created_at": time(c.at)})
             });
-            Answer::ok(shown.collect())
+            let by = request.by.as_deref().unwrap_or_default();
+            let event =
+                |kind: &str| json!({"id": 1, "type": kind, "user": user(by), "body": "", "created_at": time(1)});
+            let deleted = ["close", "delete_branch"].map(event).into_iter().filter(|_| request.deleted);
+            Answer::ok(shown.chain(deleted).collect())
         }
         ("POST", ["issues", _, "comments"]) => match call.text("body").map(str::to_owned) {
             Some(body) if !body.is_empty() => {

@@ -97,6 +97,15 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             let by = request.by.as_deref().map_or(Value::Null, user);
             Answer::ok(json!({"number": request.number, "title": request.title, "closed_by": by}))
         }
+        ("GET", ["issues", _, "events"]) => {
+            let request = state.request(number());
+            let by = request.by.as_deref().map_or(Value::Null, user);
+            let event = |word: &str| json!({"id": 1, "event": word, "actor": by, "created_at": time(1)});
+            let mut events = vec![event("labeled")];
+            events.extend((request.state == Standing::Closed).then(|| event("closed")));
+            events.extend(request.deleted.then(|| event("head_ref_deleted")));
+            Answer::ok(events.into())
+        }
         ("GET", ["issues", _, "comments"]) => {
             let comments = state.request(number()).comments.iter().filter(|comment| !comment.system);
             let shown = comments

@@ -48,6 +48,8 @@ pub struct Request {
     pub fork: bool,
     pub draft: bool,
     pub state: Standing,
+    /// Its branch was deleted, which closed it.
+    pub deleted: bool,
     pub by: Option<String>,
     pub commit: Option<String>,
     pub comments: Vec<Comment>,
@@ -239,6 +241,7 @@ impl State {
             fork: false,
             draft: false,
             state: Standing::Open,
+            deleted: false,
             by: None,
             commit: None,
             comments: Vec::new(),
@@ -294,6 +297,7 @@ impl State {
             match self.bare.tip(&request.head) {
                 None if closes => {
                     (request.state, request.by) = (Standing::Closed, Some("aam-bot".to_owned()));
+                    request.deleted = true;
                 }
                 Some(tip) if base.as_ref().is_some_and(|base| self.bare.holds(base, &tip)) => {
                     (request.state, request.commit) = (Standing::Merged, base);
