@@ -22,6 +22,7 @@ pub mod reconcile;
 // layer 4: adapters
 pub mod connector;
 pub mod engine;
+pub mod forge;
 pub mod registry;
 pub mod repo;
 pub mod secrets;

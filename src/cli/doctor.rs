@@ -5,6 +5,7 @@
 
 mod airbyte;
 mod checks;
+mod forge;
 mod sources;
 
 use clap::Args;

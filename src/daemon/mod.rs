@@ -64,7 +64,7 @@ pub struct Pace {
 enum Event {
     /// Files or branches may have changed.
     Wake,
-    /// The engine was looked at as a whole, or the remote moved.
+    /// The engine was looked at as a whole, the remote moved, or the forge told of a decision.
     Looked,
     /// Time passed.
     Tick,
@@ -105,6 +105,28 @@ async fn survey(
     Ok(())
 }
 
+/// Looks at the requests on the forge whenever that is due, beside the turns, like [`survey`]. A decision that was read there
+/// wakes the loop.
+async fn requests(
+    reconciler: &Reconciler,
+    tick: Duration,
+    decided: mpsc::Sender<()>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let looking = async {
+        loop {
+            match reconciler.requests().await {
+                Ok(true) => drop(decided.send(()).await),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("the requests could not be looked at: {error}"),
+            }
+            tokio::time::sleep(tick).await;
+        }
+    };
+    stop.run_until_cancelled(looking).await;
+    Ok(())
+}
+
 /// Runs until SIGTERM or SIGINT: then no new step begins, running ones get `grace` to end. A second signal ends at once.
 /// What was cut off is resumed by the next start.
 pub async fn run(parts: Parts) -> std::io::Result<()> {
@@ -120,6 +142,7 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     let (looked, mut looks) = mpsc::channel(1);
     parts.reconciler.survey_apart();
     let (reconciler, stopped) = (parts.reconciler.clone(), stop.clone());
+    let decided = looked.clone();
     services.spawn(async move { survey(&reconciler, parts.pace.tick, looked, stopped).await });
     let (fetched, mut fetches) = mpsc::channel(1);
     let look = Arc::new(Notify::new());
@@ -128,6 +151,8 @@ pub async fn run(parts: Parts) -> std::io::Result<()> {
     if let Some(hook) = parts.hook {
         services.spawn(serve_hook(hook, look.clone(), stop.clone()));
     }
+    let (reconciler, stopped) = (parts.reconciler.clone(), stop.clone());
+    services.spawn(async move { requests(&reconciler, parts.pace.tick, decided, stopped).await });
     let mut work = Loop::new(parts.reconciler.clone(), parts.looks_at_once);
     let mut tick = tokio::time::interval(parts.pace.tick);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -10,6 +10,7 @@ mod lifecycle;
 mod live;
 mod planner;
 mod render;
+pub mod requests;
 mod row;
 pub mod schedule;
 mod step;

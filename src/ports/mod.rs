@@ -3,6 +3,7 @@
 mod canonical;
 mod engine;
 pub mod failpoint;
+mod forge;
 mod mask;
 mod registry;
 mod repo;
@@ -13,6 +14,7 @@ use chrono::{DateTime, Utc};
 pub use canonical::*;
 pub use engine::*;
 pub use failpoint::{applied, point, recorded, sent, written};
+pub use forge::*;
 pub use mask::mask;
 pub use registry::*;
 pub use repo::*;

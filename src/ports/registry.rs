@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Remedy;
+use super::{Remedy, RequestRow};
 use crate::drift::radius::{Asked, Counted, Usage};
 use crate::drift::rename::{Arrivals, Values};
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
@@ -264,6 +264,12 @@ pub trait Registry: Send + Sync {
     async fn put_drift(&self, lease: &Lease, drift: &DriftRow, cause: &Cause) -> Result<(), RegistryError>;
     /// Drifts, newest first; `open` leaves out those that are over.
     async fn drifts(&self, connection: Option<ConnectionId>, open: bool) -> Result<Vec<DriftRow>, RegistryError>;
+
+    // --- requests
+    /// Notes a request on a forge as it is now.
+    async fn put_request(&self, lease: &Lease, request: &RequestRow, cause: &Cause) -> Result<(), RegistryError>;
+    /// Requests of a project on a forge, the oldest first; `open` leaves out those that are over.
+    async fn requests(&self, project: &str, open: bool) -> Result<Vec<RequestRow>, RegistryError>;
 
     // --- intents
     /// Writes the intent of an effect that is about to be sent.

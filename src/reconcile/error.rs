@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::canonical::CanonicalError;
 use crate::model::ConnectionId;
 use crate::plan::MADE_ANEW;
-use crate::ports::{EngineError, RegistryError, Remedy, RepoError, SecretError};
+use crate::ports::{EngineError, ForgeError, RegistryError, Remedy, RepoError, SecretError};
 
 /// A turn that could not be planned at all.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,9 @@ pub enum StepError {
     /// The repository.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The forge.
+    #[error(transparent)]
+    Forge(#[from] ForgeError),
     /// The canonical pipeline.
     #[error("{0}: {cause}", cause = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
     Canonical(#[from] CanonicalError),
@@ -127,6 +130,7 @@ impl StepError {
             Self::Engine(e) => e.remedy,
             Self::Registry(e) => e.remedy(),
             Self::Repo(e) => e.remedy,
+            Self::Forge(e) => e.remedy(),
             Self::Canonical(e) => e.remedy(),
             Self::Secret(_)
             | Self::Spec(_)
@@ -156,6 +160,7 @@ impl StepError {
         let pause = TimeDelta::milliseconds(seconds * (1000 + i64::try_from(spread).unwrap_or(0)));
         let wanted = match self {
             Self::Engine(e) => e.retry_after.and_then(|wanted| TimeDelta::from_std(wanted).ok()),
+            Self::Forge(e) => e.wait().and_then(|wanted| TimeDelta::from_std(wanted).ok()),
             _ => None,
         };
         now + wanted.map_or(pause, |wanted| pause.max(wanted))

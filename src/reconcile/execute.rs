@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -403,7 +404,16 @@ impl Reconciler {
                 .filter_map(|item| item.without(|name, step| resting_steps.contains(&(name.clone(), step.describe()))))
                 .collect();
             if items.is_empty() {
-                return Ok((gathered, all));
+                let apart = self.surveys_apart.load(Ordering::Relaxed);
+                if apart || !self.requests_due() {
+                    return Ok((gathered, all));
+                }
+                if !self.requests().await? {
+                    // What failed there is in the rows.
+                    return Ok((Arc::new(self.gather(limits).await?), all));
+                }
+                rounds -= 1;
+                continue;
             }
             let mut changed = false;
             for item in &items {

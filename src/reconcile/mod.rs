@@ -5,12 +5,12 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `requests` and `request` what people decide on a forge, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
-mod ask;
 mod arrival;
+mod ask;
 mod by_name;
 mod drifted;
 mod ends;
@@ -30,6 +30,8 @@ mod publish;
 mod radius;
 mod relock;
 mod report;
+mod request;
+mod requests;
 mod resolved;
 mod retire;
 mod reverted;
@@ -52,12 +54,14 @@ pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gathered::Gathered;
 pub use live::unlike;
 pub use relock::Relock;
+pub use requests::RequestPolicy;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::approval::ApprovalRule;
 use crate::plan::{Limits, Standing};
 use crate::ports::{
-    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Landing, NewestRows, Registry, Repo, Sampler, Secrets,
+    Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Forge, Landing, NewestRows, Registry, Repo, Sampler,
+    Secrets,
 };
 use crate::spec::{EngineKind, Mode, Schedule};
 
@@ -78,6 +82,8 @@ pub struct Doors {
     pub events: Arc<dyn EventStore>,
     /// The configuration repository.
     pub repo: Arc<dyn Repo>,
+    /// Where people review, if that is a forge.
+    pub forge: Option<Arc<dyn Forge>>,
     /// Secrets.
     pub secrets: Arc<dyn Secrets>,
     /// The wall clock.
@@ -101,6 +107,8 @@ pub struct Policy {
     pub lease_ttl: Duration,
     /// How often an engine that other people use is looked at as a whole.
     pub survey: TimeDelta,
+    /// How requests on a forge are made.
+    pub requests: RequestPolicy,
 }
 
 impl Policy {
@@ -117,7 +125,7 @@ pub struct Reconciler {
     /// `host:pid:random`: holder of leases.
     holder: String,
     cache: Mutex<Cache>,
-    /// Whether somebody else calls [`Reconciler::survey`], so that a turn does not wait for it.
+    /// Whether somebody else calls [`Reconciler::survey`] and [`Reconciler::requests`], so that a turn does not wait for them.
     surveys_apart: AtomicBool,
 }
 
@@ -147,6 +155,8 @@ struct Cache {
     written: BTreeSet<ConnectionId>,
     /// Since a person last asked to try again what failed: the connections that were.
     tried_again: Option<BTreeSet<ConnectionRef>>,
+    /// When requests on the forge are looked at next.
+    requests: requests::Rhythm,
 }
 
 /// A commit that the repository refused.
@@ -193,7 +203,8 @@ impl Reconciler {
         }
     }
 
-    /// From now on the engine is looked at by whoever calls [`Reconciler::survey`] and not within a turn.
+    /// From now on engine and forge are looked at by whoever calls [`Reconciler::survey`] and [`Reconciler::requests`], and not
+    /// within a turn.
     pub fn survey_apart(&self) {
         self.surveys_apart.store(true, Ordering::Relaxed);
     }
@@ -242,6 +253,7 @@ impl Reconciler {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.refused.values_mut().for_each(|refusal| refusal.until = now);
         cache.tried_again = Some(BTreeSet::new());
+        cache.requests = requests::Rhythm::again();
     }
 
     /// Whether a failed connection is to be tried before its time.

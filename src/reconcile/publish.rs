@@ -215,6 +215,7 @@ impl Reconciler {
         );
         self.doors.registry.put_drift(lease, &row, &cause).await?;
         recorded("propose");
+        self.ask_requests();
         if !opened.edited && !self.carries(&opened, draft).await? {
             let why =
                 format!("{branch} is checked out with edits in its way: commit or undo them, or leave the branch");
@@ -286,6 +287,7 @@ impl Reconciler {
         if branch.is_some() {
             recorded("withdraw");
         }
+        self.ask_requests();
         Ok(kept.map_or(OutcomeKind::Applied, |error| OutcomeKind::Skipped(error.to_string())))
     }
 

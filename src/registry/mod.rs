@@ -20,6 +20,7 @@ mod managed;
 mod migrate;
 mod port;
 mod probe;
+mod requests;
 mod specs;
 mod usage;
 mod word;

@@ -9,13 +9,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::catalogs::Beside;
-use super::{PgRegistry, arrivals, audit, catalogs, connections, drift, intents, jobs, leases, specs, usage};
+use super::{PgRegistry, arrivals, audit, catalogs, connections, drift, intents, jobs, leases, requests, specs, usage};
 use crate::drift::radius::{Asked, Counted, Usage};
 use crate::drift::rename::{Arrivals, Values};
 use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
-    Look, ObjectKind, Registry, RegistryError, Trouble, written,
+    Look, ObjectKind, Registry, RegistryError, RequestRow, Trouble, written,
 };
 use crate::repair::Trials;
 
@@ -208,6 +208,14 @@ impl Registry for PgRegistry {
 
     async fn drifts(&self, connection: Option<ConnectionId>, open: bool) -> Result<Vec<DriftRow>, RegistryError> {
         drift::list(self, connection, open).await
+    }
+
+    async fn put_request(&self, lease: &Lease, request: &RequestRow, cause: &Cause) -> Result<(), RegistryError> {
+        written("put_request", requests::put(self, lease, request, cause)).await
+    }
+
+    async fn requests(&self, project: &str, open: bool) -> Result<Vec<RequestRow>, RegistryError> {
+        requests::list(self, project, open).await
     }
 
     async fn begin(&self, lease: &Lease, intent: &Intent) -> Result<(), RegistryError> {

@@ -12,6 +12,7 @@ mod mapping;
 mod markdown;
 mod offers;
 mod rejected;
+mod request;
 #[cfg(test)]
 pub(crate) mod sample;
 mod streams;
@@ -24,5 +25,6 @@ mod yaml;
 pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
+pub use request::{RequestText, request_comment, request_text};
 pub use tell::Telling;
 pub use trial::{Outcome, Trial, Trials, try_out};

@@ -10,17 +10,23 @@ use figment::providers::Serialized;
 use figment::value::Value;
 
 use super::place::{entries, place};
-use super::{Settings, airbyte, repository};
+use super::{Settings, airbyte, forge, repository};
 use crate::diag::{Diagnostic, Place};
 use crate::plan::approval;
 use crate::spec::EngineKind;
 
 /// Keys whose values are never shown.
-const SECRET_KEYS: [&str; 4] =
-    ["registry.url", "airbyte.client_secret", "repository.password", "repository.webhook_secret"];
+const SECRET_KEYS: [&str; 6] = [
+    "registry.url",
+    "airbyte.client_secret",
+    "repository.password",
+    "repository.webhook_secret",
+    "forge.token",
+    "forge.private_key",
+];
 
-/// Keys that a file or a flag may set to references only.
-const REFERENCES: [&str; 3] = ["airbyte.client_secret", "repository.password", "repository.webhook_secret"];
+/// Keys that a file or a flag may set to references only: all but the URL, which has other parts.
+const REFERENCES: &[&str] = SECRET_KEYS.split_at(1).1;
 
 /// Keys whose value is a table of names that a person chose.
 const TABLES: [&str; 2] = ["airbyte.workspaces", "approval.rules"];
@@ -121,6 +127,7 @@ impl Settings {
         problems.extend(approval(&settings, place("approval.rules")));
         problems.extend(repository::check(&settings, root, place));
         problems.extend(airbyte::check(&settings, place));
+        problems.extend(forge::check(&settings, place));
         for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
             if REFERENCES.contains(&key.as_str())
                 && let Some(problem) = value.as_str().and_then(|text| airbyte::plain_secret(key, text))
@@ -398,6 +405,50 @@ mod tests {
         config/aam.toml:6:17 AAM-C005 `airbyte.client_secret`: a secret stands here in plain text [write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, and change the secret if it was committed]
         "#);
         assert_eq!(said(&format!("{kind}url = 'http://a:8000'\n")), "", "authentication may be switched off");
+    }
+
+    #[test]
+    fn what_a_forge_needs_is_named_at_once() {
+        let said = |file: &str| load(&format!("[forge]\n{file}"), &[], &[]).map(|_| ()).err().unwrap_or_default();
+        let all = [
+            "kind = 'github'\n",
+            "kind = 'gitea'\nproject = 'config'\ntoken = 'hunter2'\nlabels = ['a,b']\n",
+            "kind = 'github'\nproject = 'a/b'\nprivate_key = '${env:K}'\n",
+            "kind = 'gitlab'\nproject = 'a/b/c'\napp_id = '1'\nurl = 'gitlab.example.org'\n",
+            "project = 'a/b'\ntoken = '${env:T}'\n",
+            "kind = 'github'\nproject = 'a/../b'\ntoken = '${env:T}'\napp_id = '1'\nurl = 'https://u@h/'\n",
+            "kind = 'svn'\n",
+        ];
+        insta::assert_snapshot!(all.map(said).join("\n\n"), @r#"
+        config/aam.toml:2:8 AAM-C004 `forge.project` is not set, which a forge needs [as in the address of its page, `project = "acme/data-config"`]
+        config/aam.toml:2:8 AAM-C004 `forge.token` is not set, which a forge needs [as `token = "${env:AAM_FORGE_TOKEN}"`; GitHub makes one under Settings, Developer settings, Fine-grained tokens: this repository, with Contents, Pull requests and Commit statuses for reading and writing; or set app_id, installation_id and private_key of an app]
+
+        config/aam.toml:2:8 AAM-C004 `forge.url` is not set, which a forge needs [the address of its web page, `url = "https://forge.example.com"`]
+        config/aam.toml:3:11 AAM-C002 `forge.project`: `owner/name` is expected, as in the address of its page []
+        config/aam.toml:5:10 AAM-C002 `forge.labels`: a label is a text without commas []
+        config/aam.toml:4:9 AAM-C005 `forge.token`: a secret stands here in plain text [write `${env:NAME}`, `${file:/path}` or `${credential:NAME}`, and change the secret if it was committed]
+
+        config/aam.toml:2:8 AAM-C004 `forge.app_id` is not set, which a forge needs [the app's page under Settings, Developer settings, GitHub Apps shows it]
+        config/aam.toml:2:8 AAM-C004 `forge.installation_id` is not set, which a forge needs [the number at the end of the address of the installation's page]
+
+        config/aam.toml:5:7 AAM-C002 `forge.url`: an address that begins with http:// or https:// is expected [for example `https://forge.example.com`]
+        config/aam.toml:4:10 AAM-C002 `forge.app_id`: only GitHub has apps [GitLab makes one in the project's Settings, Access tokens: the role Developer and the scope `api`]
+
+        config/aam.toml:2:11 AAM-C004 `forge.kind` is not set, which a forge needs ["github", "gitlab" or "gitea"]
+
+        config/aam.toml:6:7 AAM-C002 `forge.url`: an address without a user is expected [GitHub makes one under Settings, Developer settings, Fine-grained tokens: this repository, with Contents, Pull requests and Commit statuses for reading and writing]
+        config/aam.toml:3:11 AAM-C002 `forge.project`: `owner/name` is expected, as in the address of its page []
+        config/aam.toml:4:9 AAM-C002 `forge.token`: either a token or an app signs in, not both []
+
+        config/aam.toml:2:8 AAM-C002 `forge.kind`: unknown variant: found `svn`, expected `one of `github`, `gitlab`, `gitea` []
+        "#);
+        for good in [
+            "kind = 'github'\nproject = 'a/b'\ntoken = '${env:T}'\n",
+            "kind = 'gitlab'\nproject = 'a/b/c'\ntoken = '${file:/t}'\nurl = 'https://gitlab.example.org/git'\n",
+            "kind = 'github'\nproject = 'a/b'\napp_id = '1'\ninstallation_id = 2\nprivate_key = '${credential:k}'\n",
+        ] {
+            assert_eq!(said(good), "", "{good}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod airbyte;
 mod duration;
+mod forge;
 mod load;
 mod place;
 mod repository;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::plan::approval::ApprovalRule;
 use crate::spec::{EngineKind, Mode};
 
+pub use forge::{Forge, ForgeKind};
 pub use load::{Flag, Origin, Origins, Setting};
 
 /// Everything that can be set; `config/aam.toml` says what each key means.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub engine: Engine,
     /// The Airbyte installation, where that is the execution plane.
     pub airbyte: Airbyte,
+    /// Where people review, if that is a forge.
+    pub forge: Forge,
     /// The database.
     pub registry: Registry,
     /// The state directory.

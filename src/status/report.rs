@@ -10,7 +10,7 @@ use crate::drift::Radius;
 use crate::model::{CommitId, ConnectionRef, Fingerprint, RemoteInfo, StreamName};
 use crate::plan::{
     ConnectionPlan, ConnectionRow, ConnectionStatus, DriftRow, Job, JobState, ObjectKind, Plan, Standing, Step,
-    Trouble, describe, needs_person, waits_for_rows,
+    Trouble, describe, needs_person, requests, waits_for_rows,
 };
 
 /// Where everything stands.
@@ -175,7 +175,7 @@ impl ConnectionReport {
 
 /// What failed and is still to be done.
 fn troubles(connection: &ConnectionPlan, row: &ConnectionRow) -> BTreeMap<String, Trouble> {
-    let planned = connection.steps.iter().map(Step::describe);
+    let planned = connection.steps.iter().map(Step::describe).chain([requests::TROUBLE.to_owned()]);
     planned.filter_map(|step| row.troubles.get(&step).map(|trouble| (step, trouble.clone()))).collect()
 }
 

@@ -7,13 +7,14 @@ use crate::engine::airbyte::client::{Access, Manners};
 use crate::engine::airbyte::landing::AirbyteLanding;
 use crate::engine::airbyte::{AirbyteEngine, Place};
 use crate::engine::embedded::EmbeddedEngine;
+use crate::forge::{self, Credentials};
 use crate::model::TenantId;
 use crate::plan::{Confirmed, Limits};
-use crate::ports::{Clock, EngineWrite, Landing, NewestRows, Registry, Repo, Sampler};
-use crate::reconcile::{Doors, Policy, Reconciler};
+use crate::ports::{Clock, EngineWrite, Forge, Landing, NewestRows, Registry, Repo, Sampler};
+use crate::reconcile::{Doors, Policy, Reconciler, RequestPolicy};
 use crate::registry::{ManagedCluster, PgRegistry};
 use crate::secrets::{LocalSecrets, resolve_text};
-use crate::settings::Settings;
+use crate::settings::{ForgeKind, Settings};
 use crate::spec::{EngineKind, Schedule};
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
@@ -74,6 +75,7 @@ impl App {
             registry: registry.clone(),
             events: registry,
             repo,
+            forge: forge(&settings, &root, &crate::repo::git::prefix(&root).await.unwrap_or_default())?,
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),
         };
@@ -140,6 +142,34 @@ pub fn airbyte(settings: &Settings, root: &Path) -> anyhow::Result<AirbyteEngine
     Ok(AirbyteEngine::new(Access { url, credentials, manners }, place)?)
 }
 
+/// The client of the forge that the settings name, for a configuration at this place in its repository. Nothing is sent yet.
+pub fn forge(settings: &Settings, root: &Path, prefix: &str) -> anyhow::Result<Option<Arc<dyn Forge>>> {
+    let set = &settings.forge;
+    let Some(kind) = set.kind else { return Ok(None) };
+    let text = |value: &Option<String>| {
+        value.as_ref().map(|value| resolve_text(value, root, |name| std::env::var(name).ok())).transpose()
+    };
+    let url = text(&set.address().map(str::to_owned))?.context("[forge] url is not set")?;
+    let credentials = match (text(&set.token)?, text(&set.private_key)?, &set.app_id, set.installation_id) {
+        (Some(token), ..) => Credentials::Token(token),
+        (None, Some(key), Some(id), Some(installation)) => Credentials::App { id: id.clone(), installation, key },
+        _ => anyhow::bail!("[forge] has neither a token nor an app"),
+    };
+    let access = forge::Access {
+        kind: match kind {
+            ForgeKind::GitHub => forge::Kind::GitHub,
+            ForgeKind::GitLab => forge::Kind::GitLab,
+            ForgeKind::Gitea => forge::Kind::Gitea,
+        },
+        url: url.expose_secret().parse().context("[forge] url is no URL")?,
+        project: set.project.clone().context("[forge] project is not set")?,
+        prefix: prefix.to_owned(),
+        credentials,
+        manners: forge::Manners { deadline: set.deadline, ..forge::Manners::default() },
+    };
+    Ok(Some(forge::open(access)?))
+}
+
 async fn open_registry(
     settings: &Settings,
     root: &Path,
@@ -187,6 +217,11 @@ pub fn policy(settings: &Settings) -> Policy {
         approval: settings.approval.rules.clone(),
         lease_ttl: settings.daemon.lease_ttl,
         survey: chrono::TimeDelta::from_std(settings.airbyte.survey).unwrap_or(chrono::TimeDelta::MAX),
+        requests: RequestPolicy {
+            labels: settings.forge.labels.iter().cloned().collect(),
+            draft: settings.forge.draft,
+            every: chrono::TimeDelta::from_std(settings.forge.check).unwrap_or(chrono::TimeDelta::MAX),
+        },
     }
 }
 

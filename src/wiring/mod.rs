@@ -18,7 +18,7 @@ use crate::http::Hook;
 use crate::ports::Snapshot;
 use crate::settings::{Origins, Settings};
 
-pub use app::{App, looks_at_once, policy};
+pub use app::{App, forge, looks_at_once, policy};
 
 /// Opens everything, works with it, and closes it however the work ended.
 pub async fn with_app<T>(

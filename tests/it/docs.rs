@@ -6,7 +6,8 @@
 //! - `<!-- world: NAME -->` begins a new world: `empty` is an empty folder, `playground` what `aam playground init` makes,
 //!   `remote` the same beside an empty bare repository, `$REMOTE`,
 //!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`; `airbyte` its
-//!   CRM beside a stand-in for Airbyte, which `$AIRBYTE_URL`, `$AIRBYTE_CLIENT_ID` and `$AIRBYTE_CLIENT_SECRET` lead to.
+//!   CRM beside a stand-in for Airbyte, which `$AIRBYTE_URL`, `$AIRBYTE_CLIENT_ID` and `$AIRBYTE_CLIENT_SECRET` lead to;
+//!   `github`, `gitlab` and `gitea` an empty repository beside a stand-in for that forge, at `$FORGE_URL`.
 //! - A ```` ```yaml ```` block whose first line is `# PATH.yaml` is that file: written into the world, or else checked
 //!   together with the page's other files beside the samples of this project.
 
@@ -17,6 +18,7 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
 
+use crate::forge_standin::{self, Kind};
 use crate::standin::Standin;
 use crate::support::write;
 
@@ -125,8 +127,23 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
     let mut script =
         String::from("trap 'kill $(jobs -p) 2>/dev/null; wait; aam status >/dev/null 2>&1' EXIT; trap 'exit 1' TERM\n");
     let mut airbyte = None;
+    let mut forge = None;
     match world {
         "empty" => {}
+        "github" | "gitlab" | "gitea" => {
+            let kind = match world {
+                "github" => Kind::GitHub,
+                "gitlab" => Kind::GitLab,
+                _ => Kind::Gitea,
+            };
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let bare = home.path().join("config.git");
+            let standin = runtime.block_on(forge_standin::Standin::start(kind, &bare));
+            let _ =
+                writeln!(script, "git init -q --bare {} && git init -q . || exit 9", quoted(bare.to_str().unwrap()));
+            let _ = writeln!(script, "export FORGE_URL={} TOKEN={}", standin.url, forge_standin::TOKEN);
+            forge = Some((standin, runtime));
+        }
         "airbyte" => {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             let standin = runtime.block_on(Standin::start("1.8"));
@@ -165,7 +182,7 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
         }
         other => panic!("{page}: no world is called {other}"),
     }
-    if world != "empty" {
+    if matches!(world, "playground" | "server" | "airbyte") {
         // Kept up between the commands of a page, the private PostgreSQL need not be started for each of them; `aam status`
         // at the end is the last to use it and stops it.
         script += "flock --no-fork --shared .aam/postgres.users sleep 900 >/dev/null 2>&1 </dev/null &\n";
@@ -190,6 +207,7 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
         .stderr(Stdio::piped())
         .output()
         .unwrap();
+    drop(forge);
     let mut wrong = Vec::new();
     if let Some((standin, _runtime)) = airbyte {
         wrong.extend(standin.violations());
@@ -317,6 +335,7 @@ pages! {
     airbyte_engine "docs/airbyte-engine.md"
     import_airbyte "docs/import-airbyte.md"
     when_something_fails "docs/when-something-fails.md"
+    approvals_forges "docs/approvals-forges.md"
     run_as_a_service "docs/run-as-a-service.md"
     spec_reference "docs/spec-reference.md"
     lock_and_fingerprint "docs/lock-and-fingerprint.md"

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one private PostgreSQL cluster for all of them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../support/forge/mod.rs"]
+mod forge_standin;
 #[path = "../support/airbyte/mod.rs"]
 mod standin;
 mod support;
@@ -13,6 +15,7 @@ mod crash;
 mod daemon;
 mod docs;
 mod embedded;
+mod forge;
 mod playground;
 mod registry;
 mod remote;

@@ -18,6 +18,7 @@ pub const LAYERS: &[(&str, u8)] = &[
     ("canonical", 3),
     ("engine", 4),
     ("connector", 4),
+    ("forge", 4),
     ("registry", 4),
     ("repo", 4),
     ("secrets", 4),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 
-use super::{Check, airbyte, sources};
+use super::{Check, airbyte, forge, sources};
 use crate::diag::Severity;
 use crate::http::{Control, Request};
 use crate::model::{RemoteInfo, TenantId};
@@ -42,6 +42,7 @@ pub(super) async fn all(base: &Path, settings: &Settings) -> Vec<Check> {
     let answering = registry(settings, &root, &state, &mut checks).await;
     checks.push(daemon(&state).await);
     checks.push(watches(base, settings).await);
+    checks.extend(forge::check(settings, &root).await);
     let desired = resolution.as_ref().map(|resolution| &resolution.desired);
     let engine = match settings.engine.kind {
         EngineKind::Embedded => sources::Engine::Embedded,

@@ -40,14 +40,16 @@ Mend: correct the place that the message shows, or run without `--config`: witho
     },
     Code {
         code: "AAM-C004",
-        title: "a setting that the Airbyte engine needs",
+        title: "a setting that an outside system needs",
         text: "\
 With `[engine] kind = \"airbyte\"` aam needs the address of the installation, and the client id and secret of an application
 that may edit the workspace. Both are left out together where authentication is switched off.
 
+A forge (`[forge]`) needs its kind, the project, and a token or a GitHub App that may push branches and open requests.
+
 Example: `kind = \"airbyte\"` without `[airbyte] url`.
 
-Mend: add what is named below `[airbyte]` in `config/aam.toml`, or as variables (`AAM_AIRBYTE__URL`). `abctl local credentials`
+Mend: add what is named below `[airbyte]` or `[forge]` in `config/aam.toml`, or as variables (`AAM_AIRBYTE__URL`). `abctl local credentials`
 shows client id and secret of a local installation; the secret is written as `${env:NAME}`, `${file:/path}` or
 `${credential:NAME}`.",
     },

@@ -31,6 +31,11 @@ pub enum Below {
     Tracked(usize),
 }
 
+/// Where a folder lies within its work tree: empty at the top, else `deploy/config/`.
+pub async fn prefix(folder: &Path) -> Result<String, RepoError> {
+    Call::within(folder, "asking git where a folder lies").args(["rev-parse", "--show-prefix"]).text().await
+}
+
 /// Asks git about a folder that exists.
 pub async fn below(folder: &Path) -> Result<Below, RepoError> {
     let what = "asking git about a folder";

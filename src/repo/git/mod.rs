@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-pub use self::asked::{Below, below, version};
+pub use self::asked::{Below, below, prefix, version};
 pub(in crate::repo) use self::history::person;
 pub use self::network::{Access, Login};
 pub use self::remote::Remote;

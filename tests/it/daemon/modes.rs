@@ -77,6 +77,7 @@ async fn settings_that_are_read_anew_reach_specs_that_did_not_change() {
         approval: Vec::new(),
         lease_ttl: Duration::from_secs(30),
         survey: chrono::TimeDelta::minutes(1),
+        requests: aam::wiring::policy(&app.settings).requests,
     };
     app.reconciler.set_policy(policy);
     assert_eq!(check().await, every(5));

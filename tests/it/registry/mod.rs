@@ -113,6 +113,26 @@ fn drift(connection: ConnectionId, added: &str) -> DriftRow {
     }
 }
 
+fn request(connection: ConnectionId, number: u64) -> RequestRow {
+    RequestRow {
+        connection,
+        project: "forge.example.org/acme/config".into(),
+        number,
+        url: format!("https://forge.example.org/acme/config/pull/{number}"),
+        branch: "aam/drift/default/crm".into(),
+        drift: Uuid::from_u128(7),
+        target: fingerprint(&["id", "b"]),
+        changes: vec!["+ accounts.\u{0}: string".into()],
+        state: RequestStanding::Open,
+        approvals: Vec::new(),
+        by: None,
+        commit: None,
+        reason: None,
+        opened_at: time("2026-01-02T03:04:05Z"),
+        changed_at: time("2026-01-02T03:04:05Z"),
+    }
+}
+
 fn job(id: i64) -> Job {
     Job {
         id,
@@ -158,6 +178,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
         ("record_look", registry.record_look(held, &look, Some((&catalog, &raw))).await),
         ("set_arrivals", registry.set_arrivals(held, &arrivals).await),
         ("put_drift", registry.put_drift(held, &drift(id, "b"), &cause).await),
+        ("put_request", registry.put_request(held, &request(id, 7), &cause).await),
         ("record_version", registry.record_version(held, &version(1, &["id"], None), &cause).await),
         ("begin", registry.begin(held, &begun).await),
         ("record_job", registry.record_job(held, &job(1)).await),

@@ -344,3 +344,29 @@ async fn a_lost_race_is_run_again_and_a_lasting_one_is_for_later() {
     assert_eq!(error.to_string(), "registry: recording a job: lost (SQLSTATE 40001)");
     assert_eq!(error.remedy(), Remedy::Retry);
 }
+
+#[tokio::test]
+async fn a_request_is_noted_as_it_is_now_and_only_one_of_a_connection_is_open() {
+    let (registry, _, _) = fresh().await;
+    let held = declared(&registry, "a", "crm").await;
+    let open = request(held.connection, 7);
+    registry.put_request(&held, &open, &cause("opened")).await.unwrap();
+    assert_eq!(registry.requests(&open.project, true).await.unwrap(), [open.clone()]);
+    assert!(registry.put_request(&held, &request(held.connection, 8), &cause("two")).await.is_err());
+    let merged = RequestRow {
+        state: RequestStanding::Merged,
+        approvals: vec!["grace".into()],
+        by: Some("linus".into()),
+        commit: Some(aam::model::CommitId("1".repeat(40))),
+        reason: Some("fine".into()),
+        ..open.clone()
+    };
+    registry.put_request(&held, &merged, &cause("merged")).await.unwrap();
+    registry.put_request(&held, &request(held.connection, 8), &cause("two")).await.unwrap();
+    assert_eq!(registry.requests(&open.project, false).await.unwrap(), [merged, request(held.connection, 8)]);
+    assert_eq!(registry.requests(&open.project, true).await.unwrap().len(), 1);
+    assert_eq!(registry.requests("elsewhere", false).await.unwrap(), []);
+    let log = registry.audit_log(&held.tenant, Some(held.connection), 10).await.unwrap();
+    let actions: Vec<&str> = log.iter().map(|line| line.action.as_str()).filter(|a| a.starts_with("request")).collect();
+    assert_eq!(actions, ["request.open", "request.merged", "request.open"]);
+}

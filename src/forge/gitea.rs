@@ -1,0 +1,337 @@
+//! The API of Gitea and Forgejo, version 1 (1.20 and later).
+//!
+//! Names in comments are those of its Swagger document (`/swagger.v1.json`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::client::Client;
+use super::people::{self, Comment, Opinion, User};
+use super::{open_once, parts, short};
+use crate::model::CommitId;
+use crate::ports::{
+    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
+    Review,
+};
+
+/// Characters of a body: the forge has no limit, and no person reads more.
+const LONGEST: usize = 262_144;
+/// How a title says that the request is a draft.
+const DRAFT: &str = "WIP: ";
+/// The colour of labels that we make.
+const COLOUR: &str = "#5319e7";
+
+/// A project on Gitea.
+pub(super) struct Gitea {
+    client: Client,
+    /// Our login, asked once; `None` where the token may not ask.
+    login: OnceCell<Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct Pull {
+    number: u64,
+    html_url: String,
+    title: String,
+    body: Option<String>,
+    labels: Option<Vec<Label>>,
+    state: String,
+    #[serde(default)]
+    merged: bool,
+    merge_commit_sha: Option<String>,
+    merged_by: Option<User>,
+    head: Side,
+    base: Side,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    id: u64,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    #[serde(rename = "ref")]
+    branch: String,
+    /// The branch' own name, where `ref` is that of the request since its branch is gone.
+    #[serde(default)]
+    label: String,
+    repo_id: i64,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    default_branch: Option<String>,
+    permissions: Option<Permissions>,
+}
+
+#[derive(Deserialize)]
+struct Permissions {
+    #[serde(default)]
+    push: bool,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    commit: Commit,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    context: String,
+    status: String,
+    description: Option<String>,
+}
+
+impl Side {
+    /// The branch' name; of one that is gone only the label still tells it.
+    fn name(&self) -> &str {
+        if self.branch.starts_with("refs/pull/") { &self.label } else { &self.branch }
+    }
+}
+
+impl Pull {
+    /// Whether its branch is one of the project itself and of no fork.
+    fn is_own(&self) -> bool {
+        self.head.repo_id == self.base.repo_id
+    }
+
+    fn request(self, events: Vec<Event>) -> ForgeRequest {
+        let state = match (self.state.as_str(), self.merged) {
+            ("open", _) => RequestState::Open,
+            (_, true) => RequestState::Merged {
+                by: self.merged_by.map(|user| user.login),
+                commit: self.merge_commit_sha.map(CommitId),
+            },
+            _ => RequestState::Closed {
+                branch_deleted: events.iter().any(|event| event.kind == "delete_branch"),
+                by: events.into_iter().rfind(|e| e.kind == "close").and_then(|e| e.user).map(|user| user.login),
+            },
+        };
+        ForgeRequest {
+            number: self.number,
+            url: self.html_url,
+            title: self.title.strip_prefix(DRAFT).unwrap_or(&self.title).to_owned(),
+            body: self.body.unwrap_or_default(),
+            labels: self.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
+            base: self.base.branch,
+            head: self.head.name().to_owned(),
+            state,
+        }
+    }
+}
+
+impl Gitea {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, login: OnceCell::new() }
+    }
+
+    fn pulls(&self, rest: &str) -> String {
+        format!("{}/pulls{rest}", self.client.repo())
+    }
+
+    fn issue(&self, number: u64, rest: &str) -> String {
+        format!("{}/issues/{number}{rest}", self.client.repo())
+    }
+
+    /// `userGetCurrent`
+    async fn ask_login(&self) -> Result<Option<String>, ForgeError> {
+        match self.client.get::<User>("/user".into(), Vec::new()).await {
+            Ok(user) => Ok(Some(user.login)),
+            // A token without the scope `read:user`.
+            Err(ForgeError::Forbidden { .. } | ForgeError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn login(&self) -> Result<Option<&str>, ForgeError> {
+        Ok(self.login.get_or_try_init(|| self.ask_login()).await?.as_deref())
+    }
+
+    /// `issueGetComments`: not in pages.
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, ForgeError> {
+        self.client.get(self.issue(number, "/comments"), Vec::new()).await
+    }
+
+    /// `repoListPullRequests`
+    async fn open_pulls(&self) -> Result<Vec<Pull>, ForgeError> {
+        let pulls: Vec<Pull> = self.client.list(&self.pulls(""), &[("state", "open"), ("sort", "oldest")]).await?;
+        Ok(pulls.into_iter().filter(Pull::is_own).collect())
+    }
+
+    async fn open_of(&self, branch: &str) -> Result<Option<ForgeRequest>, ForgeError> {
+        let pulls = self.open_pulls().await?.into_iter().filter(|pull| pull.head.name() == branch);
+        Ok(pulls.min_by_key(|pull| pull.number).map(|pull| pull.request(Vec::new())))
+    }
+
+    /// `issueListLabels` of the project, `issueCreateLabel` where one is lacking, `issueAddLabel`: others stay.
+    async fn label(&self, number: u64, labels: &BTreeSet<String>) -> Result<(), ForgeError> {
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let path = format!("{}/labels", self.client.repo());
+        let known: Vec<Label> = self.client.list(&path, &[]).await?;
+        let mut ids = Vec::new();
+        for name in labels {
+            ids.push(match known.iter().find(|label| label.name == *name) {
+                Some(label) => label.id,
+                None => {
+                    let wanted = json!({"name": name, "color": COLOUR});
+                    self.client.write::<Label>(Method::POST, path.clone(), &wanted).await?.id
+                }
+            });
+        }
+        let _: Value = self.client.write(Method::POST, self.issue(number, "/labels"), &json!({"labels": ids})).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ForgeRead for Gitea {
+    fn project(&self) -> &str {
+        self.client.name()
+    }
+
+    fn longest_text(&self) -> usize {
+        LONGEST
+    }
+
+    /// `repoGet`, `getVersion`
+    async fn access(&self) -> Result<ForgeAccess, ForgeError> {
+        let login = self.ask_login().await?;
+        let repo: Repository = self.client.get(self.client.repo(), Vec::new()).await?;
+        let version = self.client.find::<Version>("/version".into()).await?;
+        Ok(ForgeAccess {
+            login,
+            may_write: repo.permissions.map(|permissions| permissions.push),
+            default_branch: repo.default_branch,
+            version: version.map(|version| version.version),
+        })
+    }
+
+    async fn open_requests(&self, prefix: &str) -> Result<Vec<ForgeRequest>, ForgeError> {
+        let pulls = self.open_pulls().await?.into_iter().filter(|pull| pull.head.name().starts_with(prefix));
+        // A list that moves while it is read may show one twice.
+        let own: BTreeMap<u64, ForgeRequest> = pulls.map(|pull| (pull.number, pull.request(Vec::new()))).collect();
+        Ok(own.into_values().collect())
+    }
+
+    /// `repoGetPullRequest`; `issueGetCommentsAndTimeline` tells who closed it.
+    async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
+        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
+        let closed = pull.state != "open" && !pull.merged;
+        let events = if closed { self.client.list(&self.issue(number, "/timeline"), &[]).await? } else { Vec::new() };
+        Ok(Some(pull.request(events)))
+    }
+
+    /// `repoListPullReviews`; of each reviewer the last review that decides counts.
+    async fn review(&self, number: u64) -> Result<Review, ForgeError> {
+        let opinions: Vec<Opinion> = self.client.list(&self.pulls(&format!("/{number}/reviews")), &[]).await?;
+        Ok(people::review(opinions, self.comments(number).await?))
+    }
+
+    /// `repoGetBranch`
+    async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError> {
+        let path = format!("{}/branches/{}", self.client.repo(), parts(branch));
+        Ok(self.client.find::<Branch>(path).await?.map(|branch| CommitId(branch.commit.id)))
+    }
+
+    fn link(&self, branch: &str, path: &str) -> String {
+        format!("{}/src/branch/{}/{}", self.client.web(), parts(branch), parts(&self.client.from_top(path)))
+    }
+}
+
+#[async_trait]
+impl Forge for Gitea {
+    /// `repoCreatePullRequest`
+    async fn open(&self, draft: &RequestDraft) -> Result<ForgeRequest, ForgeError> {
+        let RequestDraft { head, base, title, body, .. } = draft;
+        let title = if draft.draft { format!("{DRAFT}{title}") } else { title.clone() };
+        let wanted = json!({"title": title, "head": head, "base": base, "body": body});
+        let created = self.client.write::<Pull>(Method::POST, self.pulls(""), &wanted).await;
+        let request = open_once(created.map(|pull| pull.request(Vec::new())), self.open_of(head)).await?;
+        self.label(request.number, &draft.labels).await?;
+        Ok(request)
+    }
+
+    /// `repoEditPullRequest`. Whether it is a draft is the people's to change: a mark that is there stays.
+    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError> {
+        let RequestDraft { title, body, base, .. } = draft;
+        let path = self.pulls(&format!("/{number}"));
+        let now: Pull = self.client.get(path.clone(), Vec::new()).await?;
+        let title = if now.title.starts_with(DRAFT) { format!("{DRAFT}{title}") } else { title.clone() };
+        let _: Value =
+            self.client.write(Method::PATCH, path, &json!({"title": title, "body": body, "base": base})).await?;
+        self.label(number, &draft.labels).await
+    }
+
+    /// `issueCreateComment`
+    async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
+        let _: Value = self.client.write(Method::POST, self.issue(number, "/comments"), &json!({"body": text})).await?;
+        Ok(())
+    }
+
+    /// `issueEditComment`, where there is one
+    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
+        let login = self.login().await?;
+        let comments = self.comments(number).await?;
+        match people::marked(&comments, word, login) {
+            None => self.comment(number, text).await,
+            Some(comment) if comment.body.as_deref() == Some(text) => Ok(()),
+            Some(comment) => {
+                let path = format!("{}/issues/comments/{}", self.client.repo(), comment.id);
+                let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// `repoEditPullRequest` with `state`
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.pulls(&format!("/{number}"));
+        let _: Value = self.client.write(Method::PATCH, path, &json!({"state": "closed"})).await?;
+        Ok(())
+    }
+
+    /// `repoCreateStatus`, unless `repoListStatuses` shows it first.
+    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
+        let state = match status.state {
+            CheckState::Pending => "pending",
+            CheckState::Success => "success",
+            CheckState::Failure => "failure",
+        };
+        let description = short(&status.description);
+        let path = format!("{}/statuses/{}", self.client.repo(), parts(&commit.0));
+        let shown: Vec<Shown> = self.client.list(&path, &[("sort", "recentupdate")]).await?;
+        let newest = shown.iter().find(|shown| shown.context == status.context);
+        if newest.is_some_and(|s| s.status == state && s.description.as_deref() == Some(&description)) {
+            return Ok(());
+        }
+        let wanted = json!({"state": state, "context": status.context, "description": description});
+        let _: Value = self.client.write(Method::POST, path, &wanted).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! GitHub's REST API, version 2022-11-28; GitHub Enterprise has the same below `/api/v3`.
+//!
+//! Names in comments are titles of `docs.github.com/rest`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::client::Client;
+use super::people::{self, Comment, Opinion, User};
+use super::{open_once, part, parts, short};
+use crate::model::CommitId;
+use crate::ports::{
+    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
+    Review,
+};
+
+/// Characters of a body or comment.
+const LONGEST: usize = 65_536;
+
+/// A project on GitHub.
+pub(super) struct GitHub {
+    client: Client,
+    /// Our login, asked once; `None` where the credentials may not ask.
+    login: OnceCell<Option<String>>,
+}
+
+#[derive(Deserialize)]
+struct App {
+    slug: String,
+}
+
+#[derive(Deserialize)]
+struct Pull {
+    number: u64,
+    html_url: String,
+    title: String,
+    body: Option<String>,
+    #[serde(default)]
+    labels: Vec<Label>,
+    state: String,
+    merged_at: Option<DateTime<Utc>>,
+    merge_commit_sha: Option<String>,
+    merged_by: Option<User>,
+    head: Side,
+    base: Side,
+}
+
+#[derive(Deserialize)]
+struct Label {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    #[serde(rename = "ref")]
+    branch: String,
+    repo: Option<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    full_name: String,
+    default_branch: Option<String>,
+    permissions: Option<Permissions>,
+}
+
+#[derive(Deserialize)]
+struct Permissions {
+    #[serde(default)]
+    push: bool,
+}
+
+#[derive(Deserialize)]
+struct Issue {
+    closed_by: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct Branch {
+    commit: Commit,
+}
+
+#[derive(Deserialize)]
+struct Commit {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    context: String,
+    state: String,
+    description: Option<String>,
+}
+
+impl Pull {
+    /// Whether its branch is one of the project itself and of no fork.
+    fn is_own(&self) -> bool {
+        let names = [&self.head, &self.base].map(|side| side.repo.as_ref().map(|repo| &repo.full_name));
+        // A fork that is gone leaves no repository behind.
+        names[0].is_some() && names[0] == names[1]
+    }
+
+    fn request(self, closed_by: Option<User>, branch_deleted: bool) -> ForgeRequest {
+        let state = match (self.state.as_str(), self.merged_at) {
+            ("open", _) => RequestState::Open,
+            (_, Some(_)) => RequestState::Merged {
+                by: self.merged_by.map(|user| user.login),
+                commit: self.merge_commit_sha.map(CommitId),
+            },
+            _ => RequestState::Closed { by: closed_by.map(|user| user.login), branch_deleted },
+        };
+        ForgeRequest {
+            number: self.number,
+            url: self.html_url,
+            title: self.title,
+            body: self.body.unwrap_or_default(),
+            labels: self.labels.into_iter().map(|label| label.name).collect(),
+            base: self.base.branch,
+            head: self.head.branch,
+            state,
+        }
+    }
+}
+
+impl GitHub {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, login: OnceCell::new() }
+    }
+
+    fn pulls(&self, rest: &str) -> String {
+        format!("{}/pulls{rest}", self.client.repo())
+    }
+
+    fn issue(&self, number: u64, rest: &str) -> String {
+        format!("{}/issues/{number}{rest}", self.client.repo())
+    }
+
+    /// "Get the authenticated user", for an app "Get the authenticated app".
+    async fn ask_login(&self) -> Result<Option<String>, ForgeError> {
+        let asked = match self.client.is_app() {
+            true => self.client.app::<App>().await.map(|app| format!("{}[bot]", app.slug)),
+            false => self.client.get::<User>("/user".into(), Vec::new()).await.map(|user| user.login),
+        };
+        match asked {
+            Ok(login) => Ok(Some(login)),
+            // A token of an action may not ask who it is.
+            Err(ForgeError::Forbidden { .. } | ForgeError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn login(&self) -> Result<Option<&str>, ForgeError> {
+        Ok(self.login.get_or_try_init(|| self.ask_login()).await?.as_deref())
+    }
+
+    /// "List issue comments"
+    async fn comments(&self, number: u64) -> Result<Vec<Comment>, ForgeError> {
+        self.client.list(&self.issue(number, "/comments"), &[]).await
+    }
+
+    /// "List pull requests" with `head`: the open one of a branch.
+    async fn open_of(&self, branch: &str) -> Result<Option<ForgeRequest>, ForgeError> {
+        let owner = self.client.project().split('/').next().unwrap_or_default();
+        let head = format!("{owner}:{branch}");
+        let pulls: Vec<Pull> = self.client.list(&self.pulls(""), &[("state", "open"), ("head", &head)]).await?;
+        let own = pulls.into_iter().filter(|pull| pull.is_own() && pull.head.branch == branch);
+        Ok(own.min_by_key(|pull| pull.number).map(|pull| pull.request(None, false)))
+    }
+
+    /// "Add labels to an issue": others stay, and a label that does not exist yet is made.
+    async fn label(&self, number: u64, labels: &BTreeSet<String>) -> Result<(), ForgeError> {
+        if labels.is_empty() {
+            return Ok(());
+        }
+        let _: Value =
+            self.client.write(Method::POST, self.issue(number, "/labels"), &json!({"labels": labels})).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ForgeRead for GitHub {
+    fn project(&self) -> &str {
+        self.client.name()
+    }
+
+    fn longest_text(&self) -> usize {
+        LONGEST
+    }
+
+    /// "Get a repository"
+    async fn access(&self) -> Result<ForgeAccess, ForgeError> {
+        let login = self.ask_login().await?;
+        let repo: Repository = self.client.get(self.client.repo(), Vec::new()).await?;
+        // An installation is not told its permissions here.
+        let may_write = repo.permissions.filter(|_| !self.client.is_app()).map(|permissions| permissions.push);
+        Ok(ForgeAccess { login, may_write, default_branch: repo.default_branch, version: None })
+    }
+
+    /// "List pull requests"
+    async fn open_requests(&self, prefix: &str) -> Result<Vec<ForgeRequest>, ForgeError> {
+        let query = [("state", "open"), ("sort", "created"), ("direction", "asc")];
+        let pulls: Vec<Pull> = self.client.list(&self.pulls(""), &query).await?;
+        let own = pulls.into_iter().filter(|pull| pull.is_own() && pull.head.branch.starts_with(prefix));
+        // A list that moves while it is read may show one twice.
+        let own: BTreeMap<u64, ForgeRequest> = own.map(|pull| (pull.number, pull.request(None, false))).collect();
+        Ok(own.into_values().collect())
+    }
+
+    /// "Get a pull request"; "Get an issue" tells who closed it, "List issue events" whether its branch went.
+    async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
+        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
+        if pull.state == "open" || pull.merged_at.is_some() {
+            return Ok(Some(pull.request(None, false)));
+        }
+        let issue: Option<Issue> = self.client.find(self.issue(number, "")).await?;
+        let events: Vec<Event> = match self.client.list(&self.issue(number, "/events"), &[]).await {
+            // Where they are not told, a closing is a person's.
+            Err(ForgeError::NotFound { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let branch_deleted = events.iter().any(|event| event.event == "head_ref_deleted");
+        Ok(Some(pull.request(issue.and_then(|issue| issue.closed_by), branch_deleted)))
+    }
+
+    /// "List reviews for a pull request"; of each reviewer the last review that decides counts.
+    async fn review(&self, number: u64) -> Result<Review, ForgeError> {
+        let opinions: Vec<Opinion> = self.client.list(&self.pulls(&format!("/{number}/reviews")), &[]).await?;
+        Ok(people::review(opinions, self.comments(number).await?))
+    }
+
+    /// "Get a branch"
+    async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError> {
+        let path = format!("{}/branches/{}", self.client.repo(), part(branch));
+        Ok(self.client.find::<Branch>(path).await?.map(|branch| CommitId(branch.commit.sha)))
+    }
+
+    fn link(&self, branch: &str, path: &str) -> String {
+        format!("{}/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.from_top(path)))
+    }
+}
+
+#[async_trait]
+impl Forge for GitHub {
+    /// "Create a pull request"
+    async fn open(&self, draft: &RequestDraft) -> Result<ForgeRequest, ForgeError> {
+        let RequestDraft { head, base, title, body, draft: is_draft, .. } = draft;
+        let wanted = json!({"title": title, "head": head, "base": base, "body": body, "draft": is_draft});
+        let created = self.client.write::<Pull>(Method::POST, self.pulls(""), &wanted).await;
+        let request = open_once(created.map(|pull| pull.request(None, false)), self.open_of(head)).await?;
+        self.label(request.number, &draft.labels).await?;
+        Ok(request)
+    }
+
+    /// "Update a pull request"
+    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError> {
+        let RequestDraft { title, body, base, .. } = draft;
+        let wanted = json!({"title": title, "body": body, "base": base});
+        let _: Value = self.client.write(Method::PATCH, self.pulls(&format!("/{number}")), &wanted).await?;
+        self.label(number, &draft.labels).await
+    }
+
+    /// "Create an issue comment"
+    async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError> {
+        let _: Value = self.client.write(Method::POST, self.issue(number, "/comments"), &json!({"body": text})).await?;
+        Ok(())
+    }
+
+    /// "Update an issue comment", where there is one
+    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
+        let login = self.login().await?;
+        let comments = self.comments(number).await?;
+        match people::marked(&comments, word, login) {
+            None => self.comment(number, text).await,
+            Some(comment) if comment.body.as_deref() == Some(text) => Ok(()),
+            Some(comment) => {
+                let path = format!("{}/issues/comments/{}", self.client.repo(), comment.id);
+                let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
+                Ok(())
+            }
+        }
+    }
+
+    /// "Update a pull request" with `state`
+    async fn close(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.pulls(&format!("/{number}"));
+        let _: Value = self.client.write(Method::PATCH, path, &json!({"state": "closed"})).await?;
+        Ok(())
+    }
+
+    /// "Create a commit status", unless "List commit statuses for a reference" shows it first.
+    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
+        let state = match status.state {
+            CheckState::Pending => "pending",
+            CheckState::Success => "success",
+            CheckState::Failure => "failure",
+        };
+        let description = short(&status.description);
+        let path = format!("{}/commits/{}/statuses", self.client.repo(), parts(&commit.0));
+        let shown: Vec<Shown> = self.client.list(&path, &[]).await?;
+        // The newest is the first.
+        let newest = shown.iter().find(|shown| shown.context == status.context);
+        if newest.is_some_and(|s| s.state == state && s.description.as_deref() == Some(&description)) {
+            return Ok(());
+        }
+        let path = format!("{}/statuses/{}", self.client.repo(), parts(&commit.0));
+        let wanted = json!({"state": state, "context": status.context, "description": description});
+        let _: Value = self.client.write(Method::POST, path, &wanted).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! What people said to a request, in the form that GitHub and Gitea share.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::ports::{Remark, Review, WITHDRAWN, carries, is_marked};
+
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub login: String,
+}
+
+/// A review.
+#[derive(Deserialize)]
+pub(super) struct Opinion {
+    user: Option<User>,
+    state: String,
+    body: Option<String>,
+    submitted_at: Option<DateTime<Utc>>,
+    /// Gitea keeps the state of a dismissed review.
+    #[serde(default)]
+    dismissed: bool,
+}
+
+/// A comment below a request.
+#[derive(Deserialize)]
+pub(super) struct Comment {
+    pub id: u64,
+    user: Option<User>,
+    pub body: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+/// Of each reviewer the last review that decides counts; the newest word that is not ours, said in a review or below.
+pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>) -> Review {
+    let mut last: BTreeMap<String, bool> = BTreeMap::new();
+    for Opinion { user, state, dismissed, .. } in &opinions {
+        if let (Some(user), "APPROVED" | "CHANGES_REQUESTED" | "REQUEST_CHANGES" | "DISMISSED") = (user, state.as_str())
+        {
+            last.insert(user.login.clone(), state == "APPROVED" && !dismissed);
+        }
+    }
+    let withdrawn = comments.iter().any(|c| c.body.as_deref().is_some_and(|body| carries(body, WITHDRAWN)));
+    let said = opinions.into_iter().filter_map(|o| Some((o.submitted_at?, o.user?, o.body?)));
+    let said = said.chain(comments.into_iter().filter_map(|c| Some((c.created_at, c.user?, c.body?))));
+    // Our credentials may be a person's, who comments too: what is ours is told by its mark.
+    let newest = said.filter(|(.., text)| !text.trim().is_empty() && !is_marked(text)).max_by_key(|(at, ..)| *at);
+    Review {
+        approvals: last.into_iter().filter_map(|(login, approves)| approves.then_some(login)).collect(),
+        last_comment: newest.map(|(_, user, text)| Remark { author: user.login, text }),
+        withdrawn,
+    }
+}
+
+/// Our comment with this mark. A mark that somebody copied makes no comment of ours of theirs.
+pub(super) fn marked<'a>(comments: &'a [Comment], word: &str, login: Option<&str>) -> Option<&'a Comment> {
+    let ours = |c: &Comment| login.is_none_or(|login| c.user.as_ref().is_some_and(|user| user.login == login));
+    comments.iter().find(|c| ours(c) && c.body.as_deref().is_some_and(|body| carries(body, word)))
+}

@@ -1,0 +1,164 @@
+//! From what is there to what there should be.
+
+use super::{Doing, ForgeRequest, Offer, RequestAction, RequestFacts, RequestRow, RequestState, Review};
+use crate::diag::escape;
+
+/// Said where a person closed a request without a word.
+const NO_REASON: &str = "the request was closed without a comment";
+
+/// Everything to be done about requests now, connection by connection. Planning again after it was done gives nothing.
+pub fn plan_requests(facts: &RequestFacts) -> Vec<RequestAction> {
+    let mut actions = Vec::new();
+    for row in &facts.rows {
+        let offer = facts.offers.iter().find(|offer| offer.id == row.connection);
+        let Some(name) = facts.names.get(&row.connection) else { continue };
+        let doings = match facts.open.iter().find(|shown| shown.number == row.number) {
+            Some(shown) => of_open(facts, row, shown, offer),
+            None => facts.ended.get(&row.number).map(|ended| of_ended(facts, row, ended.as_ref(), offer)),
+        };
+        actions.extend(doings.into_iter().flatten().map(|what| RequestAction {
+            connection: name.clone(),
+            id: row.connection,
+            what,
+        }));
+    }
+    let known = |offer: &&Offer| !facts.rows.iter().any(|row| row.connection == offer.id);
+    for offer in facts.offers.iter().filter(known) {
+        actions.push(RequestAction { connection: offer.connection.clone(), id: offer.id, what: of_new(facts, offer) });
+    }
+    actions
+}
+
+/// A repair without a request that we know: one that is there already is taken over, else one is opened.
+fn of_new(facts: &RequestFacts, offer: &Offer) -> Doing {
+    let ours = |shown: &&ForgeRequest| shown.head == offer.draft.head && shown.base == offer.draft.base;
+    if let Some(shown) = facts.open.iter().filter(ours).min_by_key(|shown| shown.number) {
+        return Doing::Adopt { number: shown.number, url: shown.url.clone(), offer: Box::new(offer.clone()) };
+    }
+    match facts.tips.get(&offer.draft.head) {
+        Some(Some(tip)) if *tip == offer.tip => Doing::Open(Box::new(offer.clone())),
+        _ => Doing::Wait,
+    }
+}
+
+/// A request that is open still.
+fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: Option<&Offer>) -> Option<Vec<Doing>> {
+    let Some(offer) = offer else {
+        // Nobody may know yet why it is over: then it stays until somebody does.
+        let reason = facts.over.get(&row.connection)?.clone();
+        return Some(vec![Doing::Close { number: row.number, reason }]);
+    };
+    let mut doings = Vec::new();
+    let what = unlike(row, shown, offer);
+    if !what.is_empty() {
+        doings.push(Doing::Update { number: row.number, what, offer: Box::new(offer.clone()) });
+    }
+    if row.changes != offer.changes {
+        let text = told(&row.changes, &offer.changes);
+        doings.push(Doing::Tell { number: row.number, text, offer: Box::new(offer.clone()) });
+    }
+    Some(doings)
+}
+
+/// What of a request is not as it should be. Its text counts by its mark alone: what a person adds to it stays until there
+/// is something new to say.
+fn unlike(row: &RequestRow, shown: &ForgeRequest, offer: &Offer) -> Vec<&'static str> {
+    let draft = &offer.draft;
+    let mark = draft.body.lines().last().unwrap_or_default();
+    let is_old = !shown.body.lines().any(|line| line.trim_end() == mark);
+    let parts = [
+        ("title", is_old && shown.title != draft.title),
+        ("text", is_old),
+        ("labels", !draft.labels.is_subset(&shown.labels)),
+        ("base", shown.base != draft.base),
+        ("repair", row.target != offer.target || row.drift != offer.drift),
+    ];
+    parts.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect()
+}
+
+/// What came and what went.
+fn told(before: &[String], now: &[String]) -> String {
+    let gone = before.iter().filter(|line| !now.contains(line)).map(|line| format!("no longer: {line}"));
+    let came = now.iter().filter(|line| !before.contains(line)).map(|line| format!("new: {line}"));
+    gone.chain(came).collect::<Vec<_>>().join("\n")
+}
+
+/// A request that is open no more.
+fn of_ended(
+    facts: &RequestFacts,
+    row: &RequestRow,
+    ended: Option<&(ForgeRequest, Review)>,
+    offer: Option<&Offer>,
+) -> Vec<Doing> {
+    let number = row.number;
+    let Some((request, review)) = ended else {
+        let why = "the forge does not know it any more".to_owned();
+        return vec![Doing::NoteClosed { number, by: None, why }];
+    };
+    let (by, branch_deleted) = match &request.state {
+        // It was opened again since the list was read: the next look takes it as it is then.
+        RequestState::Open => return Vec::new(),
+        RequestState::Merged { by, commit } => {
+            return vec![Doing::NoteMerged {
+                number,
+                by: by.clone(),
+                commit: commit.clone(),
+                approvals: review.approvals.clone(),
+            }];
+        }
+        RequestState::Closed { by, branch_deleted } => (by.clone(), *branch_deleted),
+    };
+    let means_nothing = |why: &str| vec![Doing::NoteClosed { number, by: by.clone(), why: why.to_owned() }];
+    if facts.locks.get(&row.connection) == Some(&row.target) {
+        return means_nothing("what it asks for is committed");
+    }
+    if offer.is_none() {
+        return means_nothing("its drift is over");
+    }
+    // A crash, or an answer that was lost, kept that from being noted.
+    if review.withdrawn {
+        return means_nothing("it was withdrawn");
+    }
+    // Whoever removes a branch may only be tidying up. Whether it is there now tells nothing: it may have been pushed anew.
+    if branch_deleted && review.last_comment.is_none() {
+        return means_nothing("its branch was deleted, which is no rejection");
+    }
+    let said = review.last_comment.as_ref();
+    vec![Doing::Reject {
+        number,
+        by: by.or_else(|| said.map(|remark| remark.author.clone())).unwrap_or_else(|| "somebody".to_owned()),
+        reason: said.map_or_else(|| NO_REASON.to_owned(), |remark| remark.text.trim().to_owned()),
+        target: row.target.clone(),
+        changes: row.changes.clone(),
+        approvals: review.approvals.clone(),
+    }]
+}
+
+impl RequestAction {
+    /// One line for people and logs.
+    pub fn describe(&self) -> String {
+        let people = |names: &[String]| match names {
+            [] => String::new(),
+            names => format!(", approved by {}", names.join(", ")),
+        };
+        let who = |by: &Option<String>| by.as_deref().unwrap_or("somebody").to_owned();
+        let text = match &self.what {
+            Doing::Open(offer) => format!("open a request to merge {}", offer.draft.head),
+            Doing::Adopt { number, .. } => format!("take over request {number}"),
+            Doing::Update { number, what, .. } => format!("update request {number}: {}", what.join(", ")),
+            Doing::Tell { number, .. } => format!("comment on request {number}: its changes changed"),
+            Doing::Close { number, reason } => format!("close request {number}: {reason}"),
+            Doing::NoteMerged { number, by, approvals, .. } => {
+                format!("note that {} merged request {number}{}", who(by), people(approvals))
+            }
+            Doing::Reject { number, by, reason, .. } => {
+                format!("reject, since {by} closed request {number}: {}", reason.lines().next().unwrap_or_default())
+            }
+            Doing::NoteClosed { number, by, why } => {
+                format!("note that {} closed request {number}: {why}", who(by))
+            }
+            Doing::Wait => "wait: the repair branch is not on the forge yet".to_owned(),
+        };
+        escape(&text).into_owned()
+    }
+}

@@ -1,0 +1,205 @@
+//! What is done about requests, case by case: facts in, actions as text.
+
+use super::*;
+
+fn id(n: u128) -> ConnectionId {
+    ConnectionId(Uuid::from_u128(n))
+}
+
+/// A fingerprint that begins with this digit.
+fn shows(digit: char) -> Fingerprint {
+    format!("s1:{}", digit.to_string().repeat(64)).parse().unwrap()
+}
+
+fn tip(digit: char) -> CommitId {
+    CommitId(digit.to_string().repeat(40))
+}
+
+/// A repair of `crm` towards that fingerprint.
+fn offer(digit: char, changes: &[&str]) -> Offer {
+    Offer {
+        connection: "crm".parse().unwrap(),
+        id: id(1),
+        drift: Uuid::from_u128(77),
+        target: shows(digit),
+        changes: changes.iter().map(|line| (*line).to_owned()).collect(),
+        tip: tip('a'),
+        draft: RequestDraft {
+            head: "aam/drift/default/crm".to_owned(),
+            base: "main".to_owned(),
+            title: format!("Drift of crm {digit}"),
+            body: format!("text\n{}", mark(&format!("digest-{digit}"))),
+            labels: BTreeSet::from(["aam".to_owned()]),
+            draft: false,
+        },
+    }
+}
+
+/// What is shown of a request that says what the offer says.
+fn shown(number: u64, offer: &Offer) -> ForgeRequest {
+    ForgeRequest {
+        number,
+        url: format!("https://forge.example.org/{number}"),
+        title: offer.draft.title.clone(),
+        body: offer.draft.body.clone(),
+        labels: offer.draft.labels.clone(),
+        base: offer.draft.base.clone(),
+        head: offer.draft.head.clone(),
+        state: RequestState::Open,
+    }
+}
+
+fn row(number: u64, offer: &Offer) -> RequestRow {
+    RequestRow {
+        connection: offer.id,
+        project: "forge.example.org/acme/config".to_owned(),
+        number,
+        url: format!("https://forge.example.org/{number}"),
+        branch: offer.draft.head.clone(),
+        drift: offer.drift,
+        target: offer.target.clone(),
+        changes: offer.changes.clone(),
+        state: RequestStanding::Open,
+        approvals: Vec::new(),
+        by: None,
+        commit: None,
+        reason: None,
+        opened_at: DateTime::UNIX_EPOCH,
+        changed_at: DateTime::UNIX_EPOCH,
+    }
+}
+
+fn facts(offers: Vec<Offer>, rows: Vec<RequestRow>, open: Vec<ForgeRequest>) -> RequestFacts {
+    let names = BTreeMap::from([(id(1), "crm".parse().unwrap())]);
+    let locks = BTreeMap::from([(id(1), shows('0'))]);
+    RequestFacts { offers, rows, names, locks, open, ..RequestFacts::default() }
+}
+
+/// The request ended so, with these words below it.
+fn ended(offer: Option<Offer>, state: RequestState, said: Option<&str>) -> RequestFacts {
+    let was = self::offer('b', &["- t.a: string"]);
+    let request = ForgeRequest { state, ..shown(3, &was) };
+    let last_comment = said.map(|text| Remark { author: "grace".to_owned(), text: text.to_owned() });
+    let review = Review { approvals: vec!["linus".to_owned()], last_comment, withdrawn: false };
+    RequestFacts {
+        ended: BTreeMap::from([(3, Some((request, review)))]),
+        ..facts(offer.into_iter().collect(), vec![row(3, &was)], Vec::new())
+    }
+}
+
+fn said(facts: &RequestFacts) -> String {
+    let lines = plan_requests(facts);
+    match lines.as_slice() {
+        [] => "nothing".to_owned(),
+        lines => {
+            let lines = lines.iter().map(|action| format!("{}: {}", action.connection, action.describe()));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
+
+#[test]
+fn a_request_is_opened_once_its_branch_is_there_and_one_that_is_there_is_taken_over() {
+    let crm = offer('b', &[]);
+    let with_tip = |at: Option<CommitId>| RequestFacts {
+        tips: BTreeMap::from([(crm.draft.head.clone(), at)]),
+        ..facts(vec![crm.clone()], Vec::new(), Vec::new())
+    };
+    assert_eq!(said(&with_tip(None)), "crm: wait: the repair branch is not on the forge yet");
+    assert_eq!(said(&with_tip(Some(tip('c')))), "crm: wait: the repair branch is not on the forge yet");
+    assert_eq!(said(&with_tip(Some(tip('a')))), "crm: open a request to merge aam/drift/default/crm");
+    let elsewhere = ForgeRequest { base: "staging".to_owned(), ..shown(2, &crm) };
+    let two = facts(vec![crm.clone()], Vec::new(), vec![elsewhere, shown(7, &crm), shown(5, &crm)]);
+    assert_eq!(said(&two), "crm: take over request 5");
+    assert_eq!(
+        said(&facts(vec![crm.clone()], vec![row(5, &crm)], vec![shown(5, &crm)])),
+        "nothing",
+        "nothing is left to do"
+    );
+}
+
+#[test]
+fn a_request_follows_its_repair_in_place() {
+    let before = offer('b', &["- t.a: string", "+ t.b: string"]);
+    let now = offer('c', &["+ t.b: string", "+ t.c: date"]);
+    let moved = facts(vec![now.clone()], vec![row(5, &before)], vec![shown(5, &before)]);
+    insta::assert_snapshot!(said(&moved), @"
+    crm: update request 5: title, text, repair
+    crm: comment on request 5: its changes changed
+    ");
+    let Doing::Tell { text, .. } = &plan_requests(&moved)[1].what else { panic!("it tells") };
+    assert_eq!(text, "no longer: - t.a: string\nnew: + t.c: date");
+    let people = ForgeRequest {
+        title: "mine".to_owned(),
+        body: format!("- [x] seen\n{}", now.draft.body),
+        labels: BTreeSet::from(["aam".to_owned(), "mine".to_owned()]),
+        ..shown(5, &now)
+    };
+    assert_eq!(said(&facts(vec![now.clone()], vec![row(5, &now)], vec![people])), "nothing", "what people add stays");
+    let other = ForgeRequest { base: "old".to_owned(), labels: BTreeSet::new(), ..shown(5, &now) };
+    assert_eq!(said(&facts(vec![now.clone()], vec![row(5, &now)], vec![other])), "crm: update request 5: labels, base");
+}
+
+#[test]
+fn a_request_whose_drift_is_over_is_closed_once_it_is_known_why() {
+    let crm = offer('b', &[]);
+    let over = facts(Vec::new(), vec![row(5, &crm)], vec![shown(5, &crm)]);
+    assert_eq!(said(&over), "nothing");
+    let over = RequestFacts { over: BTreeMap::from([(id(1), "withdrawn: it changed back".to_owned())]), ..over };
+    assert_eq!(said(&over), "crm: close request 5: withdrawn: it changed back");
+}
+
+#[test]
+fn what_the_end_of_a_request_means() {
+    let crm = || Some(offer('b', &["- t.a: string"]));
+    let closed = || RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
+    let deleted = || RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: true };
+    let merged = RequestState::Merged { by: Some("ada".to_owned()), commit: Some(tip('d')) };
+    let committed = RequestFacts {
+        locks: BTreeMap::from([(id(1), shows('b'))]),
+        ..ended(crm(), closed(), Some("squashed by hand"))
+    };
+    let unknown = RequestFacts {
+        ended: BTreeMap::from([(3, None)]),
+        ..facts(crm().into_iter().collect(), vec![row(3, &offer('b', &[]))], Vec::new())
+    };
+    let mut withdrawn = ended(crm(), closed(), Some("no"));
+    withdrawn.ended.values_mut().flatten().for_each(|(_, review)| review.withdrawn = true);
+    let cases = [
+        ("closed by us", withdrawn),
+        ("merged", ended(None, merged, None)),
+        ("closed with a word", ended(crm(), closed(), Some("wrong field\n@team"))),
+        ("closed without one", ended(crm(), closed(), None)),
+        ("closed with a word, branch gone", ended(crm(), deleted(), Some("no"))),
+        ("branch deleted", ended(crm(), deleted(), None)),
+        ("by nobody known", ended(crm(), RequestState::Closed { by: None, branch_deleted: false }, Some("no"))),
+        ("committed by another way", committed),
+        ("drift over", ended(None, closed(), Some("no"))),
+        ("opened again meanwhile", ended(crm(), RequestState::Open, None)),
+        ("not known", unknown),
+    ];
+    let told = cases.map(|(name, facts)| format!("{name} => {}", said(&facts))).join("\n");
+    insta::assert_snapshot!(told, @"
+    closed by us => crm: note that ada closed request 3: it was withdrawn
+    merged => crm: note that ada merged request 3, approved by linus
+    closed with a word => crm: reject, since ada closed request 3: wrong field
+    closed without one => crm: reject, since ada closed request 3: the request was closed without a comment
+    closed with a word, branch gone => crm: reject, since ada closed request 3: no
+    branch deleted => crm: note that ada closed request 3: its branch was deleted, which is no rejection
+    by nobody known => crm: reject, since grace closed request 3: no
+    committed by another way => crm: note that ada closed request 3: what it asks for is committed
+    drift over => crm: note that ada closed request 3: its drift is over
+    opened again meanwhile => nothing
+    not known => crm: note that somebody closed request 3: the forge does not know it any more
+    ");
+}
+
+#[test]
+fn a_rejection_is_of_what_the_request_showed() {
+    // The source moved on after people were told of `b` and before one of them closed the request.
+    let closed = RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
+    let facts = ended(Some(offer('c', &["+ t.z: date"])), closed, Some("no"));
+    let Doing::Reject { target, changes, .. } = &plan_requests(&facts)[0].what else { panic!("it rejects") };
+    assert_eq!((target, changes.as_slice()), (&shows('b'), &["- t.a: string".to_owned()][..]));
+    assert_eq!(plan_requests(&facts).len(), 1, "and nothing is opened before that is committed");
+}

@@ -1,0 +1,322 @@
+//! Requests on a forge: looks at what is there, plans, carries out. Beside the turns, so that a forge that is down delays
+//! nothing; what fails is a trouble of the connections that it is about, with the time of the next try.
+//!
+//! Level-triggered like a turn: everything is read afresh, and a pass that was cut off is made good by the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Gathered, Reconciler, StepError, TurnError};
+use crate::drift::line_of;
+use crate::model::{CommitId, ConnectionId};
+use crate::plan::requests::{Doing, Offer, RequestFacts, TROUBLE, plan_requests};
+use crate::ports::{DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, Review, Trouble, mark};
+use crate::repair;
+
+/// Repair branches are below it.
+const PREFIX: &str = "aam/drift/";
+/// A forge notes by itself, within moments, that a request's branch came in: so long it may take.
+const MERGE_SEEN: TimeDelta = TimeDelta::minutes(1);
+
+/// What waits for a push or for another holder of a lease is looked at again this soon.
+const SOON: TimeDelta = TimeDelta::seconds(5);
+
+/// What the settings say about requests.
+#[derive(Debug, Clone)]
+pub struct RequestPolicy {
+    /// Labels that each has.
+    pub labels: BTreeSet<String>,
+    /// Whether they are opened as drafts.
+    pub draft: bool,
+    /// How often they are looked at.
+    pub every: TimeDelta,
+}
+
+/// When requests are looked at next.
+#[derive(Debug, Default)]
+pub(super) struct Rhythm {
+    next: Option<DateTime<Utc>>,
+    /// Until when the forge is left alone after a failure, whatever changes here.
+    rests: Option<DateTime<Utc>>,
+    failures: u32,
+    /// A repair was offered, changed or withdrawn since the last look.
+    asked: bool,
+    /// A person asks to try again what failed.
+    again: bool,
+}
+
+impl Rhythm {
+    /// Due at once, with everything that failed.
+    pub(super) fn again() -> Self {
+        Self { again: true, ..Self::default() }
+    }
+
+    fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.rests.is_none_or(|until| now >= until) && (self.asked || self.next.is_none_or(|next| now >= next))
+    }
+}
+
+/// What a pass came to.
+#[derive(Default)]
+struct Passed {
+    /// Whether the committed state changed.
+    committed: bool,
+    /// Whether what failed is tried before its time.
+    again: bool,
+    /// Whether something waits for a lease, or for a push.
+    waits: bool,
+    /// What failed, and for whom.
+    failed: Vec<(Vec<ConnectionId>, StepError)>,
+}
+
+/// What the forge shows.
+struct Shown {
+    open: Vec<ForgeRequest>,
+    ended: BTreeMap<u64, Option<(ForgeRequest, Review)>>,
+    tips: BTreeMap<String, Option<CommitId>>,
+}
+
+impl Reconciler {
+    /// Looks at the requests on the forge if that is due; whether the committed state changed by that.
+    pub async fn requests(&self) -> Result<bool, TurnError> {
+        let Some(forge) = self.doors.forge.clone() else { return Ok(false) };
+        let (now, every) = (self.doors.clock.now(), self.policy().requests.every);
+        let again = {
+            let mut cache = self.cache.lock().expect("no panic while held");
+            if !cache.requests.is_due(now) {
+                return Ok(false);
+            }
+            cache.requests.asked = false;
+            // Whatever fails from here on, it is not tried again at once.
+            cache.requests.next = Some(now + every);
+            std::mem::take(&mut cache.requests.again)
+        };
+        let gathered = self.gather(None).await?;
+        let rows = self.doors.registry.requests(forge.project(), true).await?;
+        let offers = self.offers(&gathered, &*forge).await?;
+        let concerned: BTreeSet<ConnectionId> =
+            offers.iter().map(|offer| offer.id).chain(rows.iter().map(|row| row.connection)).collect();
+        let mut passed = Passed { again, ..Passed::default() };
+        if !concerned.is_empty()
+            && let Err(error) = Box::pin(self.pass(&gathered, &*forge, rows, offers, &mut passed)).await
+        {
+            match error {
+                StepError::Registry(error) => return Err(error.into()),
+                StepError::Repo(error) => return Err(error.into()),
+                error => passed.failed.push((concerned.into_iter().collect(), error)),
+            }
+        }
+        let rests = self.note_request_troubles(&gathered, &passed).await?;
+        let mut cache = self.cache.lock().expect("no panic while held");
+        let rhythm = &mut cache.requests;
+        if passed.waits {
+            rhythm.next = Some(now + every.min(SOON));
+        }
+        rhythm.rests = rests;
+        rhythm.failures = if rests.is_some() { rhythm.failures + 1 } else { 0 };
+        Ok(passed.committed)
+    }
+
+    /// The requests are looked at soon: a repair was offered, changed or withdrawn.
+    pub(super) fn ask_requests(&self) {
+        self.cache.lock().expect("no panic while held").requests.asked = true;
+    }
+
+    /// Whether a look at them is due.
+    pub fn requests_due(&self) -> bool {
+        let now = self.doors.clock.now();
+        self.doors.forge.is_some() && self.cache.lock().expect("no panic while held").requests.is_due(now)
+    }
+
+    /// One look, and everything that follows from it.
+    async fn pass(
+        &self,
+        gathered: &Gathered,
+        forge: &dyn Forge,
+        rows: Vec<RequestRow>,
+        offers: Vec<Offer>,
+        passed: &mut Passed,
+    ) -> Result<(), StepError> {
+        let shown = look(forge, &rows, &offers).await?;
+        let mut facts = self.request_facts(gathered, rows, offers, shown).await?;
+        let mut actions = plan_requests(&facts);
+        let mut gathered = gathered;
+        let fresh;
+        if actions.iter().any(|action| matches!(action.what, Doing::Reject { .. })) {
+            // A merge by another way closes a request, too: what is committed by now decides, not what was before the look.
+            fresh = self.gather(None).await?;
+            gathered = &fresh;
+            let RequestFacts { rows, open, ended, tips, .. } = facts;
+            let offers = self.offers(gathered, forge).await?;
+            facts = self.request_facts(gathered, rows, offers, Shown { open, ended, tips }).await?;
+            actions = plan_requests(&facts);
+        }
+        for action in actions {
+            let waits = gathered.row(action.id).and_then(|row| row.troubles.get(TROUBLE));
+            if waits.is_some_and(|trouble| trouble.retry_at > gathered.now) && !passed.again {
+                continue;
+            }
+            if action.what == Doing::Wait {
+                passed.waits = true;
+                continue;
+            }
+            let row = |number: u64| facts.rows.iter().find(|row| row.number == number);
+            match Box::pin(self.act_on_request(forge, &action, row)).await {
+                Ok(Some(acted)) => {
+                    tracing::info!(connection.name = %action.connection, "connection {}: {}", action.connection, action.describe());
+                    passed.committed |= acted.committed;
+                }
+                Ok(None) => passed.waits = true,
+                Err(StepError::Forge(error)) if error.is_about_the_forge() => return Err(error.into()),
+                Err(error) => passed.failed.push((vec![action.id], error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The repairs that are open for review, and what their requests should say.
+    async fn offers(&self, gathered: &Gathered, forge: &dyn Forge) -> Result<Vec<Offer>, TurnError> {
+        let Some(base) = &gathered.info.branch else { return Ok(Vec::new()) };
+        let policy = self.policy().requests;
+        let mut offers = Vec::new();
+        let branches = self.doors.repo.repair_branches().await?;
+        for drift in gathered.drifts.iter().filter(|drift| drift.status == DriftStatus::Pending) {
+            let known = drift.branch.as_ref().and_then(|name| branches.iter().find(|b| b.name == *name && !b.merged));
+            let (Some(branch), Some(row)) = (known, gathered.row(drift.connection)) else { continue };
+            // What is out of date here is proposed anew by the next turn, and told then.
+            let current = gathered.open_drift(row.id).is_some_and(|(target, _)| target == drift.target);
+            let (true, Some(file)) = (current, gathered.drift_file(row.id)) else { continue };
+            let Ok(path) = repair::drift_path(&row.name, &drift.target) else { continue };
+            let link = forge.link(&branch.name, path.as_str());
+            let text = repair::request_text(&row.name, &file, &link, forge.longest_text());
+            offers.push(Offer {
+                connection: row.name.clone(),
+                id: row.id,
+                drift: drift.id,
+                target: drift.target.clone(),
+                changes: drift.changes.iter().map(line_of).collect(),
+                tip: branch.tip.clone(),
+                draft: RequestDraft {
+                    head: branch.name.clone(),
+                    base: base.clone(),
+                    title: text.title,
+                    body: format!("{}\n{}", text.body, mark(&text.digest)),
+                    labels: policy.labels.clone(),
+                    draft: policy.draft,
+                },
+            });
+        }
+        Ok(offers)
+    }
+
+    async fn request_facts(
+        &self,
+        gathered: &Gathered,
+        rows: Vec<RequestRow>,
+        offers: Vec<Offer>,
+        shown: Shown,
+    ) -> Result<RequestFacts, StepError> {
+        let locks = gathered.desired().connections.values().filter_map(|connection| connection.lock.as_ref());
+        let mut over = BTreeMap::new();
+        for row in rows.iter().filter(|row| !offers.iter().any(|offer| offer.id == row.connection)) {
+            let drifts = self.doors.registry.drifts(Some(row.connection), false).await?;
+            let drift = drifts.iter().find(|drift| drift.id == row.drift);
+            over.extend(ending(drift, gathered.now).map(|why| (row.connection, why)));
+        }
+        Ok(RequestFacts {
+            offers,
+            names: gathered.rows.iter().map(|row| (row.id, row.name.clone())).collect(),
+            locks: locks.map(|lock| (lock.id, lock.fingerprint.clone())).collect(),
+            over,
+            rows,
+            open: shown.open,
+            ended: shown.ended,
+            tips: shown.tips,
+        })
+    }
+
+    /// Keeps which connections' requests fail, and forgets those that got through. Until when the forge as a whole is left
+    /// alone, if it is.
+    async fn note_request_troubles(
+        &self,
+        gathered: &Gathered,
+        Passed { failed, again, .. }: &Passed,
+    ) -> Result<Option<DateTime<Utc>>, TurnError> {
+        let now = self.doors.clock.now();
+        let mut rests = None;
+        for row in &gathered.rows {
+            let known = row.troubles.get(TROUBLE);
+            let error = failed.iter().find(|(ids, _)| ids.contains(&row.id)).map(|(_, error)| error);
+            let rested = known.is_some_and(|trouble| trouble.retry_at > now) && error.is_none() && !again;
+            if (known.is_none() && error.is_none()) || rested {
+                continue;
+            }
+            let Some(lease) = self.request_lease(&row.name, row.id).await? else { continue };
+            // Read again: a step may have noted others meanwhile.
+            let mut troubles = self.fresh_row(row.id).await?.map(|row| row.troubles).unwrap_or_default();
+            match error {
+                None => drop(troubles.remove(TROUBLE)),
+                Some(error) => {
+                    let failures = known.map_or(0, |trouble| trouble.failures);
+                    let trouble = Trouble {
+                        reason: error.to_string(),
+                        since: known.map_or(now, |trouble| trouble.since),
+                        failures: failures + 1,
+                        retry_at: error.retry_at(now, failures, row.id),
+                    };
+                    if known.is_none_or(|known| known.reason != trouble.reason) {
+                        tracing::warn!(connection.name = %row.name, "connection {}: {TROUBLE}: {error}", row.name);
+                    }
+                    troubles.insert(TROUBLE.to_owned(), trouble);
+                }
+            }
+            self.doors.registry.set_troubles(&lease, &troubles).await?;
+            self.doors.registry.release(&lease).await?;
+        }
+        let failures = self.cache.lock().expect("no panic while held").requests.failures;
+        for (ids, error) in failed {
+            if let (StepError::Forge(forge), Some(id)) = (error, ids.first())
+                && forge.is_about_the_forge()
+            {
+                rests = Some(error.retry_at(now, failures, *id));
+            }
+        }
+        Ok(rests)
+    }
+}
+
+/// What the forge shows of everything that a plan needs.
+async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Result<Shown, StepError> {
+    let open = forge.open_requests(PREFIX).await?;
+    let (mut ended, mut tips) = (BTreeMap::new(), BTreeMap::new());
+    for row in rows.iter().filter(|row| !open.iter().any(|shown| shown.number == row.number)) {
+        let read = match forge.request(row.number).await? {
+            None => None,
+            Some(request) => {
+                let review = forge.review(row.number).await?;
+                Some((request, review))
+            }
+        };
+        ended.insert(row.number, read);
+    }
+    for offer in offers.iter().filter(|offer| !rows.iter().any(|row| row.connection == offer.id)) {
+        if !open.iter().any(|shown| shown.head == offer.draft.head && shown.base == offer.draft.base) {
+            tips.insert(offer.draft.head.clone(), forge.tip(&offer.draft.head).await?);
+        }
+    }
+    Ok(Shown { open, ended, tips })
+}
+
+/// Why a request's drift is over, if it is.
+fn ending(drift: Option<&DriftRow>, now: DateTime<Utc>) -> Option<String> {
+    let Some(drift) = drift else { return Some("its drift is not known any more".to_owned()) };
+    match drift.status {
+        DriftStatus::Pending => None,
+        DriftStatus::Approved | DriftStatus::Repaired if now < drift.changed_at + MERGE_SEEN => None,
+        DriftStatus::Approved | DriftStatus::Repaired => Some("what it asks for is committed".to_owned()),
+        DriftStatus::Rejected => Some(format!("rejected: {}", drift.cause)),
+        DriftStatus::Withdrawn => Some(format!("withdrawn: {}", drift.cause)),
+        DriftStatus::Failed => Some(format!("the repair failed: {}", drift.cause)),
+    }
+}

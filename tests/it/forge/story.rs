@@ -1,0 +1,155 @@
+//! The whole way: a drift becomes a request, people decide on the forge, and that is what happens here. The branches are
+//! pushed by the test, as a remote would do.
+
+use aam::forge::Kind;
+
+use super::tool::{BRANCH, played};
+use crate::forge_standin::{Fault, Standin, TOKEN};
+use crate::support::world::{World, until};
+
+/// A world whose repository is on a forge, with `crm` onboarded.
+struct Team {
+    world: World,
+    forge: Standin,
+}
+
+impl Team {
+    async fn new(kind: Kind) -> Self {
+        let bare = tempfile::tempdir().unwrap().keep();
+        super::tool::git(&bare, &["init", "-q", "--bare", "-b", "main"]);
+        let forge = Standin::start(played(kind), &bare).await;
+        let word = format!("{kind:?}").to_lowercase();
+        let settings = format!(
+            "[forge]\nkind = \"{word}\"\nurl = \"{}\"\nproject = \"acme/config\"\ntoken = \"${{env:FORGE_TOKEN}}\"\ncheck = \"1s\"\n",
+            forge.url,
+        );
+        let mut world = World::with_crm(&settings).await;
+        std::fs::rename(&bare, world.dir().join("config.git")).unwrap();
+        world.env.push(("FORGE_TOKEN".to_owned(), TOKEN.to_owned()));
+        let bare = world.dir().join("config.git");
+        forge.edit(|state| state.bare = crate::forge_standin::Bare::new(bare.clone()));
+        world.git(&["remote", "add", "origin", &bare.to_string_lossy()]);
+        world.aam_is(0, &["apply"]);
+        world.git(&["push", "--quiet", "origin", "main"]);
+        Self { world, forge }
+    }
+
+    /// Looks at the source, pushes the repair branch if there is one, and lets `aam` go on.
+    async fn drift(&self, sql: &str, code: i32) {
+        self.world.source.run(sql).await;
+        self.world.aam_is(code, &["apply", "--look"]);
+        if self.world.try_git(&["rev-parse", "--verify", BRANCH]).0 {
+            self.world.git(&["push", "--quiet", "--force", "origin", BRANCH]);
+        }
+        self.world.aam_is(code, &["apply"]);
+    }
+
+    /// What the registry knows of requests: number, state, who.
+    async fn known(&self) -> String {
+        self.world
+            .registry
+            .one("SELECT format('%s %s %s', number, state, coalesce(closed_by, '-')) FROM requests ORDER BY number")
+            .await
+    }
+
+    fn requests(&self) -> usize {
+        self.forge.edit(|state| state.requests.len())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_request_is_a_rejection_with_its_last_comment() {
+    let team = Team::new(Kind::GitHub).await;
+    team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(team.requests(), 0, "the branch is not on the forge yet");
+    team.drift("SELECT 1", 3).await;
+    let (title, body) = team.forge.edit(|state| (state.request(1).title.clone(), state.request(1).body.clone()));
+    assert_eq!(title, "Drift of crm: 1 change, 1 breaking");
+    assert!(body.contains("billing_state") && body.contains("aam drift reject crm --reason"), "{body}");
+    assert_eq!(team.known().await, "1 open -");
+
+    // In place, and nothing twice.
+    let writes =
+        |team: &Team| team.forge.edit(|state| state.calls.iter().filter(|call| !call.starts_with("GET")).count());
+    let before = writes(&team);
+    team.world.aam_is(3, &["apply"]);
+    assert_eq!(writes(&team), before, "what is as it should be is not written");
+    team.drift("ALTER TABLE accounts DROP COLUMN name", 3).await;
+    let (title, said) = team.forge.edit(|state| {
+        let request = state.request(1);
+        (request.title.clone(), request.comments.iter().map(|c| c.body.clone()).collect::<Vec<_>>())
+    });
+    assert_eq!(title, "Drift of crm: 2 changes, 2 breaking");
+    assert!(said.len() == 1 && said[0].contains("new: ") && said[0].contains("name"), "{said:?}");
+
+    // A forge that is down stops nothing and is told.
+    team.forge.script("", 9, Fault::Answer(500, Vec::new(), "{}".to_owned()));
+    let down = team.world.aam(&["apply"]);
+    assert_eq!(down.code, 1, "{down:#?}");
+    let status = team.world.aam(&["status"]);
+    assert!(status.out.contains("bring its request on the forge up to date"), "{status:#?}");
+    team.forge.heal();
+    team.world.aam_is(3, &["apply"]);
+    let troubles = team.world.registry.one("SELECT troubles::text FROM connections").await;
+    assert_eq!(troubles, "{}");
+
+    let _daemon = team.world.daemon().await;
+    team.forge.edit(|state| {
+        state.comment(1, "grace", "keep it: \"region\" is used by `billing`\nask me");
+        state.close(1, "grace");
+    });
+    let rejected = "drift/default/crm/rejected.yaml";
+    let text = until("the rejection is committed", 60, async || {
+        Some(team.world.committed(rejected)).filter(|text| text != "(none)")
+    })
+    .await;
+    assert!(text.contains(r#"reason: "keep it: \"region\" is used by `billing`\u000aask me""#), "{text}");
+    assert!(text.contains("by: \"grace (http://"), "{text}");
+    until("it is noted", 60, async || (team.known().await == "1 rejected grace").then_some(())).await;
+    until("the branch goes", 60, async || (!team.world.try_git(&["rev-parse", BRANCH]).0).then_some(())).await;
+    assert_eq!(team.requests(), 1);
+    let audit = team.world.registry.one("SELECT actor FROM audit_log WHERE action = 'request.rejected'").await;
+    assert!(audit.starts_with("grace (127.0.0.1:"), "{audit}");
+    assert_eq!(team.world.registry.one("SELECT count(*)::text FROM intents").await, "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_squashed_request_is_an_approval_and_no_rejection() {
+    let team = Team::new(Kind::GitLab).await;
+    team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
+    team.forge.edit(|state| {
+        state.review(1, "grace", true, "");
+        assert!(state.merge(1, "linus", true));
+    });
+    team.world.git(&["pull", "--quiet", "origin", "main"]);
+    team.world.aam_is(0, &["apply"]);
+    assert_eq!(team.known().await, "1 merged linus");
+    let detail = "SELECT detail->>'approvals' || ' ' || (detail->>'request' LIKE '%/merge_requests/1')::text || ' ' || length(detail->>'commit')
+                  FROM audit_log WHERE action = 'request.merged'";
+    assert_eq!(team.world.registry.one(detail).await, r#"["grace"] true 40"#);
+    assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
+    assert_eq!(team.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_deleted_branch_is_no_rejection() {
+    let team = Team::new(Kind::Gitea).await;
+    team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
+    assert_eq!(team.known().await, "1 open -");
+    // Somebody tidies up: it is offered again.
+    team.forge.edit(|state| state.bare.delete(BRANCH));
+    team.world.aam_is(3, &["apply"]);
+    assert_eq!(team.known().await, "1 closed aam-bot");
+    team.drift("SELECT 1", 3).await;
+    assert_eq!(team.known().await, "1 closed aam-bot\n2 open -");
+    assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
+    team.drift("ALTER TABLE accounts ADD COLUMN billing_state text", 0).await;
+    let (state, said) = team.forge.edit(|state| {
+        let request = state.request(2);
+        (request.state, request.comments.iter().map(|c| c.body.clone()).collect::<Vec<_>>().join("\n"))
+    });
+    assert_eq!(state, crate::forge_standin::Standing::Closed);
+    assert!(said.contains("withdrawn: "), "{said}");
+    assert_eq!(team.known().await, "1 closed aam-bot\n2 withdrawn -");
+}
