@@ -5,10 +5,12 @@
 //! its steps out.
 
 mod drifts;
+mod edits;
 mod lifecycle;
 mod live;
 mod planner;
 mod render;
+pub mod review;
 mod row;
 pub mod schedule;
 mod step;
@@ -21,5 +23,5 @@ pub use live::{Agreed, Live, MADE_ANEW, MASKED, Part, Properties, of_git, same};
 pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render};
 pub use row::*;
-pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};
-pub use world::{Confirmed, Facts, Limits, RepairFacts, World};
+pub use step::{Closing, ConnectionPlan, Leaving, Noting, Plan, Standing, Step};
+pub use world::{Confirmed, Facts, Limits, LiveOffer, RepairFacts, World};

@@ -76,6 +76,19 @@ pub enum Standing {
         /// Why.
         reason: String,
     },
+    /// The approved schema stays as it is for a while, and the source shows something else.
+    Pinned {
+        /// What the source shows.
+        target: Fingerprint,
+        /// The catalog version that stays.
+        version: u32,
+        /// As the spec says it.
+        until: String,
+        /// Who wanted it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// Drift that may only be reported (`mode: observe`).
     Drifted {
         /// What the source shows.
@@ -107,6 +120,15 @@ pub enum Standing {
     LiveEdit {
         /// What: `schedule`, `stream public/accounts`, …
         properties: Vec<String>,
+        /// The branch that carries it to git.
+        #[serde(default)]
+        branch: Option<String>,
+        /// What of it no spec says.
+        #[serde(default)]
+        unsaid: Vec<String>,
+        /// What of it is left alone because it comes again and again.
+        #[serde(default)]
+        frozen: Vec<String>,
     },
     /// The engine stopped it by itself, or somebody deleted it there; it is never silently started again.
     Stopped {
@@ -217,6 +239,27 @@ pub enum Step {
         /// Why.
         why: Closing,
     },
+    /// Open the branch that carries to git what a person changed in the engine, or bring it up to date.
+    ProposeLive {
+        /// The branch.
+        branch: String,
+        /// Names what is offered.
+        digest: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Let git's values win over what a person changed in the engine.
+    RevertLive {
+        /// What.
+        properties: BTreeSet<String>,
+    },
+    /// Remove a branch of ours that has nothing more to say.
+    LeaveBranch {
+        /// Which.
+        branch: String,
+        /// Why.
+        why: Leaving,
+    },
     /// Discover the source and compare.
     Look,
     /// See how a running sync is doing.
@@ -245,6 +288,29 @@ pub enum Step {
     },
 }
 
+/// Why a branch of ours goes, though a drift may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// The tracked branch holds what it brings.
+    Merged,
+    /// The connection is pinned: nothing is asked.
+    Pinned,
+    /// The engine is as git says again.
+    Over,
+}
+
+impl Leaving {
+    /// The same for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Merged => "the tracked branch holds what it brings",
+            Self::Pinned => "the connection is pinned",
+            Self::Over => "the engine is as git says",
+        }
+    }
+}
+
 /// Why a drift is noted without a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
@@ -253,6 +319,8 @@ pub enum Noting {
     Observed,
     /// As many repairs as may be are open.
     Waiting,
+    /// The connection is pinned.
+    Pinned,
     /// A person said no before it was noted.
     Rejected {
         /// Who.
@@ -268,6 +336,7 @@ impl Noting {
         match self {
             Self::Observed => "observed".into(),
             Self::Waiting => "waiting".into(),
+            Self::Pinned => "pinned".into(),
             Self::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
         }
     }
@@ -335,6 +404,9 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
+            | Self::LeaveBranch { .. }
+            | Self::ProposeLive { .. }
+            | Self::RevertLive { .. }
             | Self::Look
             | Self::Sample
             | Self::Try
@@ -370,6 +442,9 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
+            | Self::LeaveBranch { .. }
+            | Self::ProposeLive { .. }
+            | Self::RevertLive { .. }
             | Self::Normalize { .. }
             | Self::Replay { .. } => false,
         }
@@ -400,6 +475,12 @@ impl Step {
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),
             Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
+            Self::ProposeLive { branch, .. } => format!("offer what changed in the engine on {branch}"),
+            Self::RevertLive { properties } => {
+                let names: Vec<&str> = properties.iter().map(String::as_str).collect();
+                format!("take back what changed in the engine: {}", names.join(", "))
+            }
+            Self::LeaveBranch { branch, why } => format!("remove branch {branch}: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),
             Self::NoteSync { job } => format!("follow job {job}, which the engine started"),

@@ -5,10 +5,11 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod by_name;
+mod carried;
 mod drifted;
 mod ends;
 mod error;
@@ -30,6 +31,7 @@ mod report;
 mod resolved;
 mod retire;
 mod reverted;
+mod rollback;
 mod sample;
 mod survey;
 mod sync;
@@ -49,6 +51,7 @@ pub use execute::{Outcome, OutcomeKind, WorkItem, work_items};
 pub use gathered::Gathered;
 pub use live::unlike;
 pub use relock::Relock;
+pub use rollback::RolledBack;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::{Limits, Standing};

@@ -5,13 +5,15 @@
 
 mod chosen;
 mod draft;
+mod entry;
 mod expr;
 mod file;
 mod lock;
 mod mapping;
-mod markdown;
+pub(crate) mod markdown;
 mod offers;
 mod rejected;
+mod rollback;
 #[cfg(test)]
 pub(crate) mod sample;
 mod streams;
@@ -21,8 +23,10 @@ mod tests;
 mod trial;
 mod yaml;
 
-pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
+pub use draft::{Input, Part, Repair, branch, branches, draft, drift_path, live_branch, rejection_of, rollback_branch};
+pub(crate) use entry::set as set_entry;
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
+pub use rollback::{Basis, Effect, Moment, NextSync, Rollback, Way, Wish, roll_back};
 pub use tell::Telling;
 pub use trial::{Outcome, Trial, Trials, try_out};

@@ -305,6 +305,7 @@ pages! {
     declare_a_connection "docs/declare-a-connection.md"
     map_to_entities "docs/map-to-entities.md"
     review_a_drift "docs/review-a-drift.md"
+    rollback "docs/rollback.md"
     drift_evidence "docs/drift-evidence.md"
     sync_and_events "docs/sync-and-events.md"
     airbyte_connectors "docs/airbyte-connectors.md"

@@ -16,6 +16,8 @@ mod embedded;
 mod playground;
 mod registry;
 mod repo;
+mod review;
+mod rollback;
 mod samples;
 mod spec;
 mod unit;

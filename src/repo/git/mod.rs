@@ -5,6 +5,7 @@
 //! work trees that have it checked out, `repairs` holds the repair branches, `history` answers questions about the past.
 
 mod asked;
+mod between;
 mod checkout;
 mod command;
 mod filters;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 pub use self::asked::{Below, below, version};
+pub use self::between::{Merge, merge_of};
 pub(in crate::repo) use self::history::person;
 
 use self::checkout::Move;
