@@ -306,8 +306,10 @@ streams:
 airbyte: {status: active, prefix: 'x_'}
 ";
 
-    fn diff(at: &[&str], value: Option<Value>) -> String {
-        let Some(after) = set(SPEC, at, value.as_ref()) else { return "cannot be said".into() };
+    fn diff(at: &[&str], value: &Value) -> String {
+        let Some(after) = set(SPEC, at, Some(value).filter(|value| !value.is_null())) else {
+            return "cannot be said".into();
+        };
         let diff = similar::TextDiff::from_lines(SPEC, &after).unified_diff().context_radius(0).to_string();
         diff.lines().filter(|line| !line.starts_with("@@")).collect::<Vec<_>>().join("\n")
     }
@@ -315,22 +317,22 @@ airbyte: {status: active, prefix: 'x_'}
     #[test]
     fn one_entry_changes_and_no_other_byte() {
         let all = [
-            diff(&["schedule"], Some(json!({"every": "1h"}))),
-            diff(&["schedule"], Some(json!("manual"))),
-            diff(&["schedule"], None),
-            diff(&["airbyte", "prefix"], Some(json!("y: #"))),
-            diff(&["airbyte", "status"], None),
-            diff(&["airbyte", "prefix"], None),
-            diff(&["airbyte", "passthrough", "size"], Some(json!(5))),
-            diff(&["pin"], Some(json!({"until": "2026-12-31", "version": 3, "by": "Pat <pat@example.org>"}))),
-            diff(&["streams", "accounts", "cursor"], Some(json!("changed_at"))),
-            diff(&["streams", "contacts", "key"], Some(json!(["id", "no"]))),
-            diff(&["streams", "orders", "key"], Some(json!(["no"]))),
-            diff(&["streams", "orders", "cursor"], Some(json!("at"))),
-            diff(&["streams", "orders"], None),
-            diff(&["streams", "people"], Some(json!({"mode": "full_refresh_append"}))),
-            diff(&["kind", "inside"], Some(json!(1))),
-            diff(&["nothing"], None),
+            diff(&["schedule"], &json!({"every": "1h"})),
+            diff(&["schedule"], &json!("manual")),
+            diff(&["schedule"], &Value::Null),
+            diff(&["airbyte", "prefix"], &json!("y: #")),
+            diff(&["airbyte", "status"], &Value::Null),
+            diff(&["airbyte", "prefix"], &Value::Null),
+            diff(&["airbyte", "passthrough", "size"], &json!(5)),
+            diff(&["pin"], &json!({"until": "2026-12-31", "version": 3, "by": "Pat <pat@example.org>"})),
+            diff(&["streams", "accounts", "cursor"], &json!("changed_at")),
+            diff(&["streams", "contacts", "key"], &json!(["id", "no"])),
+            diff(&["streams", "orders", "key"], &json!(["no"])),
+            diff(&["streams", "orders", "cursor"], &json!("at")),
+            diff(&["streams", "orders"], &Value::Null),
+            diff(&["streams", "people"], &json!({"mode": "full_refresh_append"})),
+            diff(&["kind", "inside"], &json!(1)),
+            diff(&["nothing"], &Value::Null),
         ];
         insta::assert_snapshot!(all.join("\n=\n"), @r"
         -schedule: {every: 6h}   # nightly
@@ -395,6 +397,6 @@ airbyte: {status: active, prefix: 'x_'}
         ");
         assert_eq!(take_over(old, "streams", SPEC).unwrap().matches("# ours").count(), 1);
         assert_eq!(take_over(old, "streams", "kind: connection\n").unwrap(), "kind: connection\ndrift: {}\n");
-        assert_eq!(take_over("kind: connection", "streams", old).unwrap().lines().count(), 6);
+        assert_eq!(take_over("kind: connection", "streams", old).unwrap().lines().count(), 7);
     }
 }
