@@ -11,7 +11,7 @@ use super::{Context, Exit, Format};
 use crate::diag::render::{Summary, Theme, json, terminal};
 use crate::diag::{Diagnostic, Place, Severity, quoted};
 use crate::model::RepoPath;
-use crate::spec::{ConfigValue, Desired, Input, Mode, Resolution, Schedule, names, resolve};
+use crate::spec::{ConfigValue, Desired, Input, Mode, Resolution, Schedule, ended_pins, names, resolve};
 use crate::wiring;
 
 /// Check all specs, locks and mappings as they lie in the work tree
@@ -37,6 +37,7 @@ pub fn run(_: &Check, context: &Context) -> anyhow::Result<Exit> {
     };
     let Resolution { desired, mut diagnostics, .. } = resolve(&input);
     diagnostics.extend(crate::mapping::check(&desired));
+    diagnostics.extend(ended_pins(&desired, chrono::Utc::now()));
     diagnostics.extend(misplaced_manifests(&desired, &snapshot.files, &root));
     diagnostics.sort();
     diagnostics.dedup();

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::{Context, Exit, act};
 use crate::diag::{escape, escape_lines};
+use crate::drift::Change;
 use crate::model::Catalog;
+use crate::ports::CatalogVersion;
 use crate::wiring::{self, App};
 
 /// Show a connection's catalog versions and everything that happened to it
@@ -23,6 +25,18 @@ pub struct History {
     verify: bool,
 }
 
+/// So many changes of a version are told.
+const CHANGES: usize = 12;
+
+/// A version as machines see it.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    version: &'a CatalogVersion,
+    /// What it changed.
+    changes: Vec<Change>,
+}
+
 /// Runs `aam history`.
 pub async fn run(args: &History, context: &Context) -> anyhow::Result<Exit> {
     wiring::with_app(&context.root, context.config.as_deref(), async |app| history(args, app, context).await).await
@@ -35,6 +49,8 @@ async fn history(args: &History, app: &App, context: &Context) -> anyhow::Result
     let broken = if args.verify { app.registry().verify_audit(&row.name.tenant).await? } else { None };
     audit.reverse();
     let mut text = format!("Versions of {}\n", row.name);
+    let mut told = Vec::with_capacity(versions.len());
+    let mut before: Option<Catalog> = None;
     for version in &versions {
         let commit = version.commit.as_ref().map(|c| format!(", commit {}", c.short())).unwrap_or_default();
         let at = version.at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -44,13 +60,27 @@ async fn history(args: &History, app: &App, context: &Context) -> anyhow::Result
             version.fingerprint.short(),
             escape(&version.approved_by)
         ));
+        let catalog = Catalog::from_body(&version.body).ok();
+        let changes = match (&before, &catalog) {
+            (Some(before), Some(catalog)) => crate::drift::compare(before, catalog),
+            _ => Vec::new(),
+        };
+        for change in changes.iter().take(CHANGES) {
+            text.push_str(&format!("         {}\n", escape(&crate::drift::say(change))));
+        }
+        if changes.len() > CHANGES {
+            let (more, n) = (changes.len() - CHANGES, version.version);
+            text.push_str(&format!("         … and {more} more: `aam diff {} {} {n}`\n", row.name, n - 1));
+        }
+        before = catalog;
+        told.push(Told { version, changes });
     }
     text.push_str("Events\n");
     for entry in &audit {
         let at = entry.at.to_rfc3339_opts(SecondsFormat::Secs, true);
         text.push_str(&format!("  {at}  {}  {} [{}]\n", entry.action, escape(&entry.summary), escape(&entry.actor)));
     }
-    act::print(context, &json!({"versions": versions, "audit": audit, "broken_at": broken}), &text)?;
+    act::print(context, &json!({"versions": told, "audit": audit, "broken_at": broken}), &text)?;
     if let Some(position) = broken {
         context.out.say(&format!("error: the audit log was changed: line {position} does not fit its hash"));
         return Ok(Exit::Failed);

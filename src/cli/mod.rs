@@ -16,6 +16,7 @@ mod lock;
 mod output;
 mod plan;
 mod playground;
+mod rollback;
 mod run;
 mod schema;
 mod status;
@@ -98,7 +99,7 @@ struct Global {
     config: Option<PathBuf>,
     /// Print data for people or for machines
     #[arg(long, global = true, value_enum, default_value = "human")]
-    format: Format,
+    format: Shape,
     /// Say more; twice for even more
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
@@ -108,6 +109,17 @@ struct Global {
     /// Use no colour, as NO_COLOR does
     #[arg(long, global = true)]
     no_color: bool,
+}
+
+/// The values of `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shape {
+    /// For people
+    Human,
+    /// For machines
+    Json,
+    /// The comment of a request: only `aam plan --base REF --head REF`
+    Markdown,
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,6 +138,7 @@ enum Command {
     Cancel(by_name::Cancel),
     History(history::History),
     Diff(history::Diff),
+    Rollback(rollback::GoBack),
     Events(events::Events),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
@@ -158,7 +171,12 @@ pub async fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
-    let out = Output::new(cli.global.format, cli.global.quiet, cli.global.no_color);
+    let format = if cli.global.format == Shape::Json { Format::Json } else { Format::Human };
+    let out = Output::new(format, cli.global.quiet, cli.global.no_color);
+    if cli.global.format == Shape::Markdown && !matches!(&cli.command, Command::Plan(plan) if plan.is_review()) {
+        out.say("error: only `aam plan --base REF --head REF` prints Markdown");
+        return ExitCode::from(Exit::Usage.code());
+    }
     let exit = match context(&cli.global, out.clone()) {
         Ok(context) => run(cli.command, &context).await,
         Err(error) => Err(error),
@@ -186,6 +204,7 @@ async fn run(command: Command, context: &Context) -> anyhow::Result<Exit> {
         Command::Cancel(args) => by_name::cancel(&args, context).await,
         Command::History(args) => history::run(&args, context).await,
         Command::Diff(args) => history::run_diff(&args, context).await,
+        Command::Rollback(args) => rollback::run(&args, context).await,
         Command::Events(args) => events::run(&args, context).await,
         Command::Doctor(args) => doctor::run(&args, context).await,
         Command::Explain(args) => explain::run(&args, context),

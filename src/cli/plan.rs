@@ -1,5 +1,6 @@
 //! `aam plan`: what would be done, and why.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -7,6 +8,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, Exit, Format, act};
+use crate::plan::review::{Review, find, markdown};
+use crate::ports::Snapshot;
+use crate::spec::{Input, Resolution, resolve};
 use crate::wiring::{self, App};
 
 /// Show what would be done, and what edits that are not committed yet would change
@@ -17,10 +21,29 @@ pub struct Plan {
     /// Also write the plan to FILE: `aam apply FILE` carries out exactly that
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Show what merging --head into this revision would do; with `--format markdown` as the comment of a request
+    ///
+    /// Reads the two revisions of this clone and writes nothing. Where the registry cannot be reached, as on a CI runner, it says
+    /// what the files change. Exit code 0, or 1 if files would be broken by the merge.
+    #[arg(long, value_name = "REF", requires = "head", conflicts_with = "out")]
+    base: Option<String>,
+    /// The revision to be merged
+    #[arg(long, value_name = "REF", requires = "base")]
+    head: Option<String>,
+}
+
+impl Plan {
+    /// Whether it is about a merge.
+    pub(super) fn is_review(&self) -> bool {
+        self.base.is_some()
+    }
 }
 
 /// Runs `aam plan`.
 pub async fn run(args: &Plan, context: &Context) -> anyhow::Result<Exit> {
+    if let (Some(base), Some(head)) = (&args.base, &args.head) {
+        return review(base, head, context).await;
+    }
     wiring::with_app(&context.root, context.config.as_deref(), async |app| show(args, app, context).await).await
 }
 
@@ -47,4 +70,58 @@ async fn show(args: &Plan, app: &App, context: &Context) -> anyhow::Result<Exit>
         std::fs::write(file, text).with_context(|| format!("writing the plan to {}", file.display()))?;
     }
     Ok(act::exit_of(&report))
+}
+
+/// What a merge would do.
+async fn review(base: &str, head: &str, context: &Context) -> anyhow::Result<Exit> {
+    let settings = wiring::settings(&context.root, context.config.as_deref())?;
+    let merge = wiring::merge_of(&context.root.join(&settings.repository.root), base, head).await?;
+    let policy = wiring::policy(&settings);
+    let resolved = |files: &Snapshot| {
+        let input = Input {
+            files: &files.files,
+            unreadable: &files.unreadable,
+            last_good: &BTreeMap::new(),
+            engine: policy.engine,
+            mode_cap: policy.mode_cap,
+            look: policy.look.clone(),
+        };
+        let Resolution { desired, mut diagnostics, .. } = resolve(&input);
+        diagnostics.extend(crate::mapping::check(&desired));
+        (desired, diagnostics)
+    };
+    let ((before, problems_before), (after, problems_after)) = (resolved(&merge.before), resolved(&merge.after));
+    let plans = match wiring::can_look(&context.root, &settings) {
+        Ok(()) => {
+            let looked = wiring::with_app(&context.root, context.config.as_deref(), async |app| {
+                let gathered = app.reconciler.gather(None).await?;
+                Ok((gathered.plan(), app.reconciler.plan_if(&gathered, merge.after.clone())))
+            });
+            looked.await.map_err(|error| format!("{error:#}"))
+        }
+        Err(why) => Err(why),
+    };
+    let mut notes: Vec<String> =
+        merge.both.iter().map(|path| format!("{path} changed on both sides: it is taken as the head has it")).collect();
+    if !merge.related {
+        notes.push(
+            "this clone knows no common past of the two: the head is taken as it is; fetch the whole history".into(),
+        );
+    }
+    let review = Review {
+        base: (base, merge.base.short()),
+        head: (head, merge.head.short()),
+        before: &before,
+        problems_before: &problems_before,
+        after: &after,
+        problems_after: &problems_after,
+        plans: plans.as_ref().map(|(now, then)| (now, then)).map_err(String::as_str),
+        notes,
+    };
+    let found = find(&review);
+    match context.out.format {
+        Format::Json => context.out.data(&serde_json::to_string_pretty(&found)?),
+        Format::Human => context.out.data(&markdown(&review, &found)),
+    }
+    Ok(if found.is_broken() { Exit::Failed } else { Exit::InSync })
 }

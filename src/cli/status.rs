@@ -136,6 +136,16 @@ fn line(c: &ConnectionReport, width: usize) -> String {
         parts.push(format!("{} dead letters", c.dead_letters));
     }
     let mut out = format!("{sign} {:width$}  {status:8} {catalog}: {}\n", c.name.to_string(), parts.join(", "));
+    if let Some(pin) = &c.pin {
+        out.push_str(&format!(
+            "! {:width$}  PINNED at version {} until {} by {}: {}; what its source changes is not repaired meanwhile\n",
+            "",
+            pin.version,
+            escape(&pin.until),
+            escape(&pin.by),
+            escape(&pin.reason)
+        ));
+    }
     for step in &c.pending {
         out.push_str(&format!("~ {:width$}  {step}\n", ""));
     }

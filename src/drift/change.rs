@@ -146,6 +146,24 @@ impl Change {
         }
     }
 
+    /// Whether the source no longer has what it had, so that it cannot be read as before: what only says something else of
+    /// what is still there does not.
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Self::StreamRemoved { .. }
+            | Self::StreamRenamed { .. }
+            | Self::FieldRemoved { .. }
+            | Self::FieldRenamed { .. } => true,
+            Self::CursorChanged { lost, .. } => *lost,
+            Self::SyncModesChanged { before, after, .. } => !before.is_subset(after),
+            Self::StreamAdded { .. }
+            | Self::FieldAdded { .. }
+            | Self::FieldRetyped { .. }
+            | Self::NullabilityChanged { .. }
+            | Self::KeyChanged { .. } => false,
+        }
+    }
+
     /// The field it is about, a renamed one by its old name; `None` for what concerns the stream as a whole.
     pub fn field(&self) -> Option<&FieldPath> {
         match self {

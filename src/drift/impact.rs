@@ -106,6 +106,11 @@ pub(super) fn of_field(connection: &Connection, stream: &StreamName, field: &Fie
     found
 }
 
+/// What reads a field of a stream, in words.
+pub(crate) fn hits_of_field(connection: &Connection, stream: &StreamName, field: &FieldPath) -> Vec<String> {
+    of_field(connection, stream, field).into_iter().map(|impact| impact.hit.words()).collect()
+}
+
 /// Everything that needs the stream.
 pub(super) fn of_stream(connection: &Connection, stream: &StreamName) -> Vec<Impact> {
     let mut found = Vec::new();

@@ -33,6 +33,7 @@ pub(crate) use compare::{renamed, renames_in, stream_now};
 pub use diff::render_diff;
 pub(crate) use expr::{Use, is_identifier, uses, variables};
 pub use grade::{Graded, grade};
+pub(crate) use impact::hits_of_field;
 pub(crate) use impact::is_stream;
 pub use impact::{Hit, Impact};
 pub use places::with_places;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Closing, ConnectionPlan, ConnectionRow, DriftRow, DriftStatus, Facts, Noting, RepairFacts, Standing, Step, World,
+    Closing, ConnectionPlan, ConnectionRow, DriftRow, DriftStatus, Facts, Leaving, Noting, RepairFacts, Standing, Step,
+    World,
 };
 use crate::drift::{Change, line_of};
 use crate::model::{ConnectionId, Fingerprint};
@@ -22,11 +23,12 @@ impl OpenRepairs {
             .filter(|drift| drift.status == DriftStatus::Pending)
             .map(|drift| (drift.connection, drift.opened_at))
             .collect();
-        // In `observe` a drift is reported and takes no place.
-        let only_observed: BTreeSet<ConnectionId> = world
+        // In `observe`, and while it is pinned, a drift is reported and takes no place.
+        let quiet = |c: &Connection| c.mode == Mode::Observe || c.pin.as_ref().is_some_and(|pin| pin.holds(world.now));
+        let only_reported: BTreeSet<ConnectionId> = world
             .rows
             .iter()
-            .filter(|row| world.desired.connections.get(&row.name).is_some_and(|c| c.mode == Mode::Observe))
+            .filter(|row| world.desired.connections.get(&row.name).is_some_and(quiet))
             .map(|row| row.id)
             .collect();
         let mut wanting: Vec<_> = world
@@ -34,7 +36,7 @@ impl OpenRepairs {
             .iter()
             .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
             .filter(|(_, _, repair)| repair.proposed.is_some())
-            .filter(|(id, ..)| !only_observed.contains(*id))
+            .filter(|(id, ..)| !only_reported.contains(*id))
             .map(|(id, facts, repair)| {
                 // Of equal severity the oldest goes first; what was not noted yet is the newest.
                 let opened_at = opened_at.get(id).map_or(world.now, |at| *at);
@@ -74,6 +76,25 @@ pub(super) fn plan_drift(
         }
         return;
     };
+    if let Some(pin) = connection.pin.as_ref().filter(|pin| pin.holds(world.now))
+        && let Some((target, _)) = &repair.proposed
+    {
+        plan.radius = Some(Box::new(repair.radius.clone()));
+        plan.standing = Standing::Pinned {
+            target: target.clone(),
+            version: pin.version,
+            until: pin.until.clone(),
+            by: pin.by.clone(),
+            reason: pin.reason.clone(),
+        };
+        let branch = our_branch.filter(|_| !facts.branch_in_use);
+        let leaves = branch.map(|branch| Step::LeaveBranch { branch, why: Leaving::Pinned });
+        plan.steps.extend(leaves);
+        if !noted(target) || pending.is_some_and(|drift| drift.branch.is_some()) {
+            plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Pinned });
+        }
+        return;
+    }
     if facts.unkept {
         if facts.is_moving() || facts.unnormalized.is_some() {
             plan.standing = Standing::Finishing { syncing: facts.is_moving(), then: Step::Keep.describe() };

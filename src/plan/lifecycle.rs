@@ -75,7 +75,8 @@ pub(super) fn plan_lifecycle(
         && steps.iter().any(|step| matches!(step, Step::Heal { .. }))
         && properties.iter().any(|name| name.starts_with("stream "))
     {
-        plan.standing = Standing::LiveEdit { properties: properties.clone() };
+        plan.standing =
+            Standing::LiveEdit { properties: properties.clone(), branch: None, unsaid: Vec::new(), frozen: Vec::new() };
         return;
     }
     if let Some((why, draft)) = &facts.lock {

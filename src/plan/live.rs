@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -54,6 +55,15 @@ pub struct Agreed {
     /// What the engine held of streams that it leaves out for now, by name, in its own words: given back with them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kept: BTreeMap<StreamName, Value>,
+    /// Digest of the edit of the spec that was offered last for what people changed: one that was declined is not offered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<String>,
+    /// When git's value was written back lately, by property.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flips: BTreeMap<String, Vec<DateTime<Utc>>>,
+    /// What flipped so often that it is left alone, with what git wanted then (null: that it goes): until git wants something else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub frozen: Properties,
 }
 
 /// How the engine's connection stands to what was agreed.

@@ -6,11 +6,13 @@
 
 pub mod approval;
 mod drifts;
+mod edits;
 mod lifecycle;
 mod live;
 mod planner;
 mod render;
 pub mod requests;
+pub mod review;
 mod row;
 pub mod schedule;
 mod step;
@@ -23,5 +25,5 @@ pub use live::{Agreed, Live, MADE_ANEW, MASKED, Part, Properties, of_git, same};
 pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render, waits_for_rows};
 pub use row::*;
-pub use step::{Closing, ConnectionPlan, Noting, Plan, Standing, Step};
-pub use world::{Confirmed, Facts, Limits, RepairFacts, World};
+pub use step::{Closing, ConnectionPlan, Leaving, Noting, Plan, Standing, Step};
+pub use world::{Confirmed, Facts, Limits, LiveOffer, RepairFacts, World};

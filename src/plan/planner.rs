@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::drifts::{OpenRepairs, plan_drift};
+use super::edits::plan_live;
 use super::lifecycle::plan_lifecycle;
 use super::schedule::next_after;
-use super::{
-    ConnectionPlan, ConnectionRow, ConnectionStatus, Facts, Live, MADE_ANEW, ObjectKind, Plan, Standing, Step, World,
-};
+use super::{ConnectionPlan, ConnectionRow, ConnectionStatus, Facts, Leaving, ObjectKind, Plan, Standing, Step, World};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, Desired, Mode, OnDelete};
@@ -170,15 +169,15 @@ fn plan_declared(
     if settled {
         plan_drift(world, connection, row, facts, open, &mut plan);
     }
+    if connection.mode >= Mode::Propose {
+        let left = facts.merged.iter().map(|branch| Step::LeaveBranch { branch: branch.clone(), why: Leaving::Merged });
+        plan.steps.extend(left);
+    }
+    plan_live(connection, facts, &mut plan);
     let withheld = world.remote_down.filter(|_| wait_for_remote(&mut plan));
     plan_sync(world, connection, row, facts, settled, &mut plan);
     if let Some(reason) = withheld.filter(|_| plan.standing == Standing::InSync) {
         plan.standing = Standing::Unseen { reason: reason.to_owned() };
-    }
-    if plan.standing == Standing::InSync
-        && let Some(what) = live_edit(&facts.live)
-    {
-        plan.standing = what;
     }
     if let Some(reason) = world.engine_down {
         wait_for_engine(reason, &mut plan);
@@ -224,17 +223,6 @@ fn wait_for_remote(plan: &mut ConnectionPlan) -> bool {
     let before = plan.steps.len();
     plan.steps.retain(|step| !step.asks_remote());
     plan.steps.len() < before
-}
-
-/// What a person is told of the engine's connection, if something is to be told.
-fn live_edit(live: &Live) -> Option<Standing> {
-    match live {
-        Live::Unknown | Live::Same | Live::Free => None,
-        Live::Edited(properties) => Some(Standing::LiveEdit { properties: properties.clone() }),
-        Live::Unseen(why) => Some(Standing::Unseen { reason: why.clone() }),
-        Live::Stopped(why) => Some(Standing::Stopped { reason: why.clone() }),
-        Live::Gone => Some(Standing::Stopped { reason: format!("somebody deleted it there; {MADE_ANEW}") }),
-    }
 }
 
 /// `settled`: lock and settings are in force as far as they may be.

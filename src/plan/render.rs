@@ -62,7 +62,10 @@ pub fn waits_for_rows(standing: &Standing) -> bool {
 
 /// Whether a drift waits for a person.
 fn awaits_decision(standing: &Standing) -> bool {
-    matches!(standing, Standing::AwaitingReview { .. } | Standing::Waiting { .. } | Standing::Drifted { .. })
+    matches!(
+        standing,
+        Standing::AwaitingReview { .. } | Standing::Waiting { .. } | Standing::Drifted { .. } | Standing::Pinned { .. }
+    )
 }
 
 /// Whether a person must decide before anything more happens.
@@ -99,16 +102,37 @@ pub fn describe(standing: &Standing) -> String {
             format!("drift {} waits for one sync to compare values", target.short())
         }
         Standing::Rejected { target, by, reason } => format!("drift {} rejected by {by}: {reason}", target.short()),
+        Standing::Pinned { target, version, until, by, reason } => {
+            format!(
+                "pinned at version {version} until {until} by {by}: {reason}; drift {} is not asked",
+                target.short()
+            )
+        }
         Standing::Drifted { target } => format!("drift {} (mode observe: reported only)", target.short()),
         Standing::NeedsManage { what } => format!("needs mode: manage: {what}"),
         Standing::Blocked { reason } => format!("blocked: {reason}"),
         Standing::Unseen { reason } => format!("could not look: {reason}"),
         Standing::Failed { reason, retry_at: Some(at) } => format!("failed: {reason} (again at {at})"),
         Standing::Failed { reason, retry_at: None } => format!("failed: {reason}"),
-        Standing::LiveEdit { properties } => format!(
-            "live edit: {} changed in the engine, not written until it is taken back there or follows in git",
-            properties.join(", ")
-        ),
+        Standing::LiveEdit { properties, branch, unsaid, frozen } => {
+            let mut text = format!(
+                "live edit: {} changed in the engine, not written until it is taken back there or follows in git",
+                properties.join(", ")
+            );
+            if let Some(branch) = branch {
+                text.push_str(&format!("; merge {branch} to keep it"));
+            }
+            if !unsaid.is_empty() {
+                text.push_str(&format!("; no spec says this of {}", unsaid.join(", ")));
+            }
+            if !frozen.is_empty() {
+                let names = frozen.join(", ");
+                text.push_str(&format!(
+                    "; {names} changed again and again and is left alone until a commit gives it another value or it is taken back"
+                ));
+            }
+            text
+        }
         Standing::Stopped { reason } => format!("stopped in the engine: {reason}; it is never started again by itself"),
         Standing::Retired => "retired: its spec is gone".into(),
         Standing::Broken => "its spec is broken: see `aam check`".into(),

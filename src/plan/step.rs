@@ -81,6 +81,19 @@ pub enum Standing {
         /// Why.
         reason: String,
     },
+    /// The approved schema stays as it is for a while, and the source shows something else.
+    Pinned {
+        /// What the source shows.
+        target: Fingerprint,
+        /// The catalog version that stays.
+        version: u32,
+        /// As the spec says it.
+        until: String,
+        /// Who wanted it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// Drift that may only be reported (`mode: observe`).
     Drifted {
         /// What the source shows.
@@ -112,6 +125,15 @@ pub enum Standing {
     LiveEdit {
         /// What: `schedule`, `stream public/accounts`, …
         properties: Vec<String>,
+        /// The branch that carries it to git.
+        #[serde(default)]
+        branch: Option<String>,
+        /// What of it no spec says.
+        #[serde(default)]
+        unsaid: Vec<String>,
+        /// What of it is left alone because it comes again and again.
+        #[serde(default)]
+        frozen: Vec<String>,
     },
     /// The engine stopped it by itself, or somebody deleted it there; it is never silently started again.
     Stopped {
@@ -224,6 +246,27 @@ pub enum Step {
         /// Why.
         why: Closing,
     },
+    /// Open the branch that carries to git what a person changed in the engine, or bring it up to date.
+    ProposeLive {
+        /// The branch.
+        branch: String,
+        /// Names what is offered.
+        digest: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Let git's values win over what a person changed in the engine.
+    RevertLive {
+        /// What.
+        properties: BTreeSet<String>,
+    },
+    /// Remove a branch of ours that has nothing more to say.
+    LeaveBranch {
+        /// Which.
+        branch: String,
+        /// Why.
+        why: Leaving,
+    },
     /// Discover the source and compare.
     Look,
     /// See how a running sync is doing.
@@ -252,6 +295,29 @@ pub enum Step {
     },
 }
 
+/// Why a branch of ours goes, though a drift may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// The tracked branch holds what it brings.
+    Merged,
+    /// The connection is pinned: nothing is asked.
+    Pinned,
+    /// The engine is as git says again.
+    Over,
+}
+
+impl Leaving {
+    /// The same for people.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Merged => "the tracked branch holds what it brings",
+            Self::Pinned => "the connection is pinned",
+            Self::Over => "the engine is as git says",
+        }
+    }
+}
+
 /// Why a drift is noted without a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
@@ -262,6 +328,8 @@ pub enum Noting {
     Waiting,
     /// A sync has to land what came first.
     AwaitingSync,
+    /// The connection is pinned.
+    Pinned,
     /// A person said no before it was noted.
     Rejected {
         /// Who.
@@ -278,6 +346,7 @@ impl Noting {
             Self::Observed => "observed".into(),
             Self::Waiting => "waiting".into(),
             Self::AwaitingSync => "waits for one sync to compare values".into(),
+            Self::Pinned => "pinned".into(),
             Self::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
         }
     }
@@ -345,6 +414,9 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
+            | Self::LeaveBranch { .. }
+            | Self::ProposeLive { .. }
+            | Self::RevertLive { .. }
             | Self::Look
             | Self::Keep
             | Self::Sample
@@ -382,6 +454,9 @@ impl Step {
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
+            | Self::LeaveBranch { .. }
+            | Self::ProposeLive { .. }
+            | Self::RevertLive { .. }
             | Self::Normalize { .. }
             | Self::Replay { .. } => false,
         }
@@ -394,6 +469,8 @@ impl Step {
             | Self::CommitRejection { .. }
             | Self::CommitRepair { .. }
             | Self::Propose { .. }
+            | Self::LeaveBranch { .. }
+            | Self::ProposeLive { .. }
             | Self::CloseDrift { branch: Some(_), .. } => true,
             Self::Onboard { .. }
             | Self::Adopt
@@ -403,6 +480,7 @@ impl Step {
             | Self::Heal { .. }
             | Self::ApplySettings { .. }
             | Self::Hold { .. }
+            | Self::RevertLive { .. }
             | Self::Look
             | Self::Keep
             | Self::Sample
@@ -444,6 +522,12 @@ impl Step {
             Self::Propose { target, branch, .. } => format!("open repair {} on {branch}", target.short()),
             Self::NoteDrift { target, why } => format!("note drift {} ({})", target.short(), why.describe()),
             Self::CloseDrift { why, .. } => format!("close drift: {}", why.describe()),
+            Self::ProposeLive { branch, .. } => format!("offer what changed in the engine on {branch}"),
+            Self::RevertLive { properties } => {
+                let names: Vec<&str> = properties.iter().map(String::as_str).collect();
+                format!("take back what changed in the engine: {}", names.join(", "))
+            }
+            Self::LeaveBranch { branch, why } => format!("remove branch {branch}: {}", why.describe()),
             Self::Look => "look at the source".into(),
             Self::FollowSync => "follow the running sync".into(),
             Self::NoteSync { job } => format!("follow job {job}, which the engine started"),

@@ -812,6 +812,13 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                     facts.branch = None;
                     case.drifts.retain(|d| Some(d.id) != *drift);
                 }
+                Step::ProposeLive { .. } => facts.live_offer.as_mut().unwrap().current = true,
+                Step::RevertLive { .. } => (facts.live, facts.reverts) = (Live::Free, Default::default()),
+                Step::LeaveBranch { branch, .. } => {
+                    facts.live_branch = facts.live_branch.take().filter(|(name, _)| name != branch);
+                    facts.merged.retain(|merged| merged != branch);
+                    facts.branch = facts.branch.take().filter(|(name, _)| name != branch);
+                }
                 Step::Retire { .. } => row.status = ConnectionStatus::Retired,
                 Step::Look => (facts.look_asked, row.look.as_mut().unwrap().at) = (false, now()),
                 Step::Sync => facts.sync_asked = false,

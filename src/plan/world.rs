@@ -94,6 +94,8 @@ pub struct Facts {
     pub branch: Option<(String, bool)>,
     /// Whether that branch is checked out, so that it cannot be removed.
     pub branch_in_use: bool,
+    /// Branches of ours, beside the drift's, whose whole change is in the tracked branch.
+    pub merged: Vec<String>,
     /// A person asked for a look.
     pub look_asked: bool,
     /// A person asked for a sync.
@@ -112,6 +114,14 @@ pub struct Facts {
     pub removal: Option<(OnDelete, Mode)>,
     /// How the engine's connection stands to what was agreed.
     pub live: Live,
+    /// What carries a person's edits of it to git, where they can be said there.
+    pub live_offer: Option<LiveOffer>,
+    /// The branch that carried them, if it is there, and whether a person added commits.
+    pub live_branch: Option<(String, bool)>,
+    /// The edits that git's value is to be written over.
+    pub reverts: BTreeSet<String>,
+    /// The edits that are left alone because they come again and again.
+    pub frozen: BTreeSet<String>,
     /// What of the engine's connection would be written to bring it to its spec and lock, where it was looked at.
     pub writes: Vec<String>,
     /// Whether the engine was seen to be just as the spec says.
@@ -127,6 +137,25 @@ impl Facts {
     pub(super) fn is_moving(&self) -> bool {
         self.syncing || self.started.is_some()
     }
+}
+
+/// A person's edits of the engine's connection, as an edit of the spec.
+#[derive(Debug, Clone)]
+pub struct LiveOffer {
+    /// The branch's name.
+    pub branch: String,
+    /// Whether the branch carries exactly this already.
+    pub current: bool,
+    /// Whether a person added commits of their own to it.
+    pub edited: bool,
+    /// Whether the same was offered before and its branch is gone.
+    pub declined: bool,
+    /// Names what is offered.
+    pub digest: String,
+    /// Properties that no spec says.
+    pub unsaid: Vec<String>,
+    /// The commit.
+    pub draft: CommitDraft,
 }
 
 /// The answer to a difference between lock and source.

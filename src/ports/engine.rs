@@ -204,6 +204,11 @@ pub trait EngineRead: Send + Sync {
     fn manner(&self) -> Manner;
     /// What else of a connection the engine takes from git: schedule, namespace and the like, in its own words.
     fn settings(&self, connection: &Connection) -> Result<BTreeMap<String, Value>, EngineError>;
+    /// Where a spec says a setting of a connection, and what it says if the setting has this value; without a value, nothing
+    /// stands there. `None`: no spec says it. Asked only of an engine that drives itself.
+    fn spelled(&self, _setting: &str, _value: &Value) -> Option<(Vec<String>, Option<Value>)> {
+        None
+    }
     /// Where a catalog of the connection lands, as far as its spec tells that without a secret; nobody is asked. A
     /// destination whose names are made by other rules is left out.
     fn tables(&self, connection: &Connection, catalog: &Catalog) -> Tables;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Gathered, Reconciler, StepError};
-use crate::model::{ConnectionRef, StreamName};
-use crate::ports::{Cause, ClearOrder, ConnectionRow, ObjectKind, recorded, sent};
+use crate::model::{ConnectionId, ConnectionRef, StreamName};
+use crate::ports::{Cause, ClearOrder, ConnectionRow, Lease, ObjectKind, recorded, sent};
 use crate::spec::{Connection, Mode};
 
 /// How long a lease in the way is waited for: a step of a daemon rarely takes longer.
@@ -23,17 +23,7 @@ impl Reconciler {
         actor: &str,
     ) -> Result<Option<i64>, StepError> {
         let (connection, row) = managed(gathered, name)?;
-        let until = Instant::now() + PATIENCE;
-        let lease = loop {
-            match self.take_lease(name, row.id).await? {
-                Some(lease) => break lease,
-                None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(200)).await,
-                None => {
-                    let why = format!("connection {name}: another process works on it: try again when it is done");
-                    return Err(StepError::Spec(why));
-                }
-            }
-        };
+        let lease = self.wait_for_lease(name, row.id).await?;
         let work = async {
             if self.open_sync(row).await?.is_some() {
                 return Err(StepError::Spec(format!(
@@ -66,6 +56,21 @@ impl Reconciler {
         let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;
         self.doors.registry.release(&lease).await?;
         done
+    }
+
+    /// The lease of a connection; a step of a daemon is waited for.
+    pub(super) async fn wait_for_lease(&self, name: &ConnectionRef, id: ConnectionId) -> Result<Lease, StepError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.take_lease(name, id).await? {
+                Some(lease) => return Ok(lease),
+                None if Instant::now() < until => tokio::time::sleep(Duration::from_millis(200)).await,
+                None => {
+                    let why = format!("connection {name}: another process works on it: try again when it is done");
+                    return Err(StepError::Spec(why));
+                }
+            }
+        }
     }
 
     /// Stops the running job of a connection at its next commit; the job, if one runs.

@@ -251,6 +251,13 @@ impl Drifted {
         Some(part.assessment.severity())
     }
 
+    /// The same, as far as the source no longer has what they need.
+    pub(super) fn streams_without_source(&self) -> BTreeSet<StreamName> {
+        let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking());
+        let lacking = breaking.filter(|c| c.change.takes_away());
+        lacking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
+    }
+
     /// Whether what is automatic breaks a mapping or a sync.
     pub(super) fn automatic_breaks(&self) -> bool {
         self.repair.automatic.as_ref().is_some_and(|part| part.assessment.severity().is_breaking())

@@ -263,7 +263,7 @@ impl Reconciler {
             Step::Onboard { .. } | Step::Adopt | Step::Retire { .. } => unreachable!("answered above"),
             Step::Look => Ok(OutcomeKind::Unchanged),
             Step::Rename { from } => {
-                self.leave_branch(from).await?;
+                self.leave_branches_of(from).await?;
                 let cause =
                     by_aam(format!("connection {from} is now called {}", connection.name), json!({"from": from}));
                 self.doors.registry.declare(lease, &connection.name, &cause).await?;
@@ -303,6 +303,11 @@ impl Reconciler {
                 }
                 Ok(closed)
             }
+            Step::ProposeLive { branch, digest, draft } => {
+                self.propose_live(connection, &row, (branch, digest, draft), lease).await
+            }
+            Step::RevertLive { properties } => self.revert_live(connection, &row, properties, lease).await,
+            Step::LeaveBranch { branch, why } => self.leave_branch(&connection.name, branch, *why, lease).await,
             Step::FollowSync => self.follow_sync(gathered, connection, &row, lease).await,
             Step::Sync => self.start_sync(gathered, connection, &row, lease).await,
             Step::Normalize { job } => self.normalize(gathered, connection, &row, *job, lease).await,

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::carried::thawed;
 use super::drifted::{Drifted, Seen};
 use super::gathered::{Index, held};
 use super::landed::{self, is_expected, to_normalize};
@@ -145,6 +146,7 @@ impl Reconciler {
             secrets: Some(self.known_secrets(connection, gathered.now)),
             branch: branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged)),
             branch_in_use: branch.is_some_and(|branch| branch.stays),
+            merged: merged(&connection.name, branches),
             look_asked: self.is_asked(Ask::Look, &connection.name),
             sync_asked: self.is_asked(Ask::Sync, &connection.name),
             again: self.is_tried_again(&connection.name),
@@ -155,6 +157,16 @@ impl Reconciler {
             ..Facts::default()
         };
         self.engine_facts(connection, row, &mut facts);
+        let live_branch = branches.get(&crate::repair::live_branch(&connection.name));
+        facts.live_branch = live_branch
+            .filter(|branch| !branch.stays && !branch.merged)
+            .map(|branch| (branch.name.clone(), branch.edited));
+        if let Live::Edited(edited) = &facts.live
+            && connection.mode >= spec::Mode::Propose
+            && connection.on_live_edit == spec::OnLiveEdit::Propose
+        {
+            facts.live_offer = self.live_offer(gathered, connection, row, (edited, live_branch)).await?;
+        }
         let whole = self.look_catalog(row).await?;
         facts.lock = match self.lock_to_commit(gathered, connection, row, whole.as_deref()).await? {
             Ok(lock) => lock,
@@ -225,7 +237,7 @@ impl Reconciler {
             radius: drifted.decided().map(|(_, radius)| radius.clone()).unwrap_or_default(),
         });
         if gathered.drives_itself {
-            facts.held = held(connection, &drifted);
+            facts.held = held(connection, &drifted, gathered.now);
         }
         Ok((facts, Some(drifted)))
     }
@@ -255,6 +267,11 @@ impl Reconciler {
             // git may have followed the edit by now
             if edited && seen.agreed.is_some() {
                 facts.live = if edits.is_empty() { Live::Free } else { Live::Edited(edits.into_iter().collect()) };
+            }
+            if let Live::Edited(edited) = &facts.live
+                && connection.on_live_edit == spec::OnLiveEdit::Revert
+            {
+                (facts.reverts, facts.frozen) = thawed(edited, seen.agreed.as_ref(), &wanted);
             }
         }
     }
@@ -379,7 +396,11 @@ impl Reconciler {
         let Some((at, look)) = row.look.as_ref().and_then(|look| Some((look.at, look.seen.as_ref().ok()?))) else {
             return Ok(None);
         };
-        let ask = self.refusal(row.id, Offered::AsBranch).is_some().then_some("a commit by rule was refused");
+        let pinned = connection.pin.as_ref().is_some_and(|pin| pin.holds(gathered.now));
+        let ask = match self.refusal(row.id, Offered::AsBranch) {
+            _ if pinned => Some("the connection is pinned"),
+            refused => refused.map(|_| "a commit by rule was refused"),
+        };
         let in_trouble = |step: Step| row.troubles.contains_key(&step.describe());
         let (unkept, unsampled, untried) = (in_trouble(Step::Keep), in_trouble(Step::Sample), in_trouble(Step::Try));
         let troubles = (unkept, unsampled, untried);
@@ -439,6 +460,13 @@ fn landed_values(arrivals: &Arrivals, lock: &Lock, observed: &Catalog) -> Values
         None => arrival.is_taken_in(name, &lock.catalog).then(Sampled::awaited),
     };
     open.filter_map(|(name, arrival)| Some((name.clone(), sampled(name, arrival)?))).collect()
+}
+
+/// The branches of a connection beside its drift's that can go: what they bring is in the tracked branch.
+fn merged(name: &crate::model::ConnectionRef, branches: &BTreeMap<String, RepairBranch>) -> Vec<String> {
+    let others = crate::repair::branches(name).into_iter().skip(1);
+    let over = |name: &String| branches.get(name).is_some_and(|branch| branch.merged && !branch.stays);
+    others.filter(over).collect()
 }
 
 /// What a drift was worked out from.

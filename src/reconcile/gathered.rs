@@ -142,13 +142,16 @@ impl Gathered {
     /// Streams that a breaking drift holds.
     pub(super) fn held(&self, connection: &Connection) -> BTreeSet<StreamName> {
         let drifted = self.row_of(connection).and_then(|row| self.drifted.get(&row.id));
-        drifted.map(|drifted| held(connection, drifted)).unwrap_or_default()
+        drifted.map(|drifted| held(connection, drifted, self.now)).unwrap_or_default()
     }
 }
 
-/// Streams of a connection that its drift holds.
-pub(super) fn held(connection: &Connection, drifted: &Drifted) -> BTreeSet<StreamName> {
+/// Streams of a connection that its drift holds. A pinned one goes on with what it has, as long as the source can serve it.
+pub(super) fn held(connection: &Connection, drifted: &Drifted, now: DateTime<Utc>) -> BTreeSet<StreamName> {
     match connection.drift.when_breaking {
+        WhenBreaking::HoldStream if connection.pin.as_ref().is_some_and(|pin| pin.holds(now)) => {
+            drifted.streams_without_source()
+        }
         WhenBreaking::HoldStream => drifted.breaking_streams(),
         WhenBreaking::Continue => BTreeSet::new(),
     }

@@ -21,7 +21,7 @@ use crate::spec::{Connection, Lock};
 
 /// The effect of an intent to change the engine's connection.
 pub(super) const UPDATE: &str = "update_connection";
-const NAME: &str = "name";
+pub(super) const NAME: &str = "name";
 pub(super) const STATUS: &str = "status";
 
 /// What an update was to bring about, as its intent keeps it.

@@ -5,13 +5,14 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `reverted` which automatic repairs a person took back, `requests` and `request` what people decide on a forge, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge, `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
 mod arrival;
 mod ask;
 mod by_name;
+mod carried;
 mod drifted;
 mod ends;
 mod error;
@@ -35,6 +36,7 @@ mod requests;
 mod resolved;
 mod retire;
 mod reverted;
+mod rollback;
 mod sample;
 mod survey;
 mod sync;
@@ -55,6 +57,7 @@ pub use gathered::Gathered;
 pub use live::unlike;
 pub use relock::Relock;
 pub use requests::RequestPolicy;
+pub use rollback::RolledBack;
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::approval::ApprovalRule;

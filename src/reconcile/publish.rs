@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::drifted::Drifted;
 use super::{Gathered, Offered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
-use crate::plan::{Closing, Noting};
+use crate::plan::{Closing, Leaving, Noting};
 use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
 use crate::spec::Connection;
 
@@ -291,13 +291,42 @@ impl Reconciler {
         Ok(kept.map_or(OutcomeKind::Applied, |error| OutcomeKind::Skipped(error.to_string())))
     }
 
-    /// Removes the repair branch of a name that its connection left; one with a person's own commits stays theirs.
-    pub(super) async fn leave_branch(&self, name: &ConnectionRef) -> Result<(), StepError> {
-        let branch = crate::repair::branch(name);
-        if self.doors.repo.repair_branches().await?.iter().any(|open| open.name == branch && !open.edited) {
-            self.doors.repo.withdraw(&branch).await?;
+    /// Removes the branches of a name that its connection left; those with a person's own commits stay theirs.
+    pub(super) async fn leave_branches_of(&self, name: &ConnectionRef) -> Result<(), StepError> {
+        let ours = crate::repair::branches(name);
+        for open in self.doors.repo.repair_branches().await? {
+            if ours.contains(&open.name) && !open.edited {
+                self.doors.repo.withdraw(&open.name).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Removes a branch that has nothing more to say; one that a person has checked out, or committed to, stays.
+    pub(super) async fn leave_branch(
+        &self,
+        name: &ConnectionRef,
+        branch: &str,
+        why: Leaving,
+        lease: &Lease,
+    ) -> Result<OutcomeKind, StepError> {
+        match sent("withdraw", self.doors.repo.withdraw(branch)).await {
+            Err(error) if error.remedy == Remedy::Person => return Ok(OutcomeKind::Skipped(error.to_string())),
+            withdrawn => withdrawn?,
+        }
+        if why == Leaving::Over {
+            let mut agreed = self.doors.registry.agreed(Some(lease.connection)).await?.remove(&lease.connection);
+            if let (Some(agreed), Some(row)) = (&mut agreed, self.fresh_row(lease.connection).await?) {
+                // the same edit made again is offered again
+                agreed.offered = None;
+                self.doors.registry.set_agreed(lease, agreed, &row.held).await?;
+                self.note_live(row.id, agreed.clone(), |_| false, Default::default());
+            }
+        }
+        let cause = by_aam(format!("connection {name}: branch {branch} removed: {}", why.describe()), json!({}));
+        self.doors.registry.audit(&lease.tenant, "repair.withdrawn", Some(lease.connection), &cause).await?;
+        recorded("withdraw");
+        Ok(OutcomeKind::Applied)
     }
 
     /// The row of the pending drift with that target, or a new one.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Gathered, Reconciler, TurnError, resolved};
 use crate::model::{ConnectionId, ConnectionRef};
-use crate::plan::{Confirmed, ConnectionPlan, Limits, Step};
-use crate::status::{ConnectionReport, Report, Sources, Unowned};
+use crate::plan::{Confirmed, ConnectionPlan, Limits, Plan, Step};
+use crate::ports::Snapshot;
+use crate::spec;
+use crate::status::{ConnectionReport, Pinned, Report, Sources, Unowned};
 
 impl Reconciler {
     /// The limits in force.
@@ -47,12 +49,10 @@ impl Reconciler {
             .filter(|c| gathered.desired().stale.contains(&c.path))
             .map(|c| c.name.clone())
             .collect();
-        let sources = Sources {
-            rows: &gathered.rows,
-            drifts: &gathered.drifts,
-            diagnostics: gathered.diagnostics(),
-            stale: &stale,
-        };
+        let mut diagnostics = gathered.diagnostics().to_vec();
+        diagnostics.extend(spec::ended_pins(gathered.desired(), gathered.now));
+        let sources =
+            Sources { rows: &gathered.rows, drifts: &gathered.drifts, diagnostics: &diagnostics, stale: &stale };
         let mut report = Report::new(&plan, sources);
         let mut jobs = self.doors.registry.newest_jobs().await?;
         let dead_letters = self.doors.events.dead_letter_counts().await?;
@@ -63,6 +63,14 @@ impl Reconciler {
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {
                 connection.held = gathered.held(declared).into_iter().collect();
+                let pin = declared.pin.as_ref().filter(|pin| pin.holds(gathered.now));
+                connection.pin = pin.map(|pin| Pinned {
+                    version: pin.version,
+                    until: pin.until.clone(),
+                    ends: pin.ends,
+                    by: pin.by.clone(),
+                    reason: pin.reason.clone(),
+                });
             }
             if let Some(id) = planned.id {
                 self.keep_standing(id, planned, connection);
@@ -100,6 +108,11 @@ impl Reconciler {
             shown.standing = standing.clone();
             shown.summary = crate::plan::describe(standing);
         }
+    }
+
+    /// The plan that would follow if these files were committed now.
+    pub fn plan_if(&self, gathered: &Gathered, files: Snapshot) -> Plan {
+        gathered.plan_with(&resolved::resolve(files, &gathered.resolved.good, &self.policy()).0)
     }
 
     /// Check and plan of the work tree where it differs from the committed state, a line each.

@@ -56,7 +56,7 @@ impl Reconciler {
             }
         }
         self.forget_ends(row, lease).await?;
-        self.leave_branch(&row.name).await?;
+        self.leave_branches_of(&row.name).await?;
         let open = self.doors.registry.drifts(Some(row.id), true).await?;
         if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
             self.close_drift(&row.name, Some(drift.id), None, &Closing::Removal, lease).await?;

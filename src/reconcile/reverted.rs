@@ -11,7 +11,7 @@ use crate::drift::{Automatic, Change, Scene, assess, compare, line_of};
 use crate::model::{Catalog, CommitDraft, CommitId, FileEdit, Fingerprint};
 use crate::ports::{CatalogVersion, ConnectionRow, LogEntry};
 use crate::repair;
-use crate::spec::{Connection, Lock, Mode, Rejection};
+use crate::spec::{self, Connection, Lock, Mode, Rejection};
 
 /// So far back the commits of a lock are asked for.
 const LOG: u32 = 200;
@@ -35,7 +35,10 @@ impl Reconciler {
         let recorded = loop {
             let Some((changes, version)) = taken_back(&versions, &answers, &changes) else { break None };
             match &version.commit {
-                Some(commit) if self.brings_its_drift(connection, version, commit).await? => {
+                Some(commit)
+                    if self.brings_a_pin(connection, commit).await?
+                        || self.brings_its_drift(connection, version, commit).await? =>
+                {
                     answers.insert(commit.clone());
                 }
                 _ => break Some((changes, Undoing::from(version))),
@@ -80,6 +83,12 @@ impl Reconciler {
         let text = text_of(&gathered.resolved.files, &path);
         // A file that a person laid out in another way is left to them; the line does no more than it did.
         Ok(repair::overrule(&connection.name, text.as_deref(), &brought).unwrap_or_default())
+    }
+
+    /// Whether a commit leaves the connection pinned: then it took changes back for a while only.
+    async fn brings_a_pin(&self, connection: &Connection, commit: &CommitId) -> Result<bool, TurnError> {
+        let text = self.doors.repo.file_at(commit, &connection.path).await?;
+        Ok(text.is_some_and(|text| spec::pin_of(&connection.path, &text).is_some()))
     }
 
     /// Whether a version's commit brought the file of the drift that it answers: versions that a rebuilt registry read from

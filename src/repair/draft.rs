@@ -433,6 +433,22 @@ pub fn branch(connection: &ConnectionRef) -> String {
     format!("aam/drift/{}/{}", connection.tenant, connection.name)
 }
 
+/// The branch of a rollback that a person is to merge. No connection of a tenant has such a branch for its drifts, unless
+/// somebody calls a tenant `rollback-of`.
+pub fn rollback_branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/rollback-of/{}/{}", connection.tenant, connection.name)
+}
+
+/// The branch that carries to git what people changed in the engine.
+pub fn live_branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/live-edit-of/{}/{}", connection.tenant, connection.name)
+}
+
+/// Every branch that may be made for a connection, the drift's first.
+pub fn branches(connection: &ConnectionRef) -> [String; 3] {
+    [branch(connection), rollback_branch(connection), live_branch(connection)]
+}
+
 /// `drift/<tenant>/<connection>/<short fingerprint>.md`
 pub fn drift_path(connection: &ConnectionRef, target: &Fingerprint) -> Result<RepoPath, NameError> {
     RepoPath::new(&format!("drift/{}/{}/{}.md", connection.tenant, connection.name, target.short()))

@@ -1,7 +1,7 @@
 //! Text from outside inside Markdown: it stays text, on GitHub as in `less`.
 
 /// Characters that could hide, reorder or break text: written as `\u{…}`. Line breaks stay if `lines` says so.
-pub(super) fn visible(text: &str, lines: bool) -> String {
+pub(crate) fn visible(text: &str, lines: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{061c}');
@@ -15,7 +15,7 @@ pub(super) fn visible(text: &str, lines: bool) -> String {
 }
 
 /// A code span that holds exactly the text, whatever backticks are in it.
-pub(super) fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = visible(text, false);
     let ticks = "`".repeat(longest_run(&text) + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') || text.is_empty() { " " } else { "" };
@@ -23,14 +23,14 @@ pub(super) fn code(text: &str) -> String {
 }
 
 /// A fenced block that nothing inside it can close.
-pub(super) fn fence(language: &str, text: &str) -> String {
+pub(crate) fn fence(language: &str, text: &str) -> String {
     let text = visible(text, true);
     let ticks = "`".repeat((longest_run(&text) + 1).max(3));
     format!("{ticks}{language}\n{}\n{ticks}\n", text.trim_end_matches('\n'))
 }
 
 /// Plain words within a sentence or list: what Markdown or HTML would take for markup is escaped.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     for c in visible(text, false).chars() {
         if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '#' | '~' | '!' | '@') {
@@ -43,7 +43,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// As many blocks of lines as the room allows, the lines made visible and, if they are very long, cut; and how many blocks are
 /// left over.
-pub(super) fn fitting(blocks: &[Vec<String>], room: Room) -> (Vec<String>, usize) {
+pub(crate) fn fitting(blocks: &[Vec<String>], room: Room) -> (Vec<String>, usize) {
     let (mut kept, mut bytes): (Vec<String>, usize) = (Vec::new(), 0);
     for (at, block) in blocks.iter().enumerate() {
         let block = block.iter().map(|line| shortened(&visible(line, false), LONGEST_LINE));
@@ -58,13 +58,13 @@ pub(super) fn fitting(blocks: &[Vec<String>], room: Room) -> (Vec<String>, usize
 }
 
 /// [`fitting`] for lines that stand alone.
-pub(super) fn fitting_lines(lines: &[String], room: Room) -> (Vec<String>, usize) {
+pub(crate) fn fitting_lines(lines: &[String], room: Room) -> (Vec<String>, usize) {
     fitting(&lines.iter().map(|line| vec![line.clone()]).collect::<Vec<_>>(), room)
 }
 
 /// How much of a list is shown.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
+pub(crate) struct Room {
     pub lines: usize,
     pub bytes: usize,
 }
@@ -73,7 +73,7 @@ pub(super) struct Room {
 const LONGEST_LINE: usize = 600;
 
 /// At most so many bytes, with `…` for what is cut off.
-pub(super) fn shortened(text: &str, bytes: usize) -> String {
+pub(crate) fn shortened(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
     }
@@ -85,7 +85,7 @@ pub(super) fn shortened(text: &str, bytes: usize) -> String {
 }
 
 /// A block that is closed until a reader opens it; a terminal shows all of it. The summary holds words of ours only.
-pub(super) fn folded(summary: &str, block: &str) -> String {
+pub(crate) fn folded(summary: &str, block: &str) -> String {
     format!("<details>\n<summary>{summary}</summary>\n\n{block}\n</details>\n")
 }
 

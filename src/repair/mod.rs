@@ -5,14 +5,16 @@
 
 mod chosen;
 mod draft;
+mod entry;
 mod expr;
 mod file;
 mod lock;
 mod mapping;
-mod markdown;
+pub(crate) mod markdown;
 mod offers;
 mod rejected;
 mod request;
+mod rollback;
 #[cfg(test)]
 pub(crate) mod sample;
 mod streams;
@@ -22,9 +24,11 @@ mod tests;
 mod trial;
 mod yaml;
 
-pub use draft::{Input, Part, Repair, branch, draft, drift_path, rejection_of};
+pub use draft::{Input, Part, Repair, branch, branches, draft, drift_path, live_branch, rejection_of, rollback_branch};
+pub(crate) use entry::set as set_entry;
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
 pub use request::{RequestText, request_comment, request_text};
+pub use rollback::{Basis, Effect, Moment, NextSync, Rollback, Way, Wish, roll_back};
 pub use tell::Telling;
 pub use trial::{Outcome, Trial, Trials, try_out};

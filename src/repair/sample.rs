@@ -102,6 +102,8 @@ pub(crate) fn connection(catalog: &Catalog, mapping: MappingSpec) -> Connection 
             threshold: 0.85,
             when_breaking: WhenBreaking::HoldStream,
         },
+        on_live_edit: OnLiveEdit::Propose,
+        pin: None,
         on_delete: OnDelete::Pause,
         lock: Some(lock),
         airbyte: Default::default(),

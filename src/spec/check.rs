@@ -17,7 +17,7 @@ use super::source::{Problems, Source};
 use super::value::read_config;
 use super::yaml::{self, Node};
 use super::{
-    ActorOptions, Config, ConfigValue, EngineKind, EntitySpec, Lock, MappingSpec, Mode, OnDelete, Rejection, lock,
+    ActorOptions, Config, ConfigValue, EngineKind, EntitySpec, Lock, MappingSpec, Mode, OnDelete, Pin, Rejection, lock,
 };
 
 pub(super) use connection::{CheckedConnection, EndpointChoice};
@@ -135,6 +135,16 @@ pub fn removal_of(path: &RepoPath, text: &str) -> Option<(OnDelete, Mode)> {
     let (role, mut problems) = (super::names::role(path.as_str()).ok()?, Problems::of(&source));
     match check_file(path, &role, &source, EngineKind::Embedded, &mut problems)? {
         Checked::Connection(connection) => Some((connection.on_delete, connection.mode)),
+        _ => None,
+    }
+}
+
+/// The pin of a connection's spec, if the file can be read.
+pub fn pin_of(path: &RepoPath, text: &str) -> Option<Pin> {
+    let source = Source { file: path.as_str().into(), text: text.into() };
+    let (role, mut problems) = (super::names::role(path.as_str()).ok()?, Problems::of(&source));
+    match check_file(path, &role, &source, EngineKind::Embedded, &mut problems)? {
+        Checked::Connection(connection) => connection.pin,
         _ => None,
     }
 }

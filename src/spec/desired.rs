@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::Pin;
 use crate::model::{
     Catalog, ConnectionId, ConnectionRef, FieldPath, Fingerprint, RepoPath, StreamName, SyncMode, TenantId,
 };
@@ -61,6 +62,10 @@ pub struct Connection {
     pub drift: DriftPolicy,
     /// What to do when the spec goes.
     pub on_delete: OnDelete,
+    /// What to do about what people change in the engine.
+    pub on_live_edit: OnLiveEdit,
+    /// Whether its approved schema stays as it is for a while.
+    pub pin: Option<Pin>,
     /// Its lock; `None` only if it has no lock file. With a lock that is broken the connection is absent.
     pub lock: Option<Lock>,
     /// What the Airbyte engine is told besides.
@@ -381,6 +386,16 @@ pub enum OnDelete {
     Pause,
     /// Its engine objects go; landed rows and events stay.
     Delete,
+}
+
+/// What to do about what people change in the engine's own pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnLiveEdit {
+    /// Propose the edit of the spec that says the same.
+    Propose,
+    /// Write git's value back.
+    Revert,
 }
 
 /// A connection's lock file.

@@ -7,12 +7,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::read::{Free, FromNode, OneOrMany, Pairs, Placed, Text, raw, words, wrong_type};
 use super::source::Problems;
 use super::yaml::{Node, Value};
-use super::{Mode, OnDelete, RepairPolicy, StreamMode, WhenBreaking};
+use super::{Mode, OnDelete, OnLiveEdit, RepairPolicy, StreamMode, WhenBreaking};
 
 words! { Mode { "observe" => Mode::Observe, "propose" => Mode::Propose, "manage" => Mode::Manage, } }
 words! { RepairPolicy { "auto" => RepairPolicy::Auto, "propose" => RepairPolicy::Propose, } }
 words! { WhenBreaking { "hold_stream" => WhenBreaking::HoldStream, "continue" => WhenBreaking::Continue, } }
 words! { AirbyteStatus { "active" => AirbyteStatus::Active, "inactive" => AirbyteStatus::Inactive, } }
+words! { OnLiveEdit { "propose" => OnLiveEdit::Propose, "revert" => OnLiveEdit::Revert, } }
 words! { OnDelete { "pause" => OnDelete::Pause, "delete" => OnDelete::Delete, } }
 words! { StreamMode {
     "full_refresh_overwrite" => StreamMode::FullRefreshOverwrite,
@@ -50,8 +51,26 @@ raw! {
         drift: Option<RawDrift>,
         /// What happens when this file goes: pause (the default) or delete.
         on_delete: Option<OnDelete>,
+        /// What happens to what people change in the engine: propose (carry it to git; the default) or revert (write git's value).
+        on_live_edit: Option<OnLiveEdit>,
+        /// Keeps the approved schema as it is for a while; `aam rollback` writes it.
+        pin: Option<RawPin>,
         /// For the Airbyte engine only.
         airbyte: Option<RawAirbyte>,
+    }
+}
+
+raw! {
+    /// A schema that stays as it is for a while.
+    RawPin = "a pin" {
+        /// The catalog version whose schema stays.
+        version: Text,
+        /// The last day of it, or an RFC 3339 time at which it ends.
+        until: Text,
+        /// Why: the next person reads it.
+        reason: Text,
+        /// Who wanted it.
+        by: Text,
     }
 }
 

@@ -46,6 +46,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// A period as a spec says it, in the largest unit that fits.
+pub fn period_text(period: Duration) -> String {
+    let seconds = period.as_secs();
+    let units = [("d", 86_400), ("h", 3600), ("m", 60)];
+    let fits = units.iter().find(|(_, size)| seconds.is_multiple_of(*size));
+    fits.map_or_else(|| format!("{seconds}s"), |(unit, size)| format!("{}{unit}", seconds / size))
+}
+
 /// Checks a cron expression of five or six fields.
 pub fn check_cron(expression: &str) -> Result<(), String> {
     let fields = expression.split_whitespace().count();

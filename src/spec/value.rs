@@ -120,6 +120,17 @@ pub fn escaped(text: &str) -> String {
     text.replace("${", "$${")
 }
 
+/// [`escaped`] for every text in a value.
+pub fn escaped_value(value: &serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(escaped(text)),
+        Value::Array(items) => items.iter().map(escaped_value).collect(),
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), escaped_value(value))).collect(),
+        other => other.clone(),
+    }
+}
+
 /// Whether settings take a text below this key only as a reference.
 pub fn needs_reference(key: &str, text: &str) -> bool {
     is_refused_by_name(key, text) || mask_url(text).is_some()

@@ -75,6 +75,9 @@ pub struct ConnectionReport {
     pub unseen: Option<String>,
     /// Whether its spec is broken and the last good version in force.
     pub stale: bool,
+    /// Its pin, while it holds.
+    #[serde(default)]
+    pub pin: Option<Pinned>,
     /// Its open drift.
     pub drift: Option<DriftRow>,
     /// What its drift reaches.
@@ -86,6 +89,21 @@ pub struct ConnectionReport {
     pub held: Vec<StreamName>,
     /// How many records lie in the dead letters.
     pub dead_letters: u64,
+}
+
+/// A pin that holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// The catalog version whose schema stays.
+    pub version: u32,
+    /// As the spec says it.
+    pub until: String,
+    /// When it ends.
+    pub ends: DateTime<Utc>,
+    /// Who wanted it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a report is made from besides the plan.
@@ -122,6 +140,7 @@ impl Report {
                 looked_at: look.map(|look| look.at),
                 unseen: look.and_then(|look| look.seen.clone().err()),
                 stale: sources.stale.contains(&connection.name),
+                pin: None,
                 drift: connection.id.and_then(|id| drifts.get(&id)).map(|drift| (*drift).clone()),
                 radius: connection.radius.clone(),
                 job: None,

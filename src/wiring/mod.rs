@@ -18,6 +18,7 @@ use crate::http::Hook;
 use crate::ports::Snapshot;
 use crate::settings::{Origins, Settings};
 
+pub use crate::repo::git::merge_of;
 pub use app::{App, forge, looks_at_once, policy};
 
 /// Opens everything, works with it, and closes it however the work ended.
@@ -59,6 +60,20 @@ pub fn settings_with_origins(root: &Path, config: Option<&Path>) -> anyhow::Resu
         let text = terminal(&problems, Theme::PLAIN);
         anyhow::anyhow!("the settings cannot be used\n{text}")
     })
+}
+
+/// Why this machine knows nothing of what runs, if so: it has no registry, and none is made for a look.
+pub fn can_look(root: &Path, settings: &Settings) -> Result<(), String> {
+    let state = root.join(&settings.state.directory);
+    match &settings.registry.url {
+        Some(url) => {
+            let root = root.join(&settings.repository.root);
+            let resolved = crate::secrets::resolve_text(url, &root, |name| std::env::var(name).ok());
+            resolved.map(|_| ()).map_err(|error| format!("[registry] url: {error}"))
+        }
+        None if crate::registry::ManagedCluster::is_made(&state) => Ok(()),
+        None => Err("no registry is configured, and there is none on this machine".to_owned()),
+    }
 }
 
 /// Opens everything with the settings of a configuration repository.

@@ -329,6 +329,7 @@ pages! {
     map_to_entities "docs/map-to-entities.md"
     review_a_drift "docs/review-a-drift.md"
     approvals "docs/approvals.md"
+    rollback "docs/rollback.md"
     drift_evidence "docs/drift-evidence.md"
     sync_and_events "docs/sync-and-events.md"
     airbyte_connectors "docs/airbyte-connectors.md"

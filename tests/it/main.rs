@@ -20,6 +20,8 @@ mod playground;
 mod registry;
 mod remote;
 mod repo;
+mod review;
+mod rollback;
 mod samples;
 mod spec;
 mod unit;

@@ -343,4 +343,26 @@ Example: two connections with the same inline source and `airbyte: {id: …}`, o
 Mend: keep the id or the name in one spec. A source or destination that several connections share is written once, as `kind: source` or
 `kind: destination`, and named by them.",
     },
+    Code {
+        code: "AAM-S032",
+        title: "a pin that cannot be used",
+        text: "\
+A pin keeps the approved schema of a connection as it is for a while. It needs the version that stays, the last day of it, why, and who
+wanted it; without an end it would be forgotten.
+
+Example: `pin: {version: 3, until: soon, reason: …, by: …}`.
+
+Mend: write `until: 2026-12-31` or an RFC 3339 time, and a version that `aam history` lists.",
+    },
+    Code {
+        code: "AAM-S033",
+        title: "a pin that is over",
+        text: "\
+The time of the pin has passed: what the source shows is asked for again, and repaired by rule, as without it. Left in the spec it
+would only mislead its readers.
+
+Example: `pin: {version: 3, until: 2026-01-31, …}` in February.
+
+Mend: remove `pin`, or give it a later `until`.",
+    },
 ];

@@ -8,6 +8,7 @@ mod engine;
 pub mod error;
 pub mod import;
 pub mod landing;
+mod said;
 pub mod schedule;
 mod seen;
 mod told;

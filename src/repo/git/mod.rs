@@ -6,6 +6,7 @@
 //! Where there is a remote, `clone` keeps what it has, `remote` fetches and pushes, `network` lets a call reach it.
 
 mod asked;
+mod between;
 mod checkout;
 mod clone;
 mod command;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 pub use self::asked::{Below, below, prefix, version};
+pub use self::between::{Merge, merge_of};
 pub(in crate::repo) use self::history::person;
 pub use self::network::{Access, Login};
 pub use self::remote::Remote;

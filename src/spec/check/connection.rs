@@ -7,13 +7,14 @@ use crate::model::SyncMode;
 use crate::model::{ConnectionRef, FieldPath, StreamName};
 use crate::spec::airbyte::{check_options, not_with};
 use crate::spec::connectors::End;
+use crate::spec::pin::check_pin;
 use crate::spec::raw::{RawConnection, RawDrift, RawEndpoint, RawFields, RawStream, RawStreams};
 use crate::spec::read::{OneOrMany, Text};
 use crate::spec::schedule::{RunBy, check_schedule};
 use crate::spec::source::Problems;
 use crate::spec::{
-    AirbyteOptions, At, EngineKind, FieldSelection, Mode, OnDelete, RepairPolicy, Schedule, Selection, StreamChoice,
-    StreamMode, WhenBreaking,
+    AirbyteOptions, At, EngineKind, FieldSelection, Mode, OnDelete, OnLiveEdit, Pin, RepairPolicy, Schedule, Selection,
+    StreamChoice, StreamMode, WhenBreaking,
 };
 
 use super::{CheckedEndpoint, Program, Written, parse};
@@ -33,6 +34,8 @@ pub(in crate::spec) struct CheckedConnection {
     pub mapping: Option<Text>,
     pub drift: CheckedDrift,
     pub on_delete: OnDelete,
+    pub on_live_edit: OnLiveEdit,
+    pub pin: Option<Pin>,
     pub airbyte: AirbyteOptions,
 }
 
@@ -74,6 +77,8 @@ pub(super) fn check_connection(
         mapping: raw.mapping.clone(),
         drift,
         on_delete: raw.on_delete.unwrap_or(OnDelete::Pause),
+        on_live_edit: raw.on_live_edit.unwrap_or(OnLiveEdit::Propose),
+        pin: raw.pin.as_ref().and_then(|pin| check_pin(pin, to)),
         airbyte,
     }
 }

@@ -191,6 +191,8 @@ fn build(
                 when_breaking: checked.drift.when_breaking,
             },
             on_delete: checked.on_delete,
+            on_live_edit: checked.on_live_edit,
+            pin: checked.pin.clone(),
             lock: None,
             airbyte: checked.airbyte.clone(),
         })

@@ -404,3 +404,107 @@ async fn an_edit_that_git_follows_is_over_for_one_that_is_only_observed_too() {
     assert_eq!((ran.code, tour.standin.writes()), (0, writes), "{ran:?}");
     tour.finish().await;
 }
+
+const CARRIED: &str = "aam/drift/live-edit-of/default/crm";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_edit_is_carried_to_git_once_and_over_when_it_is_merged() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    let every = |hours: u32| json!({"basicSchedule": {"units": hours, "timeUnit": "hours"}});
+    let branches = || world.git(&["branch", "--list", "aam/*", "--format=%(refname:short)"]);
+    let spec = world.read("connectors.d/crm.yaml");
+    let writes = tour.standin.writes();
+    tour.by_hand(|c| {
+        (c.schedule_type, c.schedule_data, c.prefix) = ("basic".into(), every(1), "x_".into());
+        c.status = "inactive".into();
+    });
+    for _ in 0..2 {
+        let ran = world.aam(&["apply"]);
+        assert!(ran.code == 3 && ran.talk.contains("merge aam/drift/live-edit-of/default/crm to keep it"), "{ran:?}");
+        assert_eq!(branches(), CARRIED);
+    }
+    let told = world.git(&["log", "-1", "--format=%B", CARRIED]);
+    assert!(
+        told.contains("prefix: git says \"\", the engine has \"x_\"") && told.contains("Aam-Cause: live edit"),
+        "{told}"
+    );
+    assert_eq!(world.git(&["diff", "--name-only", "main", CARRIED]), "connectors.d/crm.yaml");
+    let carried = world.git(&["show", &format!("{CARRIED}:connectors.d/crm.yaml")]);
+    assert_eq!(
+        carried,
+        format!(
+            "{}airbyte: {{prefix: x_, status: inactive}}",
+            spec.replace("schedule: manual", "schedule: {every: 1h}")
+        ),
+    );
+    world.git(&["merge", "--quiet", "--no-ff", "-m", "as it is", CARRIED]);
+    world.aam_is(0, &["apply"]);
+    assert_eq!((tour.look().1, branches().as_str()), (every(1).to_string(), ""));
+    assert_eq!(tour.standin.writes(), writes, "git followed, nothing was written");
+
+    // declined: it stays shown and is not offered again
+    tour.by_hand(|c| c.schedule_data = every(2));
+    assert_eq!((world.aam(&["apply"]).code, branches().as_str()), (3, CARRIED));
+    world.git(&["branch", "-D", CARRIED]);
+    let ran = world.aam(&["apply"]);
+    assert!(ran.code == 3 && ran.talk.contains("live edit: schedule") && !ran.talk.contains("to keep it"), "{ran:?}");
+    assert_eq!(branches(), "");
+    // another edit is; taken back, its branch goes
+    tour.by_hand(|c| c.schedule_data = every(3));
+    assert_eq!((world.aam(&["apply"]).code, branches().as_str()), (3, CARRIED));
+    tour.by_hand(|c| c.schedule_data = every(1));
+    world.aam_is(0, &["apply"]);
+    assert_eq!(branches(), "");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_spec_says_is_told_beside_what_is_carried() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    tour.by_hand(|c| {
+        c.prefix = "y_".into();
+        c.preference = "propagate_columns".into();
+    });
+    let ran = world.aam(&["apply"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    assert!(ran.talk.contains("to keep it; no spec says this of nonBreakingChangesPreference"), "{ran:?}");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gits_value_is_written_back_where_the_spec_says_so_until_it_flips() {
+    let tour = Tour::onboarded().await;
+    let world = &tour.world;
+    let every = |hours: u32| json!({"basicSchedule": {"units": hours, "timeUnit": "hours"}});
+    tour.write_spec("mapping: crm\n", "mapping: crm\non_live_edit: revert\n");
+    world.aam_is(0, &["apply"]);
+    let audit = "SELECT action FROM audit_log WHERE action LIKE 'live.%' ORDER BY position";
+    for hours in 1..3 {
+        tour.by_hand(|c| (c.schedule_type, c.schedule_data) = ("basic".into(), every(hours)));
+        world.aam_is(0, &["apply"]);
+        assert!(!tour.look().1.contains("hours"), "{:?}", tour.look());
+    }
+    assert_eq!(world.registry.list(audit).await, ["live.reverted", "live.reverted"]);
+    tour.by_hand(|c| (c.schedule_type, c.schedule_data) = ("basic".into(), every(3)));
+    for _ in 0..2 {
+        let ran = world.aam(&["apply"]);
+        assert!(ran.code == 3 && ran.talk.contains("schedule changed again and again and is left alone"), "{ran:?}");
+    }
+    assert_eq!(tour.look().1, every(3).to_string());
+    assert_eq!(world.registry.list(audit).await, ["live.reverted", "live.reverted", "live.frozen"]);
+    assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+    // a commit that gives it another value ends that
+    tour.write_spec("schedule: manual", "schedule: {every: 6h}");
+    world.aam_is(0, &["apply"]);
+    assert_eq!(tour.look().1, every(6).to_string());
+
+    // only where everything may be written
+    tour.write_spec("mapping: crm\n", "mapping: crm\nmode: propose\n");
+    world.aam(&["apply"]);
+    tour.by_hand(|c| c.schedule_data = every(8));
+    assert_eq!(world.aam(&["apply"]).code, 3);
+    assert_eq!(tour.look().1, every(8).to_string());
+    tour.finish().await;
+}

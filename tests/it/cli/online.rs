@@ -99,6 +99,7 @@ async fn a_connection_from_plan_to_events() {
     .report.connections[].looked_at
     .report.connections[].name
     .report.connections[].pending
+    .report.connections[].pin
     .report.connections[].radius
     .report.connections[].stale
     .report.connections[].standing
@@ -186,6 +187,7 @@ async fn a_connection_from_plan_to_events() {
     .connections[].looked_at
     .connections[].name
     .connections[].pending
+    .connections[].pin
     .connections[].radius
     .connections[].stale
     .connections[].standing
@@ -230,6 +232,7 @@ async fn a_connection_from_plan_to_events() {
     .versions[].approved_by
     .versions[].at
     .versions[].body
+    .versions[].changes
     .versions[].commit
     .versions[].drift
     .versions[].fingerprint

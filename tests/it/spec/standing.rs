@@ -159,6 +159,7 @@ fn every_code_of_specs_and_locks_is_raised_by_some_file() {
         ("connectors.d/s027.yaml", conn("schedule: {every: 1h, quartz: x}\n")),
         ("connectors.d/s028.yaml", conn("schedule: {quartz: 0 0 3 * * ?}\n")),
         ("connectors.d/s029.yaml", conn("airbyte: {passthrough: {status: inactive}}\n")),
+        ("connectors.d/s032.yaml", conn("pin: {version: 0, until: soon, reason: x, by: y}\n")),
         ("connectors.d/l001.lock.yaml", lock.replace("id: integer!", "id: integer")),
         ("connectors.d/l002.lock.yaml", lock.replace("version: 1", "version: -1")),
         ("connectors.d/l003.lock.yaml", lock.clone()),
@@ -175,6 +176,9 @@ fn every_code_of_specs_and_locks_is_raised_by_some_file() {
         [("connectors.d/s030.yaml", s030.as_str()), ("connectors.d/a.yaml", &s031), ("connectors.d/s031.yaml", &s031)];
     let airbyte = Repo { engine: EngineKind::Airbyte, ..Repo::of(&files) };
     raised.extend(airbyte.resolve().diagnostics.iter().map(|d| d.code));
+    let over = conn("pin: {version: 1, until: 2020-01-31, reason: x, by: y}\n");
+    let pinned = Repo::of(&[("connectors.d/s033.yaml", over.as_str()), WAREHOUSE]).resolve().desired;
+    raised.extend(aam::spec::ended_pins(&pinned, chrono::Utc::now()).iter().map(|d| d.code));
     let known = aam::diag::codes::all().map(|c| c.code).filter(|c| c.starts_with("AAM-S") || c.starts_with("AAM-L"));
     assert_eq!(raised, known.collect());
 }

@@ -138,6 +138,10 @@ impl EngineRead for AirbyteEngine {
         Ok(settings)
     }
 
+    fn spelled(&self, setting: &str, value: &Value) -> Option<(Vec<String>, Option<Value>)> {
+        super::super::said::spelled(setting, value)
+    }
+
     async fn find_endpoint(
         &self,
         kind: ObjectKind,

@@ -1,7 +1,6 @@
 //! Specs as texts. Whatever a name or a value holds, `aam check` reads back exactly that.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use super::{End, Secret};
 use crate::model::{FieldPath, StreamName};
 use crate::ports::{ConfiguredStream, ConnectionDraft, MASKED, ObjectKind};
 use crate::spec::lock::scalar;
+use crate::spec::schedule::period_text;
 use crate::spec::{Schedule, escaped, needs_reference};
 
 /// Settings of a connection that specs have words for, or that are Airbyte's own book-keeping.
@@ -198,18 +198,11 @@ fn schedule(live: &Kept<Live>) -> Result<String, String> {
     let schedule = from_airbyte(live.raw["scheduleType"].as_str(), &live.raw["scheduleData"])?;
     Ok(match schedule {
         Schedule::Manual => "manual".to_owned(),
-        Schedule::Every(period) => format!("{{every: {}}}", duration(period)),
+        Schedule::Every(period) => format!("{{every: {}}}", period_text(period)),
         Schedule::Cron { expression, timezone } | Schedule::Quartz { expression, timezone } => {
             format!("{{quartz: {}, timezone: {}}}", scalar(&expression, true), scalar(timezone.name(), true))
         }
     })
-}
-
-fn duration(period: Duration) -> String {
-    let seconds = period.as_secs();
-    let units = [("d", 86_400), ("h", 3600), ("m", 60)];
-    let fits = units.iter().find(|(_, size)| seconds.is_multiple_of(*size));
-    fits.map_or_else(|| format!("{seconds}s"), |(unit, size)| format!("{}{unit}", seconds / size))
 }
 
 fn stream(stream: &ConfiguredStream, selective: bool, out: &mut String) {
