@@ -136,7 +136,7 @@ impl Client {
     }
 
     /// A file's path from the top of the repository.
-    pub(super) fn from_top(&self, path: &str) -> String {
+    pub(super) fn place(&self, path: &str) -> String {
         format!("{}{path}", self.access.prefix)
     }
 

@@ -260,7 +260,7 @@ impl ForgeRead for Gitea {
     }
 
     fn link(&self, branch: &str, path: &str) -> String {
-        format!("{}/src/branch/{}/{}", self.client.web(), parts(branch), parts(&self.client.from_top(path)))
+        format!("{}/src/branch/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
     }
 }
 

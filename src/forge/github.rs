@@ -247,7 +247,7 @@ impl ForgeRead for GitHub {
     }
 
     fn link(&self, branch: &str, path: &str) -> String {
-        format!("{}/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.from_top(path)))
+        format!("{}/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
     }
 }
 

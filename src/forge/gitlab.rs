@@ -244,8 +244,7 @@ impl ForgeRead for GitLab {
         let notes = self.all_notes(number).await?;
         let withdrawn = notes.iter().any(|note| carries(&note.body, WITHDRAWN));
         // Our token may be a person's, who comments too: what is ours is told by its mark.
-        let last =
-            notes.into_iter().filter(|n| !n.system && !n.body.trim().is_empty() && !is_marked(&n.body)).next_back();
+        let last = notes.into_iter().rfind(|n| !n.system && !n.body.trim().is_empty() && !is_marked(&n.body));
         Ok(Review {
             approvals: approvals.into_iter().collect(),
             last_comment: last.map(|note| Remark { author: note.author.username, text: note.body }),
@@ -260,7 +259,7 @@ impl ForgeRead for GitLab {
     }
 
     fn link(&self, branch: &str, path: &str) -> String {
-        format!("{}/-/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.from_top(path)))
+        format!("{}/-/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
     }
 }
 

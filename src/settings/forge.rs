@@ -149,7 +149,7 @@ pub(super) fn check(settings: &Settings, place: impl Fn(&str) -> Option<Place>) 
             let odd =
                 |part: &&str| part.is_empty() || matches!(*part, "." | "..") || part.contains(char::is_whitespace);
             let enough = if kind == ForgeKind::GitLab { parts.len() >= 2 } else { parts.len() == 2 };
-            if !enough || parts.iter().any(|part| odd(&part)) {
+            if !enough || parts.iter().any(odd) {
                 add("forge.project", wrong("forge.project", "`owner/name` is expected, as in the address of its page"));
             }
         }

@@ -9,6 +9,7 @@ use aam::forge::Kind;
 use super::tool::{BRANCH, Bed};
 use crate::forge_standin::{Standing, TOKEN};
 
+#[allow(clippy::print_stdout)] // SKIPPED lines are for scripts/test
 async fn speak(kind: Kind, script: &str) {
     let Some(python) = std::env::var_os("AAM_FORGE_CLIENTS") else {
         println!("SKIPPED: clients of forges: AAM_FORGE_CLIENTS does not say where their Python is");

@@ -351,7 +351,7 @@ async fn a_request_is_noted_as_it_is_now_and_only_one_of_a_connection_is_open() 
     let held = declared(&registry, "a", "crm").await;
     let open = request(held.connection, 7);
     registry.put_request(&held, &open, &cause("opened")).await.unwrap();
-    assert_eq!(registry.requests(&open.project, true).await.unwrap(), [open.clone()]);
+    assert_eq!(registry.requests(&open.project, true).await.unwrap(), std::slice::from_ref(&open));
     assert!(registry.put_request(&held, &request(held.connection, 8), &cause("two")).await.is_err());
     let merged = RequestRow {
         state: RequestStanding::Merged,
