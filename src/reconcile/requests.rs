@@ -145,6 +145,7 @@ impl Reconciler {
         let fresh;
         if actions.iter().any(|action| matches!(action.what, Doing::Reject { .. })) {
             // A merge by another way closes a request, too: what is committed by now decides, not what was before the look.
+            self.doors.repo.fetch().await?;
             fresh = self.gather(None).await?;
             gathered = &fresh;
             let RequestFacts { rows, open, ended, tips, .. } = facts;

@@ -75,7 +75,7 @@ impl App {
             registry: registry.clone(),
             events: registry,
             repo,
-            forge: forge(&settings, &root, &crate::repo::git::prefix(&root).await.unwrap_or_default())?,
+            forge: forge(&settings, &root, &super::repo::prefix(base, &settings).await)?,
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),
         };

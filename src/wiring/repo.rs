@@ -32,10 +32,23 @@ pub(super) async fn clone(base: &Path, settings: &Settings, state: &Path) -> Res
     let access = access(base, settings)?;
     let desk = base.join(&settings.repository.root);
     let is_desk = desk.join("connectors.d").is_dir() && common_dir(&desk).await?.is_some();
-    let folders = settings.repository.root.components().filter(|part| matches!(part, Component::Normal(_)));
-    let prefix: String = folders.map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect();
+    let prefix = below(&settings.repository.root);
     let remote = Remote::new(access, settings.repository.fetch);
     GitRepo::open_clone(remote, prefix, is_desk.then_some(desk), branch(settings), state).await
+}
+
+/// Where the configuration lies in its repository: empty, or ends with `/`.
+pub(super) async fn prefix(base: &Path, settings: &Settings) -> String {
+    match settings.repository.remote {
+        Some(_) => below(&settings.repository.root),
+        // a folder without git has no forge
+        None => crate::repo::git::prefix(&root(base, settings)).await.unwrap_or_default(),
+    }
+}
+
+fn below(root: &Path) -> String {
+    let folders = root.components().filter(|part| matches!(part, Component::Normal(_)));
+    folders.map(|part| format!("{}/", part.as_os_str().to_string_lossy())).collect()
 }
 
 fn branch(settings: &Settings) -> Option<&str> {
