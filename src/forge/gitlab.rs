@@ -53,6 +53,8 @@ struct Merge {
     target_project_id: u64,
     merge_commit_sha: Option<String>,
     squash_commit_sha: Option<String>,
+    /// The tip that was asked to merge: what the base branch got by a fast-forward.
+    sha: Option<String>,
     /// Since 14.7, before that `merged_by`.
     merge_user: Option<User>,
     merged_by: Option<User>,
@@ -130,7 +132,7 @@ impl Merge {
             "opened" | "locked" => RequestState::Open,
             "merged" => RequestState::Merged {
                 by: by(self.merge_user.or(self.merged_by)),
-                commit: self.merge_commit_sha.or(self.squash_commit_sha).map(CommitId),
+                commit: self.merge_commit_sha.or(self.squash_commit_sha).or(self.sha).map(CommitId),
             },
             // A deleted branch closes nothing here.
             _ => RequestState::Closed { by: by(self.closed_by), branch_deleted: false },

@@ -110,6 +110,8 @@ impl Reconciler {
                 let (by, commit, approvals) = (by.clone(), commit.clone(), approvals.clone());
                 let row = RequestRow { state: RequestStanding::Merged, by, commit, approvals, ..known(*number) };
                 self.put_request(action, &row, lease).await?;
+                // A lock that waits for this person's approval is looked at again.
+                return Ok(Acted { committed: true });
             }
             Doing::NoteClosed { number, by, why } => {
                 let (by, reason) = (by.clone(), Some(why.clone()));
