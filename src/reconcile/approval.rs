@@ -77,12 +77,7 @@ impl Reconciler {
     }
 
     /// The rule that took this lock in, if one did.
-    async fn rule_of(
-        &self,
-        row: &ConnectionRow,
-        lock: &Lock,
-        intents: &[Intent],
-    ) -> Result<Option<String>, TurnError> {
+    async fn rule_of(&self, row: &ConnectionRow, lock: &Lock, intents: &[Intent]) -> Result<Option<String>, TurnError> {
         // cut off between the rule's commit and its note
         let begun = intents.iter().filter(|intent| intent.effect == COMMIT_REPAIR);
         let begun = begun.filter_map(|intent| serde_json::from_value::<DriftRow>(intent.detail.clone()).ok());

@@ -71,8 +71,8 @@ impl Reconciler {
             Doing::Adopt { number, url, offer } => {
                 self.put_request(action, &self.new_row(forge, offer, *number, url), lease).await?;
             }
-            Doing::Update { number, offer, .. } => {
-                let update = forge.update(*number, &offer.draft);
+            Doing::Update { number, what, offer } => {
+                let update = forge.update(*number, &offer.draft, what);
                 self.effect("update_request", &number.to_string(), Value::Null, lease, update).await?;
                 let row = RequestRow { drift: offer.drift, target: offer.target.clone(), ..known(*number) };
                 self.put_request(action, &row, lease).await?;

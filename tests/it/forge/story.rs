@@ -25,10 +25,17 @@ impl Team {
     async fn remote(kind: Kind, settings: &str) -> Self {
         let mut team = Self::start(kind, settings).await;
         team.world.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
-        let bare = team.world.dir().join("config.git").to_string_lossy().into_owned();
-        team.world.env.push(("AAM_REPOSITORY__REMOTE".to_owned(), bare));
+        team.plug();
+        let remote = team.world.dir().join("remote.git").to_string_lossy().into_owned();
+        team.world.env.push(("AAM_REPOSITORY__REMOTE".to_owned(), remote));
         team.world.aam_is(0, &["apply"]);
         team
+    }
+
+    /// Lets the remote be reached.
+    fn plug(&self) {
+        let dir = self.world.dir();
+        std::os::unix::fs::symlink(dir.join("config.git"), dir.join("remote.git")).unwrap();
     }
 
     async fn start(kind: Kind, more: &str) -> Self {
@@ -137,6 +144,12 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
         state.review(1, "grace", true, "");
         assert!(state.merge(1, "linus", true));
     });
+    // Not pulled yet, and the branch is there again: nothing is asked a second time.
+    team.world.git(&["push", "--quiet", "--force", "origin", BRANCH]);
+    team.world.aam_is(3, &["apply"]);
+    team.world.source.run("SELECT 1").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!((team.known().await.as_str(), team.requests()), ("1 merged linus", 1));
     team.world.git(&["pull", "--quiet", "origin", "main"]);
     team.world.aam_is(0, &["apply"]);
     assert_eq!(team.known().await, "1 merged linus");
@@ -149,7 +162,7 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_deleted_branch_is_no_rejection() {
-    let team = Team::new(Kind::Gitea).await;
+    let team = Team::new(Kind::GitLab).await;
     team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
     assert_eq!(team.known().await, "1 open -");
     // Somebody tidies up: it is offered again.
@@ -195,6 +208,26 @@ async fn with_a_remote_only_the_forge_says_who_approved() {
     assert_eq!(team.known().await, "1 merged aam-bot\n2 open -");
     team.forge.edit(|state| assert!(state.merge(2, "grace", false)));
     team.world.aam_is(0, &["apply"]);
-    let by = "SELECT regexp_replace(approved_by, 'http.*/', '') FROM sync_catalog_versions ORDER BY version DESC LIMIT 1";
+    let by =
+        "SELECT regexp_replace(approved_by, 'http.*/', '') FROM sync_catalog_versions ORDER BY version DESC LIMIT 1";
     assert_eq!(team.world.registry.one(by).await, "grace (2)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_waits_for_a_remote_that_is_down_and_is_no_failure() {
+    let team = Team::remote(Kind::Gitea, "").await;
+    team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(team.known().await, "1 open -");
+    team.forge.edit(|state| {
+        state.comment(1, "grace", "not yet");
+        state.close(1, "grace");
+    });
+    std::fs::remove_file(team.world.dir().join("remote.git")).unwrap();
+    team.world.aam_is(4, &["apply"]);
+    assert_eq!(team.known().await, "1 open -", "it may have been merged by another way");
+    assert_eq!(team.world.registry.one("SELECT troubles::text FROM connections").await, "{}");
+    team.plug();
+    team.world.aam(&["apply"]);
+    assert_eq!(team.known().await, "1 rejected grace");
 }
