@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::client::Client;
 use super::people::{self, Comment, Opinion, User};
-use super::{open_once, parts, short};
+use super::{chosen, open_once, parts, short};
 use crate::model::CommitId;
 use crate::ports::{
     CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
@@ -196,7 +196,7 @@ impl Gitea {
         let known: Vec<Label> = self.client.list(&path, &[]).await?;
         let mut ids = Vec::new();
         for name in labels {
-            ids.push(match known.iter().find(|label| label.name == *name) {
+            ids.push(match known.iter().find(|label| label.name.to_lowercase() == name.to_lowercase()) {
                 Some(label) => label.id,
                 None => {
                     let wanted = json!({"name": name, "color": COLOUR});
@@ -241,7 +241,9 @@ impl ForgeRead for Gitea {
 
     /// `repoGetPullRequest`; `issueGetCommentsAndTimeline` tells who closed it.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
-        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
+        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await?.filter(Pull::is_own) else {
+            return Ok(None);
+        };
         let closed = pull.state != "open" && !pull.merged;
         let events = if closed { self.client.list(&self.issue(number, "/timeline"), &[]).await? } else { Vec::new() };
         Ok(Some(pull.request(events)))
@@ -250,7 +252,7 @@ impl ForgeRead for Gitea {
     /// `repoListPullReviews`; of each reviewer the last review that decides counts.
     async fn review(&self, number: u64) -> Result<Review, ForgeError> {
         let opinions: Vec<Opinion> = self.client.list(&self.pulls(&format!("/{number}/reviews")), &[]).await?;
-        Ok(people::review(opinions, self.comments(number).await?))
+        Ok(people::review(opinions, self.comments(number).await?, self.login().await?))
     }
 
     /// `repoGetBranch`
@@ -278,14 +280,16 @@ impl Forge for Gitea {
     }
 
     /// `repoEditPullRequest`. Whether it is a draft is the people's to change: a mark that is there stays.
-    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError> {
+    async fn update(&self, number: u64, draft: &RequestDraft, what: &[&'static str]) -> Result<(), ForgeError> {
         let RequestDraft { title, body, base, .. } = draft;
         let path = self.pulls(&format!("/{number}"));
         let now: Pull = self.client.get(path.clone(), Vec::new()).await?;
         let title = if now.title.starts_with(DRAFT) { format!("{DRAFT}{title}") } else { title.clone() };
-        let _: Value =
-            self.client.write(Method::PATCH, path, &json!({"title": title, "body": body, "base": base})).await?;
-        self.label(number, &draft.labels).await
+        let wanted = chosen(what, [("title", "title", &title), ("text", "body", body), ("base", "base", base)]);
+        if !wanted.is_empty() {
+            let _: Value = self.client.write(Method::PATCH, path, &wanted.into()).await?;
+        }
+        if what.contains(&"labels") { self.label(number, &draft.labels).await } else { Ok(()) }
     }
 
     /// `issueCreateComment`

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::client::Client;
 use super::people::{self, Comment, Opinion, User};
-use super::{open_once, part, parts, short};
+use super::{chosen, open_once, part, parts, short};
 use crate::model::CommitId;
 use crate::ports::{
     CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
@@ -220,7 +220,9 @@ impl ForgeRead for GitHub {
 
     /// "Get a pull request"; "Get an issue" tells who closed it, "List issue events" whether its branch went.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
-        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await? else { return Ok(None) };
+        let Some(pull) = self.client.find::<Pull>(self.pulls(&format!("/{number}"))).await?.filter(Pull::is_own) else {
+            return Ok(None);
+        };
         if pull.state == "open" || pull.merged_at.is_some() {
             return Ok(Some(pull.request(None, false)));
         }
@@ -237,7 +239,7 @@ impl ForgeRead for GitHub {
     /// "List reviews for a pull request"; of each reviewer the last review that decides counts.
     async fn review(&self, number: u64) -> Result<Review, ForgeError> {
         let opinions: Vec<Opinion> = self.client.list(&self.pulls(&format!("/{number}/reviews")), &[]).await?;
-        Ok(people::review(opinions, self.comments(number).await?))
+        Ok(people::review(opinions, self.comments(number).await?, self.login().await?))
     }
 
     /// "Get a branch"
@@ -264,11 +266,14 @@ impl Forge for GitHub {
     }
 
     /// "Update a pull request"
-    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError> {
+    async fn update(&self, number: u64, draft: &RequestDraft, what: &[&'static str]) -> Result<(), ForgeError> {
         let RequestDraft { title, body, base, .. } = draft;
-        let wanted = json!({"title": title, "body": body, "base": base});
-        let _: Value = self.client.write(Method::PATCH, self.pulls(&format!("/{number}")), &wanted).await?;
-        self.label(number, &draft.labels).await
+        let wanted = chosen(what, [("title", "title", title), ("text", "body", body), ("base", "base", base)]);
+        if !wanted.is_empty() {
+            let path = self.pulls(&format!("/{number}"));
+            let _: Value = self.client.write(Method::PATCH, path, &wanted.into()).await?;
+        }
+        if what.contains(&"labels") { self.label(number, &draft.labels).await } else { Ok(()) }
     }
 
     /// "Create an issue comment"

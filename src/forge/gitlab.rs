@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::client::Client;
-use super::{open_once, part, parts, short};
+use super::{chosen, open_once, part, parts, short};
 use crate::model::CommitId;
 use crate::ports::{
     CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Remark, RequestDraft,
@@ -20,6 +20,8 @@ use crate::ports::{
 
 /// Characters of a description or note.
 const LONGEST: usize = 1_000_000;
+/// How GitLab's own note begins when a request's branch was deleted.
+const BRANCH_WENT: &str = "deleted source branch";
 /// How a title says that the request is a draft.
 const DRAFT: &str = "Draft: ";
 /// The role that may push branches and open merge requests.
@@ -53,6 +55,8 @@ struct Merge {
     target_project_id: u64,
     merge_commit_sha: Option<String>,
     squash_commit_sha: Option<String>,
+    /// The tip that was asked to merge: what the base branch got by a fast-forward.
+    sha: Option<String>,
     /// Since 14.7, before that `merged_by`.
     merge_user: Option<User>,
     merged_by: Option<User>,
@@ -123,17 +127,16 @@ impl Merge {
         self.source_project_id == Some(self.target_project_id)
     }
 
-    fn request(self) -> ForgeRequest {
+    fn request(self, branch_deleted: bool) -> ForgeRequest {
         let by = |user: Option<User>| user.map(|user| user.username);
         let state = match self.state.as_str() {
             // Locked: it is being merged.
             "opened" | "locked" => RequestState::Open,
             "merged" => RequestState::Merged {
                 by: by(self.merge_user.or(self.merged_by)),
-                commit: self.merge_commit_sha.or(self.squash_commit_sha).map(CommitId),
+                commit: self.merge_commit_sha.or(self.squash_commit_sha).or(self.sha).map(CommitId),
             },
-            // A deleted branch closes nothing here.
-            _ => RequestState::Closed { by: by(self.closed_by), branch_deleted: false },
+            _ => RequestState::Closed { by: by(self.closed_by), branch_deleted },
         };
         ForgeRequest {
             number: self.iid,
@@ -188,7 +191,7 @@ impl GitLab {
     async fn open_of(&self, branch: &str) -> Result<Option<ForgeRequest>, ForgeError> {
         let query = [("state", "opened"), ("source_branch", branch)];
         let merges: Vec<Merge> = self.client.list(&self.merges(""), &query).await?;
-        Ok(merges.into_iter().filter(Merge::is_own).min_by_key(|merge| merge.iid).map(Merge::request))
+        Ok(merges.into_iter().filter(Merge::is_own).min_by_key(|merge| merge.iid).map(|merge| merge.request(false)))
     }
 }
 
@@ -227,13 +230,17 @@ impl ForgeRead for GitLab {
         let merges: Vec<Merge> = self.client.list(&self.merges(""), &query).await?;
         let own = merges.into_iter().filter(|merge| merge.is_own() && merge.source_branch.starts_with(prefix));
         // A list that moves while it is read may show one twice.
-        let own: BTreeMap<u64, ForgeRequest> = own.map(|merge| (merge.iid, merge.request())).collect();
+        let own: BTreeMap<u64, ForgeRequest> = own.map(|merge| (merge.iid, merge.request(false))).collect();
         Ok(own.into_values().collect())
     }
 
-    /// "Retrieve a merge request"
+    /// "Retrieve a merge request"; a note of GitLab's own tells whether its branch went, which closes it.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
-        Ok(self.client.find::<Merge>(self.merges(&format!("/{number}"))).await?.map(Merge::request))
+        let merge = self.client.find::<Merge>(self.merges(&format!("/{number}"))).await?;
+        let Some(merge) = merge.filter(Merge::is_own) else { return Ok(None) };
+        let deleted = merge.state == "closed"
+            && self.all_notes(number).await?.iter().any(|note| note.system && note.body.starts_with(BRANCH_WENT));
+        Ok(Some(merge.request(deleted)))
     }
 
     /// "Retrieve approvals for a merge request" (a free edition may not have them)
@@ -242,7 +249,12 @@ impl ForgeRead for GitLab {
         let approvals: BTreeSet<String> =
             approvals.into_iter().flat_map(|a| a.approved_by).map(|approval| approval.user.username).collect();
         let notes = self.all_notes(number).await?;
-        let withdrawn = notes.iter().any(|note| carries(&note.body, WITHDRAWN));
+        let login = self.login().await?;
+        let withdrawn = notes.iter().find(|note| {
+            let ours = !note.system && login.is_none_or(|login| note.author.username == login);
+            ours && carries(&note.body, WITHDRAWN)
+        });
+        let withdrawn = withdrawn.map(|note| note.author.username.clone());
         // Our token may be a person's, who comments too: what is ours is told by its mark.
         let last = notes.into_iter().rfind(|n| !n.system && !n.body.trim().is_empty() && !is_marked(&n.body));
         Ok(Review {
@@ -273,20 +285,25 @@ impl Forge for GitLab {
             "source_branch": head, "target_branch": base, "title": title, "description": body, "labels": joined(labels),
         });
         let created = self.client.write::<Merge>(Method::POST, self.merges(""), &wanted).await;
-        open_once(created.map(Merge::request), self.open_of(head)).await
+        open_once(created.map(|merge| merge.request(false)), self.open_of(head)).await
     }
 
     /// "Update a merge request" with `add_labels`: others stay. Whether it is a draft is the people's to change: a mark that
     /// is there stays.
-    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError> {
+    async fn update(&self, number: u64, draft: &RequestDraft, what: &[&'static str]) -> Result<(), ForgeError> {
         let RequestDraft { title, body, base, labels, .. } = draft;
         let path = self.merges(&format!("/{number}"));
         let now: Merge = self.client.get(path.clone(), Vec::new()).await?;
         let title = if now.title.starts_with(DRAFT) { format!("{DRAFT}{title}") } else { title.clone() };
-        let wanted = json!({
-            "title": title, "description": body, "target_branch": base, "add_labels": joined(labels),
-        });
-        let _: Value = self.client.write(Method::PUT, path, &wanted).await?;
+        let fields: [(&str, &str, &str); 3] =
+            [("title", "title", &title), ("text", "description", body), ("base", "target_branch", base)];
+        let mut wanted = chosen(what, fields);
+        if what.contains(&"labels") {
+            wanted.insert("add_labels".to_owned(), joined(labels).into());
+        }
+        if !wanted.is_empty() {
+            let _: Value = self.client.write(Method::PUT, path, &wanted.into()).await?;
+        }
         Ok(())
     }
 

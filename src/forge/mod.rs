@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use reqwest::Url;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 
 use crate::ports::{Forge, ForgeError};
 
@@ -113,6 +114,12 @@ async fn open_once(
         }
         created => created,
     }
+}
+
+/// Those of the fields that are to be sent, each with the word by which it is asked for.
+fn chosen(what: &[&str], fields: [(&str, &str, &str); 3]) -> Map<String, Value> {
+    let named = fields.into_iter().filter(|(word, ..)| what.contains(word));
+    named.map(|(_, field, value)| (field.to_owned(), Value::from(value))).collect()
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) struct Comment {
 }
 
 /// Of each reviewer the last review that decides counts; the newest word that is not ours, said in a review or below.
-pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>) -> Review {
+pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Option<&str>) -> Review {
     let mut last: BTreeMap<String, bool> = BTreeMap::new();
     for Opinion { user, state, dismissed, .. } in &opinions {
         if let (Some(user), "APPROVED" | "CHANGES_REQUESTED" | "REQUEST_CHANGES" | "DISMISSED") = (user, state.as_str())
@@ -42,7 +42,7 @@ pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>) -> Review {
             last.insert(user.login.clone(), state == "APPROVED" && !dismissed);
         }
     }
-    let withdrawn = comments.iter().any(|c| c.body.as_deref().is_some_and(|body| carries(body, WITHDRAWN)));
+    let withdrawn = marked(&comments, WITHDRAWN, login).and_then(|c| Some(c.user.as_ref()?.login.clone()));
     let said = opinions.into_iter().filter_map(|o| Some((o.submitted_at?, o.user?, o.body?)));
     let said = said.chain(comments.into_iter().filter_map(|c| Some((c.created_at, c.user?, c.body?))));
     // Our credentials may be a person's, who comments too: what is ours is told by its mark.

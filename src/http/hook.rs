@@ -24,6 +24,9 @@ const MAX_BODY: usize = 5 * 1024 * 1024;
 /// So many requests are read at once; more are turned away.
 const AT_ONCE: usize = 8;
 
+/// Headers that a signature comes in. A request with none of them takes no place.
+const SIGNATURES: [&str; 3] = ["x-hub-signature-256", "x-gitea-signature", "x-gitlab-token"];
+
 /// Who sends slower is turned away (10 s).
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -59,6 +62,9 @@ pub async fn serve_hook(hook: Hook, look: Arc<Notify>, stop: CancellationToken) 
 async fn answer(State(serving): State<Arc<Serving>>, request: Request) -> StatusCode {
     if request.method() != Method::POST || request.uri().path() != "/hooks/git" {
         return StatusCode::NOT_FOUND;
+    }
+    if !SIGNATURES.iter().any(|name| request.headers().contains_key(*name)) {
+        return StatusCode::UNAUTHORIZED;
     }
     let Ok(_place) = serving.places.try_acquire() else { return StatusCode::SERVICE_UNAVAILABLE };
     let (head, body) = request.into_parts();

@@ -19,9 +19,15 @@ pub struct ApprovalRule {
     /// The least severity that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
-    /// Globs over who approved: a mail, or `rule:NAME` for what `aam` took in by itself. One that fits is enough.
+    /// Who may: globs over mails, `rule:NAME` for what `aam` took in by itself, or `forge:LOGIN`, literally. One that fits
+    /// is enough.
     pub approvers: Vec<String>,
 }
+
+/// Begins what a rule of `aam` is known as.
+const RULE: &str = "rule:";
+/// Begins what somebody is known as whom a forge vouches for.
+const FORGE: &str = "forge:";
 
 /// What was approved, or is about to be.
 #[derive(Debug, Clone, Copy)]
@@ -39,22 +45,38 @@ pub struct Approved<'a> {
 pub struct Approver {
     /// As people read it.
     shown: String,
-    /// What rules are held against: a mail, or `rule:NAME`.
+    /// What rules are held against: a mail, `rule:NAME` or `forge:LOGIN`; empty where nothing is proved.
     known_as: String,
 }
 
 impl Approver {
     /// What `aam` took in by itself.
     pub fn rule(name: &str) -> Self {
-        let known_as = format!("rule:{name}");
+        let known_as = format!("{RULE}{name}");
         Self { shown: known_as.clone(), known_as }
     }
 
     /// Who git says it was, `Name <mail>`: the mail counts, because a name is whatever its owner wrote.
     pub fn by_git(who: &str) -> Self {
         let mail = who.strip_suffix('>').and_then(|who| who.rsplit_once('<')).map_or("", |(_, mail)| mail);
-        let known_as = if mail.starts_with("rule:") { "" } else { mail };
+        let poses = |kind: &str| mail.get(..kind.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(kind));
+        let known_as = if poses(RULE) || poses(FORGE) { "" } else { mail };
         Self { shown: who.to_owned(), known_as: known_as.to_owned() }
+    }
+
+    /// Who merged a request, by what the forge says; `page` is where people see it.
+    pub fn by_forge(login: &str, page: &str) -> Self {
+        Self { shown: format!("{login} ({page})"), known_as: format!("{FORGE}{login}") }
+    }
+
+    /// Who a commit says that it is of, where everybody who may push can write that: no rule is met by it.
+    pub fn by_word(who: &str) -> Self {
+        Self { shown: format!("{who}, by the commit's word alone"), known_as: String::new() }
+    }
+
+    /// As people read it.
+    pub fn shown(&self) -> &str {
+        &self.shown
     }
 }
 
@@ -68,8 +90,9 @@ pub fn objection(rules: &[ApprovalRule], approved: Approved<'_>, by: &[Approver]
 
 /// The first glob of these rules that is none, with what is wrong with it.
 pub fn broken_glob(rules: &[ApprovalRule]) -> Option<String> {
-    let globs = rules.iter().flat_map(|rule| rule.paths.iter().chain(&rule.approvers));
-    globs.filter_map(|glob| GlobBuilder::new(glob).build().err()).map(|error| error.to_string()).next()
+    let people = |rule: &ApprovalRule| rule.approvers.clone().into_iter().filter(|who| !who.starts_with(FORGE));
+    let mut globs = rules.iter().flat_map(|rule| rule.paths.iter().cloned().chain(people(rule)));
+    globs.find_map(|glob| GlobBuilder::new(&glob).build().err()).map(|error| error.to_string())
 }
 
 impl ApprovalRule {
@@ -81,7 +104,13 @@ impl ApprovalRule {
     }
 
     fn allows(&self, who: &Approver) -> bool {
-        self.approvers.iter().any(|glob| is_like(glob, &who.known_as, false))
+        let known_as = &who.known_as;
+        // In a glob, `aam[bot]` would be five logins.
+        let literal = known_as.starts_with(FORGE);
+        self.approvers.iter().any(|one| match literal {
+            true => one.eq_ignore_ascii_case(known_as),
+            false => !known_as.is_empty() && is_like(one, known_as, false),
+        })
     }
 }
 
@@ -128,6 +157,23 @@ mod tests {
         }
         let eve = Approver::by_git("Eve <rule:additive>");
         assert!(!ApprovalRule { approvers: vec!["rule:*".into()], ..ApprovalRule::default() }.allows(&eve));
+        let may = |rule: &str, who: &Approver| {
+            ApprovalRule { approvers: vec![rule.into()], ..ApprovalRule::default() }.allows(who)
+        };
+        assert!(!may("forge:grace", &Approver::by_git("Eve <Forge:grace>")));
+        assert!(!may("*", &Approver::by_word("Maria <maria@example.com>")), "not even where everybody may");
+    }
+
+    #[test]
+    fn a_login_is_taken_literally() {
+        let may = |rule: &str, login: &str| {
+            let approver = Approver::by_forge(login, "https://forge.example.org/1");
+            ApprovalRule { approvers: vec![rule.into()], ..ApprovalRule::default() }.allows(&approver)
+        };
+        assert!(may("forge:aam[bot]", "aam[bot]") && may("forge:Grace", "grace"));
+        assert!(!may("forge:aam[bot]", "aamb") && !may("forge:*", "grace") && !may("grace", "grace"));
+        let rule = ApprovalRule { approvers: vec!["forge:odd[".into()], ..ApprovalRule::default() };
+        assert_eq!(broken_glob(&[rule]), None);
     }
 
     #[test]

@@ -72,8 +72,9 @@ pub trait ForgeRead: Send + Sync {
 pub trait Forge: ForgeRead {
     /// Opens a request, or takes over the open one of that branch.
     async fn open(&self, draft: &RequestDraft) -> Result<ForgeRequest, ForgeError>;
-    /// Brings title, text, labels and base to what they should be; other labels stay.
-    async fn update(&self, number: u64, draft: &RequestDraft) -> Result<(), ForgeError>;
+    /// Brings those of `title`, `text`, `labels` and `base` that are named to what they should be; other labels stay, and
+    /// what is not named is not sent.
+    async fn update(&self, number: u64, draft: &RequestDraft, what: &[&'static str]) -> Result<(), ForgeError>;
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError>;
     /// Makes our one comment with this [`mark`] say this: adds it, or changes it in place.

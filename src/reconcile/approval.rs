@@ -7,7 +7,7 @@ use crate::drift::rename::Values;
 use crate::drift::{Scene, Severity, assess, compare};
 use crate::model::{Catalog, ConnectionRef, RepoPath};
 use crate::plan::approval::{Approved, Approver, objection};
-use crate::ports::{ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry};
+use crate::ports::{ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry, RequestStanding};
 use crate::spec::{Connection, Lock};
 
 impl Reconciler {
@@ -61,31 +61,50 @@ impl Reconciler {
         let paths = paths(connection);
         let severity = worst.max().unwrap_or(Severity::None);
         let approved = Approved { tenant: &connection.name.tenant, paths: &paths, severity };
-        let by = self.approvers(connection, row, lock, intents).await?;
-        Ok(objection(&rules, approved, &by).map(|why| {
-            format!("the lock on the branch is not in force: {why}; let one of them commit it, or revert it")
-        }))
+        let by = match self.rule_of(row, lock, intents).await? {
+            Some(rule) => Some(Approver::rule(&rule)),
+            None => match self.brought_by(connection, lock).await? {
+                Some(entry) => Some(self.approver_of(row, entry).await?),
+                None => None,
+            },
+        };
+        let mend = match self.doors.repo.info().await?.remote {
+            None => "let one of them commit it, or revert it",
+            Some(_) => "revert it, and let one of them merge its request or run `aam drift approve`",
+        };
+        let why = objection(&rules, approved, by.as_slice());
+        Ok(why.map(|why| format!("the lock on the branch is not in force: {why}; {mend}")))
     }
 
-    /// Who brought this lock onto the tracked branch.
-    async fn approvers(
-        &self,
-        connection: &Connection,
-        row: &ConnectionRow,
-        lock: &Lock,
-        intents: &[Intent],
-    ) -> Result<Vec<Approver>, TurnError> {
+    /// The rule that took this lock in, if one did.
+    async fn rule_of(&self, row: &ConnectionRow, lock: &Lock, intents: &[Intent]) -> Result<Option<String>, TurnError> {
         // cut off between the rule's commit and its note
         let begun = intents.iter().filter(|intent| intent.effect == COMMIT_REPAIR);
         let begun = begun.filter_map(|intent| serde_json::from_value::<DriftRow>(intent.detail.clone()).ok());
         let drifts = self.doors.registry.drifts(Some(row.id), true).await?;
         let mut noted = drifts.into_iter().chain(begun);
         let rule = noted.find(|drift| drift.target == lock.fingerprint && drift.status == DriftStatus::Approved);
-        if let Some(rule) = rule.as_ref().and_then(|drift| drift.cause.strip_prefix("rule:")) {
-            return Ok(vec![Approver::rule(rule)]);
+        Ok(rule.and_then(|drift| drift.cause.strip_prefix("rule:").map(str::to_owned)))
+    }
+
+    /// Who approved by this commit. What comes from a remote was written by anybody who may push: there only what `aam`
+    /// committed for somebody here counts, and whom the forge says that it merged the request.
+    pub(super) async fn approver_of(&self, row: &ConnectionRow, entry: LogEntry) -> Result<Approver, TurnError> {
+        if self.doors.repo.info().await?.remote.is_none() || (entry.recorded && entry.approved_by.is_some()) {
+            return Ok(Approver::by_git(&entry.vouched_approver()));
         }
-        let brought = self.brought_by(connection, lock).await?;
-        Ok(brought.map(|entry| Approver::by_git(&LogEntry::vouched_approver(entry))).into_iter().collect())
+        if let Some(forge) = &self.doors.forge {
+            let requests = self.doors.registry.requests(forge.project(), false).await?;
+            let merged = requests.iter().find(|request| {
+                request.connection == row.id
+                    && request.state == RequestStanding::Merged
+                    && request.commit.as_ref() == Some(&entry.commit)
+            });
+            if let Some((login, page)) = merged.and_then(|request| Some((request.by.as_ref()?, &request.url))) {
+                return Ok(Approver::by_forge(login, page));
+            }
+        }
+        Ok(Approver::by_word(&entry.vouched_approver()))
     }
 }
 

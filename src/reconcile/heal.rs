@@ -40,7 +40,10 @@ impl Reconciler {
         self.finish_rule_commit(connection, to, lease).await?;
         let brought = self.brought_by(connection, lock).await?;
         let commit = brought.as_ref().map(|entry| entry.commit.clone());
-        let by = brought.map_or_else(|| "unknown".to_owned(), LogEntry::approver);
+        let by = match brought {
+            Some(entry) => self.approver_of(row, entry).await?.shown().to_owned(),
+            None => "unknown".to_owned(),
+        };
         // What was rejected may be approved all the same.
         let undecided = [DriftStatus::Pending, DriftStatus::Rejected];
         let drifts = registry.drifts(Some(row.id), false).await?;

@@ -71,8 +71,8 @@ impl Reconciler {
             Doing::Adopt { number, url, offer } => {
                 self.put_request(action, &self.new_row(forge, offer, *number, url), lease).await?;
             }
-            Doing::Update { number, offer, .. } => {
-                let update = forge.update(*number, &offer.draft);
+            Doing::Update { number, what, offer } => {
+                let update = forge.update(*number, &offer.draft, what);
                 self.effect("update_request", &number.to_string(), Value::Null, lease, update).await?;
                 let row = RequestRow { drift: offer.drift, target: offer.target.clone(), ..known(*number) };
                 self.put_request(action, &row, lease).await?;
@@ -110,6 +110,8 @@ impl Reconciler {
                 let (by, commit, approvals) = (by.clone(), commit.clone(), approvals.clone());
                 let row = RequestRow { state: RequestStanding::Merged, by, commit, approvals, ..known(*number) };
                 self.put_request(action, &row, lease).await?;
+                // A lock that waits for this person's approval is looked at again.
+                return Ok(Acted { committed: true });
             }
             Doing::NoteClosed { number, by, why } => {
                 let (by, reason) = (by.clone(), Some(why.clone()));

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{Gathered, Reconciler, StepError, TurnError};
 use crate::drift::line_of;
 use crate::model::{CommitId, ConnectionId};
-use crate::plan::requests::{Doing, Offer, RequestFacts, TROUBLE, plan_requests};
-use crate::ports::{DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, Review, Trouble, mark};
+use crate::plan::requests::{Doing, Offer, RequestAction, RequestFacts, TROUBLE, plan_requests};
+use crate::ports::{
+    DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, RequestStanding, Review, Trouble, mark,
+};
 use crate::repair;
 
 /// Repair branches are below it.
@@ -19,8 +22,11 @@ const PREFIX: &str = "aam/drift/";
 /// A forge notes by itself, within moments, that a request's branch came in: so long it may take.
 const MERGE_SEEN: TimeDelta = TimeDelta::minutes(1);
 
-/// What waits for a push or for another holder of a lease is looked at again this soon.
+/// What waits for another holder of a lease is looked at again this soon.
 const SOON: TimeDelta = TimeDelta::seconds(5);
+
+/// So many commits of a lock are looked through for a merge that the forge told of.
+const RECENT: u32 = 20;
 
 /// What the settings say about requests.
 #[derive(Debug, Clone)]
@@ -64,7 +70,7 @@ struct Passed {
     committed: bool,
     /// Whether what failed is tried before its time.
     again: bool,
-    /// Whether something waits for a lease, or for a push.
+    /// Whether something waits for a lease.
     waits: bool,
     /// What failed, and for whom.
     failed: Vec<(Vec<ConnectionId>, StepError)>,
@@ -139,27 +145,37 @@ impl Reconciler {
         passed: &mut Passed,
     ) -> Result<(), StepError> {
         let shown = look(forge, &rows, &offers).await?;
-        let mut facts = self.request_facts(gathered, rows, offers, shown).await?;
+        let mut facts = self.request_facts(gathered, forge, rows, offers, shown).await?;
         let mut actions = plan_requests(&facts);
         let mut gathered = gathered;
         let fresh;
-        if actions.iter().any(|action| matches!(action.what, Doing::Reject { .. })) {
-            // A merge by another way closes a request, too: what is committed by now decides, not what was before the look.
-            self.doors.repo.fetch().await?;
-            fresh = self.gather(None).await?;
-            gathered = &fresh;
-            let RequestFacts { rows, open, ended, tips, .. } = facts;
-            let offers = self.offers(gathered, forge).await?;
-            facts = self.request_facts(gathered, rows, offers, Shown { open, ended, tips }).await?;
-            actions = plan_requests(&facts);
+        // A merge by another way closes a request, too: what is committed by now decides, not what was before the look. And
+        // what was merged is no offer any more.
+        let ends = |action: &RequestAction| matches!(action.what, Doing::Reject { .. } | Doing::NoteMerged { .. });
+        if actions.iter().any(ends) {
+            match self.doors.repo.fetch().await {
+                Ok(_) => {
+                    fresh = self.gather(None).await?;
+                    gathered = &fresh;
+                    let RequestFacts { rows, open, ended, tips, .. } = facts;
+                    let offers = self.offers(gathered, forge).await?;
+                    facts = self.request_facts(gathered, forge, rows, offers, Shown { open, ended, tips }).await?;
+                    actions = plan_requests(&facts);
+                }
+                // Status tells of the remote; what hangs on it stays as it is until a later look.
+                Err(error) => {
+                    tracing::debug!("what became of requests is decided once the remote can be looked at: {error}");
+                    actions.retain(|action| !ends(action));
+                }
+            }
         }
         for action in actions {
             let waits = gathered.row(action.id).and_then(|row| row.troubles.get(TROUBLE));
             if waits.is_some_and(|trouble| trouble.retry_at > gathered.now) && !passed.again {
                 continue;
             }
+            // A push of ours asks for a look by itself.
             if action.what == Doing::Wait {
-                passed.waits = true;
                 continue;
             }
             let row = |number: u64| facts.rows.iter().find(|row| row.number == number);
@@ -189,6 +205,7 @@ impl Reconciler {
             let current = gathered.open_drift(row.id).is_some_and(|(target, _)| target == drift.target);
             let (true, Some(file)) = (current, gathered.drift_file(row.id)) else { continue };
             let Ok(path) = repair::drift_path(&row.name, &drift.target) else { continue };
+            let stale = branch.edited && self.doors.repo.file_at(&branch.tip, &path).await?.is_none();
             let link = forge.link(&branch.name, path.as_str());
             let text = repair::request_text(&row.name, &file, &link, forge.longest_text());
             offers.push(Offer {
@@ -198,6 +215,7 @@ impl Reconciler {
                 target: drift.target.clone(),
                 changes: drift.changes.iter().map(line_of).collect(),
                 tip: branch.tip.clone(),
+                stale,
                 draft: RequestDraft {
                     head: branch.name.clone(),
                     base: base.clone(),
@@ -214,6 +232,7 @@ impl Reconciler {
     async fn request_facts(
         &self,
         gathered: &Gathered,
+        forge: &dyn Forge,
         rows: Vec<RequestRow>,
         offers: Vec<Offer>,
         shown: Shown,
@@ -223,18 +242,53 @@ impl Reconciler {
         for row in rows.iter().filter(|row| !offers.iter().any(|offer| offer.id == row.connection)) {
             let drifts = self.doors.registry.drifts(Some(row.connection), false).await?;
             let drift = drifts.iter().find(|drift| drift.id == row.drift);
+            // One that another took the place of is followed by its request, once that is offered.
+            let replaced = drifts.iter().any(|drift| drift.status == DriftStatus::Pending)
+                && drift.is_some_and(|drift| drift.status == DriftStatus::Withdrawn);
+            if replaced {
+                continue;
+            }
             over.extend(ending(drift, gathered.now).map(|why| (row.connection, why)));
         }
         Ok(RequestFacts {
-            offers,
             names: gathered.rows.iter().map(|row| (row.id, row.name.clone())).collect(),
             locks: locks.map(|lock| (lock.id, lock.fingerprint.clone())).collect(),
             over,
+            merged: self.merged_elsewhere(gathered, forge, &rows, &offers).await?,
+            offers,
             rows,
             open: shown.open,
             ended: shown.ended,
             tips: shown.tips,
         })
+    }
+
+    /// Drifts whose newest request was merged by a commit that has not come here yet.
+    async fn merged_elsewhere(
+        &self,
+        gathered: &Gathered,
+        forge: &dyn Forge,
+        rows: &[RequestRow],
+        offers: &[Offer],
+    ) -> Result<BTreeSet<Uuid>, StepError> {
+        let mut merged = BTreeSet::new();
+        let mut known = None;
+        for offer in offers.iter().filter(|offer| !rows.iter().any(|row| row.connection == offer.id)) {
+            let known = match &mut known {
+                Some(known) => known,
+                none => none.insert(self.doors.registry.requests(forge.project(), false).await?),
+            };
+            let newest = known.iter().filter(|row| row.drift == offer.drift).max_by_key(|row| row.number);
+            let merge = newest.filter(|row| row.state == RequestStanding::Merged).and_then(|row| row.commit.as_ref());
+            let connection = gathered.desired().connections.get(&offer.connection);
+            if let (Some(commit), Some(connection)) = (merge, connection) {
+                let here = self.doors.repo.log(&connection.lock_path, RECENT).await?;
+                if !here.iter().any(|entry| entry.commit == *commit) {
+                    merged.insert(offer.drift);
+                }
+            }
+        }
+        Ok(merged)
     }
 
     /// Keeps which connections' requests fail, and forgets those that got through. Until when the forge as a whole is left
@@ -291,8 +345,10 @@ impl Reconciler {
 async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Result<Shown, StepError> {
     let open = forge.open_requests(PREFIX).await?;
     let (mut ended, mut tips) = (BTreeMap::new(), BTreeMap::new());
-    for row in rows.iter().filter(|row| !open.iter().any(|shown| shown.number == row.number)) {
-        let read = match forge.request(row.number).await? {
+    let is = |row: &RequestRow, shown: &ForgeRequest| shown.number == row.number && shown.head == row.branch;
+    for row in rows.iter().filter(|row| !open.iter().any(|shown| is(row, shown))) {
+        // A number that is another's by now, after a project was made anew, is none of ours.
+        let read = match forge.request(row.number).await?.filter(|request| is(row, request)) {
             None => None,
             Some(request) => {
                 let review = forge.review(row.number).await?;

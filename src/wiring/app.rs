@@ -142,6 +142,18 @@ pub fn airbyte(settings: &Settings, root: &Path) -> anyhow::Result<AirbyteEngine
     Ok(AirbyteEngine::new(Access { url, credentials, manners }, place)?)
 }
 
+/// The address of a forge: what its token goes to is encrypted, or this machine.
+fn forge_url(text: &str) -> anyhow::Result<reqwest::Url> {
+    let url: reqwest::Url = text.parse().context("[forge] url is no URL")?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse::<core::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    anyhow::ensure!(
+        url.scheme() == "https" || (url.scheme() == "http" && here),
+        "[forge] url would show the token to everybody on the way: write https://, http:// is for this machine alone"
+    );
+    Ok(url)
+}
+
 /// The client of the forge that the settings name, for a configuration at this place in its repository. Nothing is sent yet.
 pub fn forge(settings: &Settings, root: &Path, prefix: &str) -> anyhow::Result<Option<Arc<dyn Forge>>> {
     let set = &settings.forge;
@@ -161,7 +173,7 @@ pub fn forge(settings: &Settings, root: &Path, prefix: &str) -> anyhow::Result<O
             ForgeKind::GitLab => forge::Kind::GitLab,
             ForgeKind::Gitea => forge::Kind::Gitea,
         },
-        url: url.expose_secret().parse().context("[forge] url is no URL")?,
+        url: forge_url(url.expose_secret())?,
         project: set.project.clone().context("[forge] project is not set")?,
         prefix: prefix.to_owned(),
         credentials,
@@ -228,4 +240,24 @@ pub fn policy(settings: &Settings) -> Policy {
 /// This process' environment, as far as it is text.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_to_a_forge_encrypted_or_stays_here() {
+        for good in ["https://git.example.com", "http://127.0.0.1:3000/x", "http://[::1]:3000", "http://localhost"] {
+            forge_url(good).unwrap();
+        }
+        for bad in [
+            "http://git.example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "ftp://localhost",
+        ] {
+            assert!(forge_url(bad).unwrap_err().to_string().contains("write https://"), "{bad}");
+        }
+    }
 }

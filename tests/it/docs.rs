@@ -336,7 +336,6 @@ pages! {
     airbyte_engine "docs/airbyte-engine.md"
     import_airbyte "docs/import-airbyte.md"
     when_something_fails "docs/when-something-fails.md"
-    approvals_forges "docs/approvals-forges.md"
     run_as_a_service "docs/run-as-a-service.md"
     spec_reference "docs/spec-reference.md"
     lock_and_fingerprint "docs/lock-and-fingerprint.md"

@@ -50,7 +50,7 @@ fn mend(error: &ForgeError) -> &'static str {
         ForgeError::Credentials { .. } => {
             "correct [forge] token (or app_id, installation_id and private_key), or make a new one"
         }
-        ForgeError::Forbidden { .. } => "give the token the scopes that docs/approvals-forges.md names",
+        ForgeError::Forbidden { .. } => "give the token the scopes that docs/approvals.md names",
         ForgeError::NotFound { .. } => "correct [forge] project, or let the token see it",
         ForgeError::RateLimited { .. } => "wait; a token of its own has a limit of its own",
         ForgeError::Unreachable { .. } | ForgeError::Exists { .. } | ForgeError::Invalid { .. } => {

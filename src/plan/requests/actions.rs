@@ -12,7 +12,7 @@ pub fn plan_requests(facts: &RequestFacts) -> Vec<RequestAction> {
     for row in &facts.rows {
         let offer = facts.offers.iter().find(|offer| offer.id == row.connection);
         let Some(name) = facts.names.get(&row.connection) else { continue };
-        let doings = match facts.open.iter().find(|shown| shown.number == row.number) {
+        let doings = match facts.open.iter().find(|shown| shown.number == row.number && shown.head == row.branch) {
             Some(shown) => of_open(facts, row, shown, offer),
             None => facts.ended.get(&row.number).map(|ended| of_ended(facts, row, ended.as_ref(), offer)),
         };
@@ -36,7 +36,9 @@ fn of_new(facts: &RequestFacts, offer: &Offer) -> Doing {
         return Doing::Adopt { number: shown.number, url: shown.url.clone(), offer: Box::new(offer.clone()) };
     }
     match facts.tips.get(&offer.draft.head) {
-        Some(Some(tip)) if *tip == offer.tip => Doing::Open(Box::new(offer.clone())),
+        Some(Some(tip)) if *tip == offer.tip && !offer.stale && !facts.merged.contains(&offer.drift) => {
+            Doing::Open(Box::new(offer.clone()))
+        }
         _ => Doing::Wait,
     }
 }
@@ -48,6 +50,12 @@ fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: 
         let reason = facts.over.get(&row.connection)?.clone();
         return Some(vec![Doing::Close { number: row.number, reason }]);
     };
+    if offer.draft.head != row.branch {
+        return Some(vec![Doing::Close { number: row.number, reason: moved(offer) }]);
+    }
+    if offer.stale {
+        return None;
+    }
     let mut doings = Vec::new();
     let what = unlike(row, shown, offer);
     if !what.is_empty() {
@@ -60,6 +68,11 @@ fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: 
     Some(doings)
 }
 
+/// Said of a request whose repair got another branch, since its connection has another name.
+fn moved(offer: &Offer) -> String {
+    format!("its repair is on {} now", offer.draft.head)
+}
+
 /// What of a request is not as it should be. Its text counts by its mark alone: what a person adds to it stays until there
 /// is something new to say.
 fn unlike(row: &RequestRow, shown: &ForgeRequest, offer: &Offer) -> Vec<&'static str> {
@@ -69,11 +82,16 @@ fn unlike(row: &RequestRow, shown: &ForgeRequest, offer: &Offer) -> Vec<&'static
     let parts = [
         ("title", is_old && shown.title != draft.title),
         ("text", is_old),
-        ("labels", !draft.labels.is_subset(&shown.labels)),
+        ("labels", !draft.labels.iter().all(|label| shown.labels.iter().any(|one| is_same_label(label, one)))),
         ("base", shown.base != draft.base),
         ("repair", row.target != offer.target || row.drift != offer.drift),
     ];
     parts.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect()
+}
+
+/// Forges keep the case that a label was made with, and no space around it.
+fn is_same_label(wanted: &str, shown: &str) -> bool {
+    wanted.trim().to_lowercase() == shown.trim().to_lowercase()
 }
 
 /// What came and what went.
@@ -112,22 +130,24 @@ fn of_ended(
     if facts.locks.get(&row.connection) == Some(&row.target) {
         return means_nothing("what it asks for is committed");
     }
-    if offer.is_none() {
-        return means_nothing("its drift is over");
+    let Some(offer) = offer else { return means_nothing("its drift is over") };
+    if offer.draft.head != row.branch {
+        return means_nothing(&moved(offer));
     }
     // A crash, or an answer that was lost, kept that from being noted.
-    if review.withdrawn {
+    if review.withdrawn.is_some() && by.as_ref().is_none_or(|by| review.withdrawn.as_ref() == Some(by)) {
         return means_nothing("it was withdrawn");
     }
+    // Only who closed it says why; others talk below it, too.
+    let said = review.last_comment.as_ref().filter(|remark| Some(&remark.author) == by.as_ref());
     // Whoever removes a branch may only be tidying up. Whether it is there now tells nothing: it may have been pushed anew.
-    if branch_deleted && review.last_comment.is_none() {
+    if branch_deleted && said.is_none() {
         return means_nothing("its branch was deleted, which is no rejection");
     }
-    let said = review.last_comment.as_ref();
     vec![Doing::Reject {
         number,
-        by: by.or_else(|| said.map(|remark| remark.author.clone())).unwrap_or_else(|| "somebody".to_owned()),
         reason: said.map_or_else(|| NO_REASON.to_owned(), |remark| remark.text.trim().to_owned()),
+        by: by.unwrap_or_else(|| "somebody".to_owned()),
         target: row.target.clone(),
         changes: row.changes.clone(),
         approvals: review.approvals.clone(),
@@ -157,7 +177,7 @@ impl RequestAction {
             Doing::NoteClosed { number, by, why } => {
                 format!("note that {} closed request {number}: {why}", who(by))
             }
-            Doing::Wait => "wait: the repair branch is not on the forge yet".to_owned(),
+            Doing::Wait => "wait: the repair branch is not on the forge yet, or its merge not here".to_owned(),
         };
         escape(&text).into_owned()
     }

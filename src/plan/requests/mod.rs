@@ -69,8 +69,8 @@ pub struct Review {
     pub approvals: Vec<String>,
     /// The newest comment that is not ours.
     pub last_comment: Option<Remark>,
-    /// Whether we said that we close it.
-    pub withdrawn: bool,
+    /// Our login, if we said that we close it.
+    pub withdrawn: Option<String>,
 }
 
 /// A comment.
@@ -190,6 +190,8 @@ pub struct Offer {
     pub changes: Vec<String>,
     /// Tip of the repair branch here.
     pub tip: CommitId,
+    /// Whether the branch still carries an older repair: a person committed to it before the source moved on.
+    pub stale: bool,
     /// What its request should say.
     pub draft: RequestDraft,
 }
@@ -207,6 +209,8 @@ pub struct RequestFacts {
     pub locks: BTreeMap<ConnectionId, Fingerprint>,
     /// Why the drift of a connection is over, where it has no offer any more.
     pub over: BTreeMap<ConnectionId, String>,
+    /// Drifts whose request was merged by a commit that has not come here yet.
+    pub merged: BTreeSet<Uuid>,
     /// Requests that are open on the forge.
     pub open: Vec<ForgeRequest>,
     /// Requests of `rows` that are open no more, as read one by one; `None`: the forge does not know it.
@@ -300,6 +304,6 @@ pub enum Doing {
         /// Why that means nothing.
         why: String,
     },
-    /// Its branch is not on the forge yet as it is here.
+    /// Its branch is not on the forge yet as it should be, or what was merged there is not here yet.
     Wait,
 }

@@ -69,6 +69,7 @@ fn offer(n: u8) -> Offer {
         target: shows(n),
         changes: vec![format!("+ t.f{n}: string")],
         tip: CommitId(n.to_string().repeat(40)),
+        stale: false,
         draft: RequestDraft {
             head: HEAD.to_owned(),
             base: "main".to_owned(),
@@ -186,7 +187,7 @@ impl Model {
             }
             Doing::Close { number, .. } => {
                 let (request, review) = &mut self.requests[*number as usize - 1];
-                review.withdrawn = true;
+                review.withdrawn = Some("aam".to_owned());
                 request.state = RequestState::Closed { by: Some("aam".to_owned()), branch_deleted: false };
                 end(self);
             }

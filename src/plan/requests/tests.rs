@@ -24,6 +24,7 @@ fn offer(digit: char, changes: &[&str]) -> Offer {
         target: shows(digit),
         changes: changes.iter().map(|line| (*line).to_owned()).collect(),
         tip: tip('a'),
+        stale: false,
         draft: RequestDraft {
             head: "aam/drift/default/crm".to_owned(),
             base: "main".to_owned(),
@@ -79,8 +80,8 @@ fn facts(offers: Vec<Offer>, rows: Vec<RequestRow>, open: Vec<ForgeRequest>) -> 
 fn ended(offer: Option<Offer>, state: RequestState, said: Option<&str>) -> RequestFacts {
     let was = self::offer('b', &["- t.a: string"]);
     let request = ForgeRequest { state, ..shown(3, &was) };
-    let last_comment = said.map(|text| Remark { author: "grace".to_owned(), text: text.to_owned() });
-    let review = Review { approvals: vec!["linus".to_owned()], last_comment, withdrawn: false };
+    let last_comment = said.map(|text| Remark { author: "ada".to_owned(), text: text.to_owned() });
+    let review = Review { approvals: vec!["linus".to_owned()], last_comment, withdrawn: None };
     RequestFacts {
         ended: BTreeMap::from([(3, Some((request, review)))]),
         ..facts(offer.into_iter().collect(), vec![row(3, &was)], Vec::new())
@@ -105,12 +106,20 @@ fn a_request_is_opened_once_its_branch_is_there_and_one_that_is_there_is_taken_o
         tips: BTreeMap::from([(crm.draft.head.clone(), at)]),
         ..facts(vec![crm.clone()], Vec::new(), Vec::new())
     };
-    assert_eq!(said(&with_tip(None)), "crm: wait: the repair branch is not on the forge yet");
-    assert_eq!(said(&with_tip(Some(tip('c')))), "crm: wait: the repair branch is not on the forge yet");
+    assert_eq!(said(&with_tip(None)), "crm: wait: the repair branch is not on the forge yet, or its merge not here");
+    assert_eq!(
+        said(&with_tip(Some(tip('c')))),
+        "crm: wait: the repair branch is not on the forge yet, or its merge not here"
+    );
     assert_eq!(said(&with_tip(Some(tip('a')))), "crm: open a request to merge aam/drift/default/crm");
+    let merged = RequestFacts { merged: BTreeSet::from([crm.drift]), ..with_tip(Some(tip('a'))) };
+    assert_eq!(said(&merged), "crm: wait: the repair branch is not on the forge yet, or its merge not here");
     let elsewhere = ForgeRequest { base: "staging".to_owned(), ..shown(2, &crm) };
     let two = facts(vec![crm.clone()], Vec::new(), vec![elsewhere, shown(7, &crm), shown(5, &crm)]);
     assert_eq!(said(&two), "crm: take over request 5");
+    let named = RequestRow { branch: "aam/drift/default/old".to_owned(), ..row(5, &crm) };
+    let old = ForgeRequest { head: named.branch.clone(), ..shown(5, &crm) };
+    insta::assert_snapshot!(said(&facts(vec![crm.clone()], vec![named], vec![old])), @"crm: close request 5: its repair is on aam/drift/default/crm now");
     assert_eq!(
         said(&facts(vec![crm.clone()], vec![row(5, &crm)], vec![shown(5, &crm)])),
         "nothing",
@@ -129,10 +138,15 @@ fn a_request_follows_its_repair_in_place() {
     ");
     let Doing::Tell { text, .. } = &plan_requests(&moved)[1].what else { panic!("it tells") };
     assert_eq!(text, "no longer: - t.a: string\nnew: + t.c: date");
+    let edited = Offer { stale: true, ..now.clone() };
+    let stale = facts(vec![edited.clone()], vec![row(5, &before)], vec![shown(5, &before)]);
+    assert_eq!(said(&stale), "nothing", "it says what its branch carries");
+    let closed = RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
+    insta::assert_snapshot!(said(&ended(Some(edited), closed, Some("no"))), @"crm: reject, since ada closed request 3: no");
     let people = ForgeRequest {
         title: "mine".to_owned(),
         body: format!("- [x] seen\n{}", now.draft.body),
-        labels: BTreeSet::from(["aam".to_owned(), "mine".to_owned()]),
+        labels: BTreeSet::from(["AAM".to_owned(), "mine".to_owned()]),
         ..shown(5, &now)
     };
     assert_eq!(said(&facts(vec![now.clone()], vec![row(5, &now)], vec![people])), "nothing", "what people add stays");
@@ -164,9 +178,23 @@ fn what_the_end_of_a_request_means() {
         ..facts(crm().into_iter().collect(), vec![row(3, &offer('b', &[]))], Vec::new())
     };
     let mut withdrawn = ended(crm(), closed(), Some("no"));
-    withdrawn.ended.values_mut().flatten().for_each(|(_, review)| review.withdrawn = true);
+    withdrawn.ended.values_mut().flatten().for_each(|(_, review)| review.withdrawn = Some("ada".to_owned()));
+    let mut opened_again = ended(crm(), closed(), Some("no"));
+    opened_again.ended.values_mut().flatten().for_each(|(_, review)| review.withdrawn = Some("aam-bot".to_owned()));
+    let others = |state| {
+        let mut facts = ended(crm(), state, Some("I like it"));
+        let said = facts.ended.values_mut().flatten().filter_map(|(_, review)| review.last_comment.as_mut());
+        said.for_each(|remark| remark.author = "grace".to_owned());
+        facts
+    };
+    let mut renamed = ended(crm(), closed(), Some("no"));
+    renamed.offers[0].draft.head = "aam/drift/default/sales".to_owned();
     let cases = [
         ("closed by us", withdrawn),
+        ("withdrawn once, opened again and closed by a person", opened_again),
+        ("closed, others talked", others(closed())),
+        ("branch deleted, others talked", others(deleted())),
+        ("its connection has another name", renamed),
         ("merged", ended(None, merged, None)),
         ("closed with a word", ended(crm(), closed(), Some("wrong field\n@team"))),
         ("closed without one", ended(crm(), closed(), None)),
@@ -181,12 +209,16 @@ fn what_the_end_of_a_request_means() {
     let told = cases.map(|(name, facts)| format!("{name} => {}", said(&facts))).join("\n");
     insta::assert_snapshot!(told, @"
     closed by us => crm: note that ada closed request 3: it was withdrawn
+    withdrawn once, opened again and closed by a person => crm: reject, since ada closed request 3: no
+    closed, others talked => crm: reject, since ada closed request 3: the request was closed without a comment
+    branch deleted, others talked => crm: note that ada closed request 3: its branch was deleted, which is no rejection
+    its connection has another name => crm: note that ada closed request 3: its repair is on aam/drift/default/sales now
     merged => crm: note that ada merged request 3, approved by linus
     closed with a word => crm: reject, since ada closed request 3: wrong field
     closed without one => crm: reject, since ada closed request 3: the request was closed without a comment
     closed with a word, branch gone => crm: reject, since ada closed request 3: no
     branch deleted => crm: note that ada closed request 3: its branch was deleted, which is no rejection
-    by nobody known => crm: reject, since grace closed request 3: no
+    by nobody known => crm: reject, since somebody closed request 3: the request was closed without a comment
     committed by another way => crm: note that ada closed request 3: what it asks for is committed
     drift over => crm: note that ada closed request 3: its drift is over
     opened again meanwhile => nothing

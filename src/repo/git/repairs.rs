@@ -138,6 +138,7 @@ impl GitRepo {
         }
         match (self.commit_to(&name, tip.as_deref(), &tree, &[&base], message(draft)).await?, tip) {
             (Move::Done(commit), _) => Ok(as_it_is(&commit, &Standing { merged: false, beyond: Vec::new() }, false)),
+            (Move::Refused(why), Some(_)) if self.remote.is_some() => Err(needs_person(what(), why)),
             // A person has it checked out and works there: it stays as it is until they are done.
             (Move::Refused(_), Some(tip)) => Ok(as_it_is(&tip, &self.standing(&base, &tip).await?, false)),
             (Move::Refused(why), None) => Err(needs_person(what(), why)),

@@ -136,7 +136,10 @@ async fn every_request_to_github_is_one_of_its_own_documents() {
     let opened = forge.open(&draft("one")).await.unwrap();
     let listed = forge.open_requests("aam/").await.unwrap();
     assert_eq!((listed.len(), &listed[0].labels), (1, &draft("").labels));
-    forge.update(opened.number, &RequestDraft { labels: Default::default(), ..draft("two") }).await.unwrap();
+    forge
+        .update(opened.number, &RequestDraft { labels: Default::default(), ..draft("two") }, &["title", "text", "base"])
+        .await
+        .unwrap();
     let text = |words: &str| format!("{words}\n{}", mark("told"));
     forge.upsert_comment(opened.number, "told", &text("first")).await.unwrap();
     forge.upsert_comment(opened.number, "told", &text("second")).await.unwrap();

@@ -2,12 +2,14 @@
 
 use aam::forge::Kind;
 use aam::model::CommitId;
-use aam::ports::{CheckState, CommitStatus, ForgeAccess, Remark, RequestDraft, RequestState, mark};
+use aam::ports::{CheckState, CommitStatus, ForgeAccess, Remark, RequestDraft, RequestState, WITHDRAWN, mark};
 
 use super::tool::{BRANCH, Bed, KINDS, draft};
 use crate::forge_standin::READER;
 
 const PREFIX: &str = "aam/drift/";
+/// Everything that may be brought up to date.
+const ALL: [&str; 4] = ["title", "text", "labels", "base"];
 
 #[tokio::test]
 async fn a_request_is_opened_brought_up_to_date_and_closed() {
@@ -25,7 +27,16 @@ async fn a_request_is_opened_brought_up_to_date_and_closed() {
         // An own label of a person stays, and another base is followed.
         bed.standin.edit(|state| state.request(1).labels.push("mine".to_owned()));
         bed.branch("trunk", "main");
-        forge.update(opened.number, &RequestDraft { base: "trunk".to_owned(), ..draft("two") }).await.unwrap();
+        let trunk = RequestDraft { base: "trunk".to_owned(), ..draft("two") };
+        forge.update(opened.number, &trunk, &["labels"]).await.unwrap();
+        let now = forge.request(opened.number).await.unwrap().unwrap();
+        let one = draft("one");
+        assert_eq!(
+            (now.title, now.body, now.base),
+            (one.title, one.body, "main".to_owned()),
+            "{kind:?}: not asked for"
+        );
+        forge.update(opened.number, &trunk, &ALL).await.unwrap();
         let now = forge.request(opened.number).await.unwrap().unwrap();
         assert_eq!((&now.title, &now.body, &now.base), (&draft("two").title, &draft("two").body, &"trunk".to_owned()));
         let labels: Vec<&str> = now.labels.iter().map(String::as_str).collect();
@@ -57,7 +68,7 @@ async fn a_draft_stays_one_until_people_say_it_is_ready() {
         };
         assert_eq!((title.as_str(), is_draft), (shown, kind == Kind::GitHub));
         assert_eq!(opened.title, "Drift of crm: one");
-        bed.forge.update(1, &draft("two")).await.unwrap();
+        bed.forge.update(1, &draft("two"), &ALL).await.unwrap();
         let title = bed.standin.edit(|state| state.request(1).title.clone());
         assert_eq!(title, shown.replace("one", "two"), "{kind:?}");
     }
@@ -75,10 +86,14 @@ async fn merges_closings_approvals_and_words_are_told_with_their_authors() {
             state.comment(1, "ada", "why now?");
             state.comment(1, "grace", "it is wrong: `x`\nask Linus");
         });
+        bed.standin.edit(|state| state.comment(1, "mallory", &mark(WITHDRAWN)));
         bed.forge.comment(1, &format!("ours again\n{}", mark("told"))).await.unwrap();
         let review = bed.forge.review(1).await.unwrap();
         let last = Remark { author: "grace".to_owned(), text: "it is wrong: `x`\nask Linus".to_owned() };
         assert_eq!((review.approvals, review.last_comment), (vec!["linus".to_owned()], Some(last)), "{kind:?}");
+        assert_eq!(review.withdrawn, None, "a mark that somebody copied is not our word");
+        bed.forge.comment(1, &mark(WITHDRAWN)).await.unwrap();
+        assert_eq!(bed.forge.review(1).await.unwrap().withdrawn.as_deref(), Some("aam-bot"), "{kind:?}");
         bed.standin.edit(|state| state.close(1, "grace"));
         let closed = bed.forge.request(1).await.unwrap().unwrap();
         let by_grace = RequestState::Closed { by: Some("grace".to_owned()), branch_deleted: false };
@@ -102,9 +117,8 @@ async fn a_deleted_branch_is_told_even_when_it_is_there_again() {
         bed.standin.edit(|state| state.bare.delete(BRANCH));
         bed.branch(BRANCH, "kept");
         let state = bed.forge.request(1).await.unwrap().unwrap().state;
-        // GitLab keeps it open.
         let told = RequestState::Closed { by: Some("aam-bot".to_owned()), branch_deleted: true };
-        assert_eq!(state, if kind == Kind::GitLab { RequestState::Open } else { told }, "{kind:?}");
+        assert_eq!(state, told, "{kind:?}");
     }
 }
 
@@ -177,6 +191,7 @@ async fn lists_are_read_to_their_end_and_forks_are_no_requests_of_ours() {
             let fork = state.open("mallory", "trap", "", BRANCH, "main");
             state.request(fork).fork = true;
         });
+        assert_eq!(bed.forge.request(8).await.unwrap(), None, "{kind:?}: read one by one, too");
         bed.forge.open(&draft("one")).await.unwrap();
         let found = bed.forge.open_requests(PREFIX).await.unwrap();
         assert_eq!(found.iter().map(|request| request.number).collect::<Vec<_>>(), [9], "{kind:?}");

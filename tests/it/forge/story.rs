@@ -15,12 +15,36 @@ struct Team {
 
 impl Team {
     async fn new(kind: Kind) -> Self {
+        let team = Self::start(kind, "").await;
+        team.world.aam_is(0, &["apply"]);
+        team.world.git(&["push", "--quiet", "origin", "main"]);
+        team
+    }
+
+    /// One where `aam` works with the forge's repository as its remote and pushes itself, with these settings, too.
+    async fn remote(kind: Kind, settings: &str) -> Self {
+        let mut team = Self::start(kind, settings).await;
+        team.world.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
+        team.plug();
+        let remote = team.world.dir().join("remote.git").to_string_lossy().into_owned();
+        team.world.env.push(("AAM_REPOSITORY__REMOTE".to_owned(), remote));
+        team.world.aam_is(0, &["apply"]);
+        team
+    }
+
+    /// Lets the remote be reached.
+    fn plug(&self) {
+        let dir = self.world.dir();
+        std::os::unix::fs::symlink(dir.join("config.git"), dir.join("remote.git")).unwrap();
+    }
+
+    async fn start(kind: Kind, more: &str) -> Self {
         let bare = tempfile::tempdir().unwrap().keep();
         super::tool::git(&bare, &["init", "-q", "--bare", "-b", "main"]);
         let forge = Standin::start(played(kind), &bare).await;
         let word = format!("{kind:?}").to_lowercase();
         let settings = format!(
-            "[forge]\nkind = \"{word}\"\nurl = \"{}\"\nproject = \"acme/config\"\ntoken = \"${{env:FORGE_TOKEN}}\"\ncheck = \"1s\"\n",
+            "[forge]\nkind = \"{word}\"\nurl = \"{}\"\nproject = \"acme/config\"\ntoken = \"${{env:FORGE_TOKEN}}\"\ncheck = \"1s\"\n{more}",
             forge.url,
         );
         let mut world = World::with_crm(&settings).await;
@@ -29,8 +53,6 @@ impl Team {
         let bare = world.dir().join("config.git");
         forge.edit(|state| state.bare = crate::forge_standin::Bare::new(bare.clone()));
         world.git(&["remote", "add", "origin", &bare.to_string_lossy()]);
-        world.aam_is(0, &["apply"]);
-        world.git(&["push", "--quiet", "origin", "main"]);
         Self { world, forge }
     }
 
@@ -122,6 +144,12 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
         state.review(1, "grace", true, "");
         assert!(state.merge(1, "linus", true));
     });
+    // Not pulled yet, and the branch is there again: nothing is asked a second time.
+    team.world.git(&["push", "--quiet", "--force", "origin", BRANCH]);
+    team.world.aam_is(3, &["apply"]);
+    team.world.source.run("SELECT 1").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!((team.known().await.as_str(), team.requests()), ("1 merged linus", 1));
     team.world.git(&["pull", "--quiet", "origin", "main"]);
     team.world.aam_is(0, &["apply"]);
     assert_eq!(team.known().await, "1 merged linus");
@@ -134,7 +162,7 @@ async fn a_squashed_request_is_an_approval_and_no_rejection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_deleted_branch_is_no_rejection() {
-    let team = Team::new(Kind::Gitea).await;
+    let team = Team::new(Kind::GitLab).await;
     team.drift("ALTER TABLE accounts DROP COLUMN billing_state", 3).await;
     assert_eq!(team.known().await, "1 open -");
     // Somebody tidies up: it is offered again.
@@ -152,4 +180,54 @@ async fn a_request_is_closed_with_a_reason_when_the_source_changes_back_and_a_de
     assert_eq!(state, crate::forge_standin::Standing::Closed);
     assert!(said.contains("withdrawn: "), "{said}");
     assert_eq!(team.known().await, "1 closed aam-bot\n2 withdrawn -");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_remote_only_the_forge_says_who_approved() {
+    let rules = "[[approval.rules]]\napprovers = [\"grace@example.org\", \"forge:grace\"]\n";
+    let team = Team::remote(Kind::GitHub, rules).await;
+    team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(team.known().await, "1 open -");
+    // Whoever may push can write whatever they like into a commit.
+    for (key, value) in [("user.name", "Grace"), ("user.email", "grace@example.org")] {
+        team.world.git(&["config", key, value]);
+    }
+    team.world.git(&["pull", "--quiet"]);
+    let trailer = "merge\n\nAam-Approved-By: Grace <grace@example.org>";
+    team.world.git(&["merge", "--quiet", "--no-ff", "-m", trailer, &format!("origin/{BRANCH}")]);
+    team.world.git(&["push", "--quiet"]);
+    team.world.aam_is(3, &["apply"]);
+    let status = team.world.aam(&["status"]).out;
+    let why = "aam-bot (http";
+    assert!(status.contains(why) && status.contains("may not approve it"), "the forge saw who pushed: {status}");
+    team.world.git(&["revert", "--no-edit", "-m", "1", "HEAD"]);
+    team.world.git(&["push", "--quiet"]);
+    team.world.aam_is(3, &["apply"]);
+    team.world.aam_is(3, &["apply"]);
+    assert_eq!(team.known().await, "1 merged aam-bot\n2 open -");
+    team.forge.edit(|state| assert!(state.merge(2, "grace", false)));
+    team.world.aam_is(0, &["apply"]);
+    let by =
+        "SELECT regexp_replace(approved_by, 'http.*/', '') FROM sync_catalog_versions ORDER BY version DESC LIMIT 1";
+    assert_eq!(team.world.registry.one(by).await, "grace (2)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closing_waits_for_a_remote_that_is_down_and_is_no_failure() {
+    let team = Team::remote(Kind::Gitea, "").await;
+    team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    assert_eq!(team.known().await, "1 open -");
+    team.forge.edit(|state| {
+        state.comment(1, "grace", "not yet");
+        state.close(1, "grace");
+    });
+    std::fs::remove_file(team.world.dir().join("remote.git")).unwrap();
+    team.world.aam_is(4, &["apply"]);
+    assert_eq!(team.known().await, "1 open -", "it may have been merged by another way");
+    assert_eq!(team.world.registry.one("SELECT troubles::text FROM connections").await, "{}");
+    team.plug();
+    team.world.aam(&["apply"]);
+    assert_eq!(team.known().await, "1 rejected grace");
 }

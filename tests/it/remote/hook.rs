@@ -30,7 +30,12 @@ async fn what_is_too_large_is_not_read_and_an_unreadable_secret_hears_nobody() {
         stream.read_exact(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     };
-    assert_eq!(ask("Content-Length: 99999999999").await, "HTTP/1.1 413");
+    assert_eq!(
+        ask("Content-Length: 99999999999").await,
+        "HTTP/1.1 401",
+        "without a signature not even its size counts"
+    );
+    assert_eq!(ask("Content-Length: 99999999999\r\nX-Gitlab-Token: gone").await, "HTTP/1.1 413");
     assert_eq!(ask("Content-Length: 0\r\nX-Gitlab-Token: gone").await, "HTTP/1.1 500");
     let woken = tokio::time::timeout(Duration::from_millis(50), look.notified()).await;
     assert!(woken.is_err(), "nobody was heard");

@@ -2,7 +2,7 @@
 //! and those that people make in the browser, over a real bare repository.
 //!
 //! A request whose branch is missing is refused, a merge merges with git, a squash deletes the branch, a deleted branch
-//! closes its request where the forge does so. It fails by script ([`Standin::script`]), has tokens of several rights,
+//! closes its request. It fails by script ([`Standin::script`]), has tokens of several rights,
 //! short pages and limits.
 #![allow(dead_code, reason = "tests and the example each use a part")]
 
@@ -288,16 +288,21 @@ impl State {
 
     /// What a forge sees by itself after a push: a branch that came in is merged, one that went closes its request.
     fn notice(&mut self) {
-        let closes = self.kind != Kind::GitLab;
+        let (gitlab, id, at) = (self.kind == Kind::GitLab, self.id(), self.tick());
         for request in &mut self.requests {
             if request.state != Standing::Open || request.fork {
                 continue;
             }
             let base = self.bare.tip(&request.base);
             match self.bare.tip(&request.head) {
-                None if closes => {
+                None => {
                     (request.state, request.by) = (Standing::Closed, Some("aam-bot".to_owned()));
                     request.deleted = true;
+                    if gitlab {
+                        let said = format!("deleted source branch `{}`", request.head);
+                        let author = "aam-bot".to_owned();
+                        request.comments.push(Comment { id, author, body: said, at, system: true });
+                    }
                 }
                 Some(tip) if base.as_ref().is_some_and(|base| self.bare.holds(base, &tip)) => {
                     (request.state, request.commit) = (Standing::Merged, base);
