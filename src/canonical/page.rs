@@ -133,8 +133,8 @@ impl Run<'_> {
         Err(Rejected { key, reasons: Vec::new(), lacks: lacks.into_iter().cloned().collect() })
     }
 
-    /// A row that lacks what the mapping reads, and holds what may be the same under another name, waits: mapped now, it would
-    /// say that the value is gone.
+    /// A row that lacks what the mapping reads, while that may be the same as others that came, waits: mapped now, it would say
+    /// that the value is gone. Others say nothing yet: what came may be filled later.
     fn undecided(&self, row: &LandingRow) -> Vec<String> {
         let reads = |field: &FieldPath| self.stream.mapping.reads().any(|path| path.is_within(field));
         let undecided: Vec<_> = self.stream.undecided.iter().filter(|one| reads(&one.gone)).collect();
@@ -143,9 +143,9 @@ impl Run<'_> {
         }
         let record = serde_json::from_str::<Map<String, Value>>(row.data.get()).unwrap_or_default();
         let has = |field: &FieldPath| record.get(field.root()).is_some_and(|value| !value.is_null());
-        let open = undecided.into_iter().filter(|one| !has(&one.gone)).filter_map(|one| {
-            let came = one.came.iter().find(|came| has(came))?;
-            Some(format!("`{}` may be `{came}` by now: drift {} is undecided", one.gone, one.drift))
+        let open = undecided.into_iter().filter(|one| !has(&one.gone)).map(|one| {
+            let came: Vec<String> = one.came.iter().map(|came| format!("`{came}`")).collect();
+            format!("`{}` may be {} by now: drift {} is undecided", one.gone, came.join(" or "), one.drift)
         });
         open.collect()
     }

@@ -58,6 +58,22 @@ pub struct Assessed {
     /// Of a field that went: the one that stayed and holds the same values, joined by key. A person may go on with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lives_on: Option<FieldPath>,
+    /// Of a field that went, or goes by another name: whether values could make a rename of it automatic. It is no key or
+    /// cursor, and feeds nothing personal.
+    #[serde(skip)]
+    pub provable: bool,
+}
+
+impl Assessed {
+    /// Whether it may wait until a sync has landed what the fields that went are compared with.
+    pub fn waits(&self, gone: &BTreeSet<FieldPath>) -> bool {
+        match &self.change {
+            Change::FieldRemoved { field, .. } | Change::FieldRenamed { from: field, .. } if gone.contains(field) => {
+                self.provable
+            }
+            _ => !self.severity.is_breaking(),
+        }
+    }
 }
 
 /// More entities than this are never changed without a person, however sure the rename is: so much at once is worth a look.
@@ -86,6 +102,11 @@ impl Assessment {
         let mut gates = self.changes.iter().map(|c| &c.automatic).filter(|automatic| **automatic != Automatic::Yes);
         let first = gates.clone().find(|automatic| matches!(automatic, Automatic::No(_))).or_else(|| gates.next());
         first.cloned().unwrap_or(Automatic::Yes)
+    }
+
+    /// Whether a stream may go on until values of the fields that went are compared: nothing else breaks it.
+    pub fn may_wait(&self, stream: &StreamName, gone: &BTreeSet<FieldPath>) -> bool {
+        self.changes.iter().filter(|c| self.stream_before(&c.change) == stream).all(|c| c.waits(gone))
     }
 
     /// The stream of one of the changes, by its name before them.
@@ -135,7 +156,10 @@ impl Judge<'_> {
     fn assess(&self, change: &Change, finding: Finding) -> Assessed {
         let impact = self.impact(change);
         let (rule, severity, gate) = self.verdict(change, &impact);
-        let gate = gate.or_else(|| self.gate(change, &impact));
+        let barred = self.gate(change, &impact);
+        let went = matches!(change, Change::FieldRemoved { .. } | Change::FieldRenamed { .. });
+        let provable = went && severity != Severity::BreakingForSync && barred.is_none();
+        let gate = gate.or(barred);
         let confidence = finding.confidence.unwrap_or(rule.confidence);
         let proof = || finding.doubt.map_or(Automatic::Yes, Automatic::Unproven);
         let automatic = gate.map_or_else(proof, Automatic::No);
@@ -143,7 +167,7 @@ impl Judge<'_> {
         // A key or cursor is chosen by a person, whatever holds the same values.
         let plain = !impact.iter().any(|i| is_key_or_cursor(&i.hit));
         let lives_on = finding.lives_on.filter(|_| plain);
-        Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence, lives_on }
+        Assessed { change, rule: rule.code, severity, automatic, confidence, impact, evidence, lives_on, provable }
     }
 
     fn verdict(&self, change: &Change, impact: &[Impact]) -> Verdict {
@@ -336,8 +360,7 @@ entities:
     deleted_when: gone
 ";
 
-    /// One entry for each change: what is said, and how it is judged.
-    fn judged(before: &Catalog, after: &Catalog, choose: fn(&mut Connection)) -> String {
+    fn assessed(before: &Catalog, after: &Catalog, choose: fn(&mut Connection)) -> Assessment {
         let mut connection = sample::connection(before, sample::mapping(MAPPING));
         choose(&mut connection);
         let field = EntityField { ty: "string".into(), required: false, pii: true, description: None };
@@ -345,9 +368,16 @@ entities:
         let entity = EntitySpec { name: "account".into(), path, fields: [("mail".to_owned(), field)].into() };
         let entities = [("account".to_owned(), Arc::new(entity))].into();
         let (lock, observed, entities, values) = (before, after, &entities, &Values::new());
-        let scene = Scene { lock, observed, whole: None, connection: &connection, entities, values };
+        assess(
+            &compare(before, after),
+            Scene { lock, observed, whole: None, connection: &connection, entities, values },
+        )
+    }
+
+    /// One entry for each change: what is said, and how it is judged.
+    fn judged(before: &Catalog, after: &Catalog, choose: fn(&mut Connection)) -> String {
         let mut out = String::new();
-        for one in assess(&compare(before, after), scene).changes {
+        for one in assessed(before, after, choose).changes {
             let gate = one.automatic.gate().map_or_else(|| "automatic".to_owned(), |gate| format!("a person: {gate}"));
             out.push_str(&format!(
                 "{}\n    {} {:?} {:.2} {gate}\n",
@@ -365,6 +395,33 @@ entities:
 
     fn fields(before: &str, after: &str) -> String {
         judged(&sample::catalog(before), &sample::catalog(after), |_| {})
+    }
+
+    #[test]
+    fn what_may_wait_for_values_is_no_key_and_not_personal_and_nothing_else_breaks() {
+        let may_wait = |before: &str, after: &str, gone: &str, key: &str| {
+            let of = |text: &str| {
+                let mut catalog = sample::catalog(text);
+                let stream = catalog.streams.values_mut().next().unwrap();
+                stream.key = key.split_whitespace().map(FieldPath::top).collect();
+                catalog
+            };
+            let gone = gone.split_whitespace().map(FieldPath::top).collect();
+            assessed(&of(before), &of(after), |_| {}).may_wait(&"public/accounts".parse().unwrap(), &gone)
+        };
+        let rest = "code string, gone boolean, address object, address.city string, email string, id integer!";
+        let (before, after) = (format!("{rest}, name string"), format!("{rest}, title string"));
+        assert!(may_wait(&before, &after, "name", ""));
+        assert!(!may_wait(&before, &after, "", ""), "nothing is asked about it");
+        assert!(
+            !may_wait(&before, &after.replace("id integer", "account_id integer"), "name id", ""),
+            "a record's key"
+        );
+        assert!(!may_wait(&before, &after.replace("code ", "codes "), "name code", "code"), "the source's key");
+        assert!(may_wait(&before, &after.replace("code ", "codes "), "name code", ""));
+        assert!(!may_wait(&before, &after.replace("email ", "mail "), "name email", ""), "personal");
+        assert!(!may_wait(&before, &after.replace("gone boolean", "gone string"), "name", ""), "another type");
+        assert!(!may_wait(&before, &after.replace("address.city string, ", ""), "name", ""), "a nested field");
     }
 
     #[test]

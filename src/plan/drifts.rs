@@ -95,6 +95,13 @@ pub(super) fn plan_drift(
         }
         return;
     }
+    let landed = facts.uncompared && !facts.is_moving();
+    if facts.unsampled || landed {
+        plan.steps.push(Step::Sample);
+        if !row.troubles.contains_key(&Step::Sample.describe()) {
+            return; // what values tell comes first; where they cannot be had for now, the rest goes on
+        }
+    }
     if facts.unkept {
         if facts.is_moving() || facts.unnormalized.is_some() {
             plan.standing = Standing::Finishing { syncing: facts.is_moving(), then: Step::Keep.describe() };
@@ -103,13 +110,6 @@ pub(super) fn plan_drift(
         plan.steps.push(Step::Keep);
         if !row.troubles.contains_key(&Step::Keep.describe()) {
             return;
-        }
-    }
-    let landed = facts.uncompared && !facts.is_moving();
-    if facts.unsampled || landed {
-        plan.steps.push(Step::Sample);
-        if !row.troubles.contains_key(&Step::Sample.describe()) {
-            return; // what values tell comes first; where they cannot be had for now, the rest goes on
         }
     }
     if facts.untried {

@@ -476,6 +476,15 @@ fn old_values_are_kept_before_a_sync_may_replace_them() {
     ~ crm  waits until the rows of the last sync are normalized, then: keep what landed of the fields that went, to compare it with the next sync
     . crm  normalize rows of job 8
     ");
+    // What landed is compared before anything else is kept.
+    let uncompared = |c: &mut Case| {
+        unkept(c);
+        c.facts().uncompared = true;
+    };
+    insta::assert_snapshot!(Case::crm("").after(uncompared), @"
+    ~ crm  compare values of the fields that changed
+    . crm  sync
+    ");
     let failing = |c: &mut Case| {
         unkept(c);
         let trouble = Trouble { reason: "refused".into(), since: now(), failures: 1, retry_at: now() };

@@ -1,7 +1,7 @@
 //! Sampling: the values of fields that went and of fields that are there now, of the same records; and, where a source cannot
 //! be read beside its syncs, the rows that landed last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
@@ -67,12 +67,13 @@ pub enum Newest<'a> {
 /// Gives the rows of a landing table that were written last; changes nothing.
 #[async_trait]
 pub trait NewestRows: Send + Sync {
-    /// At most so many, the newest first; none if there is no table.
+    /// These fields of at most so many, the newest first, and fewer where they are long; none if there is no table.
     async fn newest(
         &self,
         place: &LandingPlace,
         stream: LandedStream<'_>,
         wanted: Newest<'_>,
+        fields: &BTreeSet<String>,
         limit: u32,
     ) -> Result<Vec<LandingRow>, EngineError>;
 }

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use super::drifted::Drifted;
 use super::{Gathered, OutcomeKind, Reconciler, StepError};
 use crate::drift::rename::{Arrival, KeptValues, Question, Sampled};
 use crate::model::{Catalog, FieldPath, StreamName};
-use crate::ports::{ConnectionRow, LandedStream, LandingPlace, LandingRow, Lease, Newest, NewestRows};
+use crate::ports::{ConnectionRow, LandedStream, LandingPlace, LandingRow, Lease, Newest, NewestRows, ObjectKind};
 use crate::spec::{self, Connection, Lock, StreamPlan};
 
 /// So many of the records that landed last are kept, and looked at afterwards: those that change are likely to change again.
-const RECORDS: u32 = 10_000;
+const RECORDS: u32 = 2_000;
 
 /// The streams of a connection in landing.
 struct Landed<'a> {
@@ -37,24 +38,33 @@ impl Reconciler {
         for name in &drifted.unkept {
             let Some(question) = drifted.questions.get(name) else { continue };
             let gone: BTreeSet<FieldPath> = question.gone.iter().cloned().collect();
-            let roots: Vec<String> = gone.iter().map(|path| path.root().to_owned()).collect();
-            let rows = match landed.key(name) {
-                Some(_) => landed.rows(name, Newest::Holding(&roots)).await?,
-                None => Vec::new(),
+            let last = arrivals.remove(name).unwrap_or_default();
+            let known = last.compared.unwrap_or(last.known);
+            let unknown: BTreeSet<FieldPath> = gone.difference(&known.asked).cloned().collect();
+            let kept = match landed.key(name) {
+                Some(key) => {
+                    let roots: Vec<String> = unknown.iter().map(|path| path.root().to_owned()).collect();
+                    let rows = landed.rows(name, Newest::Holding(&roots), &roots).await?;
+                    // rows that nobody can tell from those of the next sync are of no use: old ones do not say which sync
+                    // brought them, and those of another installation may say a later one
+                    let is_told = |one: &LandingRow| one.sync_id > 0 && Some(one.sync_id) <= row.last_ended_job;
+                    let told = rows.iter().all(is_told);
+                    let salt = uuid::Uuid::now_v7().simple().to_string();
+                    KeptValues::of(rows.iter().filter(|_| told).map(|one| one.data.get()), key, &unknown, salt)
+                }
+                None => None,
             };
-            // rows of a sync that nobody can tell from the next are of no use
-            let told = rows.iter().all(|row| row.sync_id > 0);
-            let salt = uuid::Uuid::now_v7().simple().to_string();
-            let data = rows.iter().filter(|_| told).map(|row| row.data.get());
-            let kept = landed.key(name).and_then(|key| KeptValues::of(data, key, &gone, salt));
             tracing::info!(
                 connection.name = %connection.name,
                 "connection {}: stream {name}: {} landed records with fields that went are kept for comparison",
                 connection.name, kept.as_ref().map_or(0, KeptValues::records)
             );
-            let compared = kept.is_none().then(|| Sampled::nothing(question));
-            let job = rows.iter().map(|row| row.sync_id).chain(row.last_ended_job).max().unwrap_or(0);
-            arrivals.insert(name.clone(), Arrival { gone, came: question.optional(), job, kept, compared });
+            let job = row.last_ended_job.unwrap_or(0);
+            let mut arrival = Arrival { gone, came: question.optional(), job, kept, known, compared: None };
+            if arrival.kept.is_none() {
+                arrival.found(Sampled::nothing(question));
+            }
+            arrivals.insert(name.clone(), arrival);
         }
         self.doors.registry.set_arrivals(lease, &arrivals).await?;
         self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
@@ -74,18 +84,24 @@ impl Reconciler {
         };
         let mut arrivals = drifted.arrivals.clone();
         for (name, question) in &drifted.questions {
-            let (Some(arrival), Some(key)) = (arrivals.get_mut(name), landed.key(name)) else { continue };
-            let Some(kept) = arrival.kept.as_ref().filter(|_| arrival.compared.is_none()) else { continue };
-            let rows = landed.rows(name, Newest::After(arrival.job)).await?;
-            let compared = kept.compare(rows.iter().map(|row| row.data.get()), key, &landed.landed_of(name, question));
+            let Some(arrival) = arrivals.get_mut(name).filter(|arrival| arrival.is_awaited()) else { continue };
+            let compared = match (landed.key(name), &arrival.kept) {
+                (Some(key), Some(kept)) => {
+                    let roots: Vec<String> = question.present.iter().map(|path| path.root().to_owned()).collect();
+                    let rows = landed.rows(name, Newest::After(arrival.job), &roots).await?;
+                    kept.compare(rows.iter().map(|one| one.data.get()), key, &landed.landed_of(name, question))
+                }
+                // an edit of the spec took its key away
+                _ => Some(Sampled::nothing(question)),
+            };
             arrival.job = row.last_ended_job.unwrap_or(arrival.job).max(arrival.job);
-            if compared.is_some() {
+            if let Some(compared) = compared {
                 tracing::info!(
                     connection.name = %connection.name,
-                    "connection {}: stream {name}: values of {} fields that went were compared with {} rows that landed since",
-                    connection.name, question.gone.len(), rows.len()
+                    "connection {}: stream {name}: values of {} fields that went were compared with what landed since",
+                    connection.name, question.gone.len()
                 );
-                (arrival.kept, arrival.compared) = (None, compared);
+                arrival.found(compared);
             }
         }
         self.doors.registry.set_arrivals(lease, &arrivals).await?;
@@ -109,6 +125,51 @@ impl Reconciler {
         arrivals.retain(|name, arrival| now.as_ref().is_some_and(|now| arrival.is_open(name, lock, now)));
         if arrivals.len() < before {
             registry.set_arrivals(lease, &arrivals).await?;
+        }
+        Ok(())
+    }
+
+    /// A sync that began before the engine knew what came lands nothing of it: only later ones count.
+    pub(super) async fn await_later_syncs(
+        &self,
+        row: &ConnectionRow,
+        lock: &Catalog,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let (Some(_), Some(id)) = (&self.doors.newest, row.objects.get(&ObjectKind::Connection)) else { return Ok(()) };
+        let mut arrivals = self.doors.registry.arrivals(row.id).await?;
+        let is_awaited = |name: &StreamName, arrival: &Arrival| arrival.is_awaited() && arrival.is_taken_in(name, lock);
+        if !arrivals.iter().any(|(name, arrival)| is_awaited(name, arrival)) {
+            return Ok(());
+        }
+        let Some(newest) = self.doors.engine.jobs(id, 1).await?.pop() else { return Ok(()) };
+        for (_, arrival) in arrivals.iter_mut().filter(|(name, arrival)| is_awaited(name, arrival)) {
+            arrival.job = arrival.job.max(newest.id);
+        }
+        self.doors.registry.set_arrivals(lease, &arrivals).await?;
+        self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
+        Ok(())
+    }
+
+    /// Forgets the old values of streams that wait no more: what came was rejected, or nothing is committed by rule now.
+    pub(super) async fn forget_kept(
+        &self,
+        drifted: &Drifted,
+        row: &ConnectionRow,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let mut arrivals = drifted.arrivals.clone();
+        let given_up =
+            arrivals.iter_mut().filter(|(name, arrival)| arrival.is_awaited() && !drifted.awaited.contains(*name));
+        let mut any = false;
+        for (name, arrival) in given_up {
+            let asked = drifted.questions.get(name).map(Sampled::nothing).unwrap_or_default();
+            arrival.found(asked);
+            any = true;
+        }
+        if any {
+            self.doors.registry.set_arrivals(lease, &arrivals).await?;
+            self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
         }
         Ok(())
     }
@@ -147,10 +208,19 @@ impl Landed<'_> {
         Question { present: question.present.iter().filter(lands).cloned().collect(), ..question.clone() }
     }
 
-    async fn rows(&self, name: &StreamName, wanted: Newest<'_>) -> Result<Vec<LandingRow>, StepError> {
+    /// The key and these fields of the newest rows.
+    async fn rows(
+        &self,
+        name: &StreamName,
+        wanted: Newest<'_>,
+        fields: &[String],
+    ) -> Result<Vec<LandingRow>, StepError> {
         let Some(stream) = self.lock.catalog.streams.get(name) else { return Ok(Vec::new()) };
-        let fields: Vec<String> = stream.columns().into_iter().map(|(path, _)| path.root().to_owned()).collect();
-        let landed = LandedStream { name, fields: &fields, key: self.key(name).unwrap_or_default() };
-        Ok(self.newest.newest(&self.place, landed, wanted, RECORDS).await?)
+        let all: Vec<String> = stream.columns().into_iter().map(|(path, _)| path.root().to_owned()).collect();
+        let key = self.key(name).unwrap_or_default();
+        let of_key = key.iter().map(|path| path.root().to_owned());
+        let given: BTreeSet<String> = of_key.chain(fields.iter().cloned()).collect();
+        let landed = LandedStream { name, fields: &all, key };
+        Ok(self.newest.newest(&self.place, landed, wanted, &given, RECORDS).await?)
     }
 }

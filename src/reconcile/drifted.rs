@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::text_of;
 use crate::canonical::Undecided;
 use crate::drift::rename::{Arrivals, Question, Values, arrival, questions};
-use crate::drift::{Automatic, Change, Radius, Severity};
+use crate::drift::{Assessed, Automatic, Change, Radius, Severity};
 use crate::model::{Catalog, CommitDraft, Fingerprint, RepoPath, StreamName};
 use crate::ports::{DriftRow, DriftStatus};
 use crate::repair::{self, Input, Part, Repair};
@@ -59,6 +59,8 @@ pub(super) struct Seen<'a> {
     pub(super) arrivals: Arrivals,
     /// Whether values may be kept, to be compared once a sync has landed the others.
     pub(super) may_keep: bool,
+    /// Whether nothing can be committed for now.
+    pub(super) remote_down: bool,
     /// Whether that fails for now.
     pub(super) keeping_fails: bool,
 }
@@ -99,18 +101,17 @@ impl Drifted {
             arrivals.get(name).is_some_and(|arrival| arrival.is_about(question))
         };
         // what is not taken in, whatever kept it from that, is not landed
-        let carried = repair.automatic.as_ref().map_or(&lock.catalog, |part| &part.lock.catalog);
+        let coming = repair.automatic.as_ref().filter(|_| !seen.remote_down);
+        let carried = coming.map_or(&lock.catalog, |part| &part.lock.catalog);
         let awaited = |name: &StreamName| {
-            arrivals.get(name).is_some_and(|arrival| arrival.is_awaited() && arrival.is_taken_in(name, carried))
+            let is_coming = |a: &arrival::Arrival| a.is_awaited() && a.is_taken_in(name, carried);
+            connection.mode == Mode::Manage && arrivals.get(name).is_some_and(is_coming)
         };
-        let stops =
-            |name: &StreamName| {
-                repair.assessment.changes.iter().any(|c| {
-                    c.severity == Severity::BreakingForSync && repair.assessment.stream_before(&c.change) == name
-                })
-            };
+        let may_wait = |name: &StreamName, question: &Question| {
+            repair.assessment.may_wait(name, &question.gone.iter().cloned().collect())
+        };
         let unkept = questions.iter().filter(|(name, question)| {
-            seen.may_keep && !question.optional().is_empty() && !is_about(name, question) && !stops(name)
+            seen.may_keep && !question.optional().is_empty() && !is_about(name, question) && may_wait(name, question)
         });
         Some(Self {
             rejection,
@@ -126,27 +127,39 @@ impl Drifted {
         })
     }
 
-    /// Streams that go on, although something breaks in them: a sync brings what is compared.
-    fn opening(&self) -> impl Iterator<Item = &StreamName> {
-        self.unkept.iter().filter(|_| !self.keeping_fails).chain(&self.awaited)
+    /// Whether its stream goes on, although it breaks something: a sync brings what is compared.
+    fn opens(&self, change: &Assessed) -> bool {
+        let stream = self.repair.assessment.stream_before(&change.change);
+        if self.unkept.contains(stream) && !self.keeping_fails {
+            let gone = self.questions.get(stream).map(|question| question.gone.iter().cloned().collect());
+            return gone.is_some_and(|gone| change.waits(&gone));
+        }
+        self.awaits(change)
+    }
+
+    /// Whether it is decided when a sync has landed what is compared.
+    fn awaits(&self, change: &Assessed) -> bool {
+        let stream = self.repair.assessment.stream_before(&change.change);
+        let arrival = self.arrivals.get(stream).filter(|_| self.awaited.contains(stream));
+        arrival.is_some_and(|arrival| change.waits(&arrival.gone))
     }
 
     /// Whether all of what a person would decide waits for a sync first.
     pub(super) fn awaits_sync(&self) -> bool {
         let Some(part) = &self.repair.proposed else { return false };
-        part.assessment.changes.iter().all(|c| self.awaited.contains(c.change.stream()))
+        part.assessment.changes.iter().all(|c| self.awaits(c))
     }
 
     /// Of a stream, the fields that went and may be others under a new name, unless a person said no. Rows that landed since
     /// are read when it is decided.
     pub(super) fn undecided(&self, stream: &StreamName) -> Vec<Undecided> {
-        let Repair { automatic, proposed, .. } = &self.repair;
+        let Repair { automatic, proposed, waiting, .. } = &self.repair;
         let (Some(arrival), Some(part)) = (self.arrivals.get(stream), proposed.as_ref().or(automatic.as_ref())) else {
             return Vec::new();
         };
         let drift = part.lock.fingerprint.short().to_owned();
         let changes = [proposed, automatic].into_iter().flatten().flat_map(|part| &part.assessment.changes);
-        let gone = changes.filter(|c| c.change.stream() == stream).filter_map(|c| match &c.change {
+        let gone = changes.chain(waiting).filter(|c| c.change.stream() == stream).filter_map(|c| match &c.change {
             Change::FieldRemoved { field, .. } | Change::FieldRenamed { from: field, .. } => Some(field),
             _ => None,
         });
@@ -234,9 +247,8 @@ impl Drifted {
     /// Streams with a change that breaks their mapping or their sync, by the names that the lock has; but for those that wait
     /// for a sync.
     pub(super) fn breaking_streams(&self) -> BTreeSet<StreamName> {
-        let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking());
-        let streams = breaking.map(|c| self.repair.assessment.stream_before(&c.change));
-        streams.filter(|stream| self.opening().all(|opening| opening != *stream)).cloned().collect()
+        let breaking = self.repair.assessment.changes.iter().filter(|c| c.severity.is_breaking() && !self.opens(c));
+        breaking.map(|c| self.repair.assessment.stream_before(&c.change).clone()).collect()
     }
 
     /// By which rule the automatic part is taken in, and how bad it is.

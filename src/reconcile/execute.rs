@@ -293,7 +293,11 @@ impl Reconciler {
                 self.commit_repair(gathered, connection, target, rule, draft, lease).await
             }
             Step::Propose { target, branch, draft } => {
-                self.propose(gathered, connection, target, branch, draft, lease).await
+                let proposed = self.propose(gathered, connection, target, branch, draft, lease).await?;
+                if let Some(drifted) = gathered.drifted.get(&row.id) {
+                    self.forget_kept(drifted, &row, lease).await?;
+                }
+                Ok(proposed)
             }
             Step::NoteDrift { target, why } => self.note_drift(gathered, connection, target, why, lease).await,
             Step::CloseDrift { drift, branch, why } => {

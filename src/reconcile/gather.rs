@@ -404,7 +404,8 @@ impl Reconciler {
         let in_trouble = |step: Step| row.troubles.contains_key(&step.describe());
         let (unkept, unsampled, untried) = (in_trouble(Step::Keep), in_trouble(Step::Sample), in_trouble(Step::Try));
         let troubles = (unkept, unsampled, untried);
-        let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask, troubles };
+        let remote_down = gathered.remote_down.is_some();
+        let from = WorkedFrom { resolved: gathered.resolved.clone(), look: look.clone(), ask, remote_down, troubles };
         let cached = self.cache.lock().expect("no panic while held").repairs.get(&row.id).cloned();
         if let Some((_, drifted)) = cached.filter(|(known, _)| known.is(&from)) {
             return Ok(drifted);
@@ -419,12 +420,13 @@ impl Reconciler {
                 Some(_) => registry.arrivals(row.id).await?,
                 None => Arrivals::new(),
             };
-            values.extend(landed_values(&arrivals, lock, &observed));
+            values.extend(landed_values(&arrivals, connection, lock, &observed));
             let may_keep = self.doors.newest.is_some()
                 && ask.is_none()
                 && connection.mode == spec::Mode::Manage
                 && connection.drift.repair == spec::RepairPolicy::Auto;
-            let seen = Seen { at, whole, observed, past, values, arrivals, may_keep, keeping_fails: unkept };
+            let keeping_fails = unkept;
+            let seen = Seen { at, whole, observed, past, values, arrivals, may_keep, remote_down, keeping_fails };
             let draft = |ask: Option<&str>| {
                 let mut drifted = Drifted::work_out(connection, lock, &seen, files, desired, ask)?;
                 drifted.recall(connection, &landed::digests(gathered, connection), &tried);
@@ -453,10 +455,11 @@ impl Reconciler {
 }
 
 /// What was compared in landing, and what waits for it.
-fn landed_values(arrivals: &Arrivals, lock: &Lock, observed: &Catalog) -> Values {
+fn landed_values(arrivals: &Arrivals, connection: &Connection, lock: &Lock, observed: &Catalog) -> Values {
     let open = arrivals.iter().filter(|(name, arrival)| arrival.is_open(name, &lock.catalog, observed));
     let sampled = |name: &StreamName, arrival: &Arrival| match &arrival.compared {
         Some(compared) => Some(compared.clone()),
+        None if connection.mode < spec::Mode::Manage => None, // below it nobody waits: names propose
         None => arrival.is_taken_in(name, &lock.catalog).then(Sampled::awaited),
     };
     open.filter_map(|(name, arrival)| Some((name.clone(), sampled(name, arrival)?))).collect()
@@ -475,13 +478,16 @@ pub(super) struct WorkedFrom {
     resolved: Arc<Resolved>,
     look: Fingerprint,
     ask: Option<&'static str>,
+    remote_down: bool,
     /// Whether values cannot be kept, or compared, and a repair not be tried, for now.
     troubles: (bool, bool, bool),
 }
 
 impl WorkedFrom {
     fn is(&self, other: &Self) -> bool {
-        let same = (&self.look, self.ask, self.troubles) == (&other.look, other.ask, other.troubles);
+        let (known, now) =
+            ((self.ask, self.remote_down, self.troubles), (other.ask, other.remote_down, other.troubles));
+        let same = self.look == other.look && known == now;
         same && Arc::ptr_eq(&self.resolved, &other.resolved)
     }
 }

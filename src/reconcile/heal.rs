@@ -78,6 +78,7 @@ impl Reconciler {
         let draft = self.connection_draft(connection, &source, &destination, &lock.catalog, held)?;
         self.update_and_read_back(row, (&draft, &source.config), held, lease).await?;
 
+        self.await_later_syncs(row, &lock.catalog, lease).await?;
         if row.fingerprint.as_ref() == Some(to) {
             return self.activate(connection, row.version, lease).await;
         }

@@ -57,6 +57,8 @@ pub struct Repair {
     pub proposed: Option<Part>,
     /// What was rejected, where nothing else is to be decided; its edits begin where those of `automatic` end.
     pub rejected: Option<Part>,
+    /// What is decided when a sync has landed what it is compared with, and is left out of `proposed` until then.
+    pub waiting: Vec<Assessed>,
 }
 
 /// One commit of a repair.
@@ -157,7 +159,11 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
         let catalog = carried_out(input, &base, &changes);
         part(input, &base, catalog, Assessment { changes }, false)
     };
-    let open: Vec<Assessed> = rest.iter().filter(|c| !is_rejected(c)).cloned().collect();
+    let open = rest.iter().filter(|c| !is_rejected(c)).cloned();
+    let (mut waiting, mut open): (Vec<Assessed>, Vec<Assessed>) = open.partition(|c| waits(input, c));
+    if open.is_empty() {
+        std::mem::swap(&mut waiting, &mut open);
+    }
     let (mut proposed, mut rejected) = (None, None);
     if rest.is_empty() {
         // Nothing is left.
@@ -169,21 +175,36 @@ pub fn draft(input: Input<'_>) -> Result<Repair, NameError> {
     } else {
         proposed = Some(draft_of(open)?);
     }
-    Ok(Repair { assessment, automatic, proposed, rejected })
+    Ok(Repair { assessment, automatic, proposed, rejected, waiting })
 }
 
-/// The first step of renames whose values wait for a sync: what came is taken in as if nothing had gone. `None` if there is
-/// none to be made, or if a part of it is a person's.
+/// Whether a change is decided when a sync has landed what it is compared with.
+fn waits(input: Input<'_>, change: &Assessed) -> bool {
+    let stream = change.change.stream();
+    let arrival = input.arrivals.get(stream).filter(|_| input.values.get(stream).is_some_and(|values| values.awaited));
+    arrival.is_some_and(|arrival| change.waits(&arrival.gone))
+}
+
+/// The first step of renames whose values wait for a sync: what came is taken in as if nothing had gone; not in a stream in
+/// which a part of it is a person's. `None` if there is none to be made.
 fn arriving(input: Input<'_>, passes: &dyn Fn(&Assessed) -> bool) -> Option<(Vec<Assessed>, Catalog)> {
     let (lock, connection) = (&input.lock.catalog, input.connection);
-    let catalog = arrival::taken_in(lock, input.observed, input.arrivals);
-    let (values, entities) = (&Values::new(), &input.desired.entities);
-    let changes = compare_with(lock, &catalog, values);
-    let scene = Scene { lock, observed: &catalog, whole: None, connection, entities, values };
-    let mut assessment = assess(&changes, scene);
-    hold_back(input, &mut assessment);
-    let all_pass = !assessment.changes.is_empty() && assessment.changes.iter().all(passes);
-    all_pass.then_some((assessment.changes, catalog))
+    let judged = |arrivals: &Arrivals| {
+        let catalog = arrival::taken_in(lock, input.observed, arrivals);
+        let (values, entities) = (&Values::new(), &input.desired.entities);
+        let changes = compare_with(lock, &catalog, values);
+        let scene = Scene { lock, observed: &catalog, whole: None, connection, entities, values };
+        let mut assessment = assess(&changes, scene);
+        hold_back(input, &mut assessment);
+        (assessment.changes, catalog)
+    };
+    let (changes, _) = judged(input.arrivals);
+    let mut arrivals = input.arrivals.clone();
+    for change in changes.iter().filter(|c| !passes(c)) {
+        arrivals.remove(change.change.stream());
+    }
+    let (changes, catalog) = judged(&arrivals);
+    (!changes.is_empty()).then_some((changes, catalog))
 }
 
 /// The lock with these changes.

@@ -6,10 +6,10 @@ use similar::TextDiff;
 
 use super::sample::{catalog, connection, mapping};
 use super::*;
-use crate::drift::followed;
 use crate::drift::radius::{Counted, Events, Table, Tables, Usage};
-use crate::drift::rename::{Arrivals, Values};
-use crate::model::{Catalog, ConnectionRef, RepoPath, StreamName};
+use crate::drift::rename::{Arrival, Arrivals, KeptValues, Sampled, Values};
+use crate::drift::{Assessed, followed, line_of};
+use crate::model::{Catalog, ConnectionRef, FieldPath, RepoPath, StreamName};
 use crate::spec::{Connection, Desired, EntityField, EntitySpec, Rejection, Selection, StreamChoice, lock};
 
 const MAPPING: &str = "\
@@ -440,7 +440,7 @@ fn removed_and_added_fields_that_are_unrelated_are_no_rename() {
     let repair = drafted(&connection, "", &catalog(&format!("{rest}, rating integer")));
     let lines = |part: Option<Part>| {
         let part = part.unwrap();
-        part.assessment.changes.iter().map(|one| crate::drift::line_of(&one.change)).collect::<Vec<_>>().join("; ")
+        part.assessment.changes.iter().map(|one| line_of(&one.change)).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(lines(repair.automatic), "+ public/accounts.rating: integer");
     assert_eq!(lines(repair.proposed), "- public/accounts.fax: string");
@@ -994,4 +994,83 @@ fn what_cannot_go_without_a_rejected_change_brings_it_up_again() {
     let part = drafted_rejecting(&zone, &connection, &body(&["id", "zone"], &["zone"])).proposed.unwrap();
     assert_eq!(part.assessment.changes.len(), 2);
     assert!(part.notes.contains(&"+ public/accounts.zone: string! was rejected by Ada: not yet".to_owned()));
+}
+
+/// Two streams.
+fn both(accounts: &str, tickets: &str) -> Catalog {
+    let mut both = catalog(accounts);
+    let tickets = catalog(tickets).streams.into_values().next().unwrap();
+    both.streams.insert("public/tickets".parse().unwrap(), tickets);
+    both
+}
+
+/// The repair while values of `(stream, gone, came)` wait for a sync.
+fn drafted_awaiting(lock: &Catalog, observed: &Catalog, awaited: &[(&str, &str, &str)], rejected: &str) -> Repair {
+    let connection = connection(lock, mapping(MAPPING));
+    let (mut arrivals, mut values) = (Arrivals::new(), Values::new());
+    for (stream, gone, came) in awaited {
+        let (gone, came) = ([FieldPath::top(*gone)].into(), [FieldPath::top(*came)].into());
+        let kept = KeptValues::of([r#"{"id": 1}"#], &[FieldPath::top("id")], &gone, "salt".to_owned());
+        let arrival = Arrival { gone, came, kept, ..Arrival::default() };
+        let stream: StreamName = stream.parse().unwrap();
+        if arrival.is_taken_in(&stream, lock) {
+            values.insert(stream.clone(), Sampled::awaited());
+        }
+        arrivals.insert(stream, arrival);
+    }
+    let lock = connection.lock.clone().unwrap();
+    let rejection = Rejection {
+        fingerprint: lock.fingerprint.clone(),
+        by: "Ada".to_owned(),
+        at: String::new(),
+        reason: "not yet".to_owned(),
+        changes: vec![rejected.to_owned()],
+    };
+    let rejected = [(connection.name.clone(), vec![rejection])].into();
+    let input = Input {
+        desired: &Desired { rejected, ..Desired::default() },
+        connection: &connection,
+        lock: &lock,
+        lock_text: &lock::render(&lock, "crm"),
+        spec_text: "",
+        files: &BTreeMap::new(),
+        observed,
+        whole: observed,
+        past: &[],
+        values: &values,
+        arrivals: &arrivals,
+        ask: None,
+    };
+    draft(input).unwrap()
+}
+
+fn lines<'a>(changes: impl IntoIterator<Item = &'a Assessed>) -> String {
+    changes.into_iter().map(|c| line_of(&c.change)).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn what_waits_for_a_sync_is_asked_later_and_keeps_no_other_change() {
+    let lock = both("id integer!, fax_number string, tele string, size integer", "id integer!, title string");
+    let awaited = [("public/accounts", "fax_number", "tele")];
+    let asked = |accounts: &str, tickets: &str| {
+        let repair = drafted_awaiting(&lock, &both(accounts, tickets), &awaited, "");
+        let proposed = repair.proposed.map(|part| lines(&part.assessment.changes)).unwrap_or_default();
+        format!("{proposed}, later {}", lines(&repair.waiting))
+    };
+    let (accounts, went) = ("id integer!, tele string, size integer", "- public/accounts.fax_number: string");
+    assert_eq!(asked(accounts, "id integer!, title string"), format!("{went}, later "));
+    assert_eq!(asked(accounts, "id integer!"), format!("- public/tickets.title: string, later {went}"));
+}
+
+#[test]
+fn a_rejected_field_keeps_only_its_own_stream_from_the_first_step() {
+    let lock = both("id integer!, fax_number string", "id integer!, title string");
+    let observed = both("id integer!, tele string", "id integer!, subject string");
+    let awaited = [("public/accounts", "fax_number", "tele"), ("public/tickets", "title", "subject")];
+    let first = |rejected: &str| {
+        let repair = drafted_awaiting(&lock, &observed, &awaited, rejected);
+        repair.automatic.map(|part| lines(&part.assessment.changes)).unwrap_or_default()
+    };
+    assert_eq!(first(""), "+ public/accounts.tele: string; + public/tickets.subject: string");
+    assert_eq!(first("+ public/tickets.subject: string"), "+ public/accounts.tele: string");
 }

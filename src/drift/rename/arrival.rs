@@ -25,6 +25,9 @@ pub struct Arrival {
     pub job: i64,
     /// The old values; `None`: they were compared, or there are none.
     pub kept: Option<KeptValues>,
+    /// What was compared before the drift changed; of those fields nothing is kept again.
+    #[serde(default)]
+    pub known: Sampled,
     /// What came of it; `None`: nothing was compared yet.
     pub compared: Option<Sampled>,
 }
@@ -71,12 +74,11 @@ impl KeptValues {
         let at: HashMap<&str, usize> = self.keys.iter().enumerate().map(|(at, key)| (key.as_str(), at)).collect();
         let (mut gone, mut present) = (Columns::new(), Columns::new());
         let (mut seen, mut landed) = (BTreeSet::new(), false);
+        let has_values = |record: &usize| self.values.values().any(|values| values[*record].is_some());
         for row in records(rows) {
             landed = true;
-            let Some(record) = self.key(&row, key).and_then(|key| at.get(key.as_str())).filter(|at| seen.insert(**at))
-            else {
-                continue;
-            };
+            let record = self.key(&row, key).and_then(|key| at.get(key.as_str()));
+            let Some(record) = record.filter(|at| has_values(at) && seen.insert(**at)) else { continue };
             for (path, values) in &self.values {
                 gone.entry(path.clone()).or_default().push(values[*record].clone());
             }
@@ -123,6 +125,12 @@ impl Arrival {
     /// Whether it is about the fields of a question.
     pub fn is_about(&self, question: &Question) -> bool {
         question.gone.iter().all(|path| self.gone.contains(path)) && question.optional().is_subset(&self.came)
+    }
+
+    /// Ends the waiting.
+    pub fn found(&mut self, compared: Sampled) {
+        self.kept = None;
+        self.compared = Some(std::mem::take(&mut self.known).with(compared));
     }
 
     /// Whether it waits for a sync that lands what came.

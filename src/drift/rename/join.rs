@@ -97,6 +97,14 @@ impl Sampled {
         Self { asked: question.gone.iter().cloned().collect(), ..Self::default() }
     }
 
+    /// Together with what was found out of other fields.
+    pub fn with(mut self, other: Self) -> Self {
+        self.asked.extend(other.asked);
+        self.joined.extend(other.joined);
+        self.alike.extend(other.alike);
+        self
+    }
+
     /// What came of a question, by the values of the same records.
     pub fn joined(question: &Question, gone: &Columns, present: &Columns) -> Self {
         Self { joined: join(gone, present), ..Self::nothing(question) }

@@ -6,7 +6,7 @@ use super::level::{Context, Level, Role};
 use super::model::{Judge, Model, probability, standing};
 use super::names::Name;
 use super::shortlist::shortlist;
-use super::values::{Joined, Sampled};
+use super::values::{Joined, JoinedPair, Sampled};
 use super::{assign, names};
 use crate::model::FieldPath;
 
@@ -97,7 +97,7 @@ impl<'a> Judged<'a> {
         } else {
             assigned(&self.scores)
         };
-        let least = |pair: &Match| match self.is_joined() {
+        let least = |pair: &Match| match self.is_counted(pair) {
             true => LEAST_JOINED,
             false => least_confidence(likeness(&self.context.gone[pair.gone], &self.context.new[pair.new])),
         };
@@ -167,10 +167,17 @@ impl<'a> Judged<'a> {
         missing_partner.or_else(|| went.into_iter().find(|other| sampled.pair(other, to).is_none())).cloned()
     }
 
-    /// Whether values of fields of this level were joined.
-    pub(super) fn is_joined(&self) -> bool {
+    /// Whether enough values of a pair were joined to tell.
+    fn is_counted(&self, pair: &Match) -> bool {
+        let (from, to) = (&self.level.gone[pair.gone].path, &self.level.new[pair.new].path);
+        self.sampled.and_then(|sampled| sampled.pair(from, to)).is_some_and(Joined::counts)
+    }
+
+    /// Whether enough values of fields of this level were joined.
+    fn is_joined(&self) -> bool {
         let of_level = |path: &FieldPath| self.level.gone.iter().any(|member| member.path == *path);
-        self.sampled.is_some_and(|sampled| sampled.joined.iter().any(|pair| of_level(&pair.from)))
+        let told = |pair: &JoinedPair| pair.joined.counts() && of_level(&pair.from);
+        self.sampled.is_some_and(|sampled| sampled.joined.iter().any(told))
     }
 
     /// Confidences from scores and values.

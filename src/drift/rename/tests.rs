@@ -162,6 +162,55 @@ fn only_values_joined_by_key_prove_a_rename() {
 }
 
 #[test]
+fn of_too_few_keys_values_say_nothing() {
+    let tables =
+        [("phone string", "tel string"), ("billing_state string", "state string"), ("fax string", "web string")];
+    for (gone, new) in tables {
+        for (keys, equal) in [(1, 1), (3, 0), (19, 19)] {
+            between(&format!("id integer, {gone}"), &format!("id integer, {new}"), |level| {
+                let mut sampled = joined(level, &[]);
+                let counted =
+                    Joined { keys, equal, differing: keys - equal, distinct: 1, chance: 1.0, ..Joined::default() };
+                sampled.joined.iter_mut().for_each(|pair| pair.joined = counted);
+                let (with, without) = (Judged::of(level, Some(&sampled)), Judged::of(level, None));
+                assert_eq!(told(level, Some(&sampled)), told(level, None), "{keys} keys, {equal} equal");
+                assert!((with.confidence(0, 0) - without.confidence(0, 0)).abs() < 0.02, "{keys} keys, {equal} equal");
+                let lines: String = with.lines(0, 0).iter().map(|line| format!("{line}\n")).collect();
+                assert!(lines.contains("= values: of "), "{lines}");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_was_compared_outlives_a_drift_that_changes() {
+    let path = |name: &str| FieldPath::top(name);
+    let kept = |rows: &[&str], gone: &[&str]| {
+        let gone = gone.iter().copied().map(path).collect();
+        KeptValues::of(rows.iter().copied(), &[path("id")], &gone, "salt".into()).unwrap()
+    };
+    let question = |gone: &[&str]| Question {
+        gone: gone.iter().copied().map(path).collect(),
+        present: vec![path("tel")],
+        came: [path("tel")].into(),
+        required: Default::default(),
+    };
+    let landed = [r#"{"id": 1, "tel": "a"}"#, r#"{"id": 2, "tel": "b"}"#];
+    let first = kept(&[r#"{"id": 1, "phone": "a"}"#, r#"{"id": 2, "phone": null}"#], &["phone"]);
+    let first = first.compare(landed, &[path("id")], &question(&["phone"])).unwrap();
+    let count = |sampled: &Sampled, gone: &str| sampled.pair(&path(gone), &path("tel")).map(|joined| joined.keys);
+    assert_eq!(count(&first, "phone"), Some(1), "a key of which no value was kept says nothing");
+
+    let second = kept(&[r#"{"id": 2, "fax": "x"}"#], &["fax"]);
+    let second = second.compare(landed, &[path("id")], &question(&["phone", "fax"])).unwrap();
+    let mut arrival = Arrival { known: first, ..Arrival::default() };
+    arrival.found(second);
+    let compared = arrival.compared.as_ref().unwrap();
+    assert_eq!((count(compared, "phone"), count(compared, "fax")), (Some(1), Some(1)));
+    assert!(compared.asked.len() == 2 && !arrival.is_awaited());
+}
+
+#[test]
 fn values_that_tell_little_prove_nothing() {
     let (before, after) = ("id integer, status string, city string", "id integer, status_code string, city string");
     assert_eq!(with_values(before, after, &[("status", "status_code", 100, 2)]), "status -> status_code");

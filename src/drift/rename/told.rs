@@ -178,7 +178,11 @@ impl Judged<'_> {
         };
         let mut lines = vec![Line::new(About::Values, sign(joined.weight()), counted(joined))];
         if let Some(rival) = sampled.rival(from, to) {
-            let counts = if joined.doubt(Some(rival)) == joined.doubt(None) { Counts::For } else { Counts::Against };
+            let counts = match joined.doubt(Some(rival)) == joined.doubt(None) {
+                _ if !joined.counts() => Counts::Neither,
+                true => Counts::For,
+                false => Counts::Against,
+            };
             let seen = format!("next best is {}, the same in {} of rows", rival.name, percent(rival.share));
             lines.push(Line::new(About::Values, counts, seen));
         }

@@ -75,6 +75,8 @@ pub struct Joined {
     pub chance: f64,
 }
 
+/// Fewest keys with a value on either side that say anything: of fewer, one edit more or less would decide.
+const LEAST_COUNTED: u64 = 20;
 /// Fewest keys with a value on either side that prove anything.
 const LEAST_KEYS: u64 = 40;
 /// Least share of equal values that proves a rename: room for edits and nulls since the old rows were landed.
@@ -111,8 +113,16 @@ impl Joined {
         if self.compared() == 0 { 0.0 } else { self.equal as f64 / self.compared() as f64 }
     }
 
+    /// Whether they are enough to say anything.
+    pub fn counts(&self) -> bool {
+        self.compared() >= LEAST_COUNTED
+    }
+
     /// Log-likelihood ratio of "renamed" over "unrelated, of like content", damped and bounded: log-odds to add.
     pub fn weight(&self) -> f64 {
+        if !self.counts() {
+            return 0.0;
+        }
         let chance = self.chance.clamp(0.02, 0.98);
         let share = self.share();
         let per_key = share * (EXPECTED / chance).ln() + (1.0 - share) * ((1.0 - EXPECTED) / (1.0 - chance)).ln();
@@ -181,12 +191,14 @@ impl Sampled {
 
     /// The log-odds that values add to a pair: joined ones where there are any, else profiles.
     pub(super) fn weight(&self, from: &FieldPath, to: &FieldPath, stayed: &[FieldPath]) -> f64 {
-        if let Some(joined) = self.pair(from, to) {
+        if let Some(joined) = self.pair(from, to).filter(|joined| joined.counts()) {
             let share = joined.share();
-            let copied = stayed.iter().filter_map(|field| self.pair(from, field)).map(Joined::share);
+            let counted = |field| self.pair(from, field).filter(|joined| joined.counts());
+            let copied = stayed.iter().filter_map(counted).map(Joined::share);
             let told = if copied.fold(0.0, f64::max) > share - LEAST_LEAD { COPIED } else { 1.0 };
             let is_rival = |pair: &&JoinedPair| (pair.from == *from) != (pair.to == *to) && !stayed.contains(&pair.to);
-            let ahead = self.joined.iter().filter(is_rival).map(|pair| pair.joined.share()).fold(share, f64::max);
+            let counted = self.joined.iter().filter(|pair| pair.joined.counts());
+            let ahead = counted.filter(is_rival).map(|pair| pair.joined.share()).fold(share, f64::max);
             let weight = joined.weight();
             let weight = if weight > 0.0 { weight * told } else { weight };
             return weight - (BEHIND * (ahead - share)).min(MOST_BEHIND);

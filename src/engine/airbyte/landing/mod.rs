@@ -9,6 +9,8 @@ mod destination;
 mod read;
 mod tables;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -71,12 +73,13 @@ impl NewestRows for AirbyteLanding {
         place: &LandingPlace,
         stream: LandedStream<'_>,
         wanted: Newest<'_>,
+        fields: &BTreeSet<String>,
         limit: u32,
     ) -> Result<Vec<LandingRow>, EngineError> {
         let destination = Destination::open(&place.destination)?;
         let tables = candidates(place, &destination, stream.name);
         let Some(mut reading) = Reading::begin(&destination, &tables, stream).await? else { return Ok(Vec::new()) };
-        let rows = reading.newest(wanted, limit).await;
+        let rows = reading.newest(wanted, fields, limit).await;
         reading.end().await;
         rows
     }

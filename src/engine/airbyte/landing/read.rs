@@ -1,6 +1,9 @@
 //! One short transaction on one table: a page of rows, or all keys.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sqlx::postgres::{PgConnection, PgRow};
@@ -22,6 +25,9 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL search_path = ''; SET LOCAL datestyle = 'ISO, MDY'; SET LOCAL intervalstyle = 'postgres';
     SET LOCAL timezone = 'UTC'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex';
     SET LOCAL standard_conforming_strings = on; SET LOCAL client_encoding = 'UTF8'";
+
+/// So much of the newest rows is read at most: whoever compares them holds them in memory.
+const MOST_BYTES: usize = 32 << 20;
 
 /// A stream's table, locked against being swapped.
 pub struct Reading<'a> {
@@ -127,8 +133,13 @@ impl<'a> Reading<'a> {
         Ok(keys.into_iter().map(|key| key.0).collect())
     }
 
-    /// The newest rows of those that are wanted, the newest first.
-    pub async fn newest(&mut self, wanted: Newest<'_>, limit: u32) -> Result<Vec<LandingRow>, EngineError> {
+    /// These fields of the newest rows of those that are wanted, the newest first; as many as [`MOST_BYTES`] hold.
+    pub async fn newest(
+        &mut self,
+        wanted: Newest<'_>,
+        fields: &BTreeSet<String>,
+        limit: u32,
+    ) -> Result<Vec<LandingRow>, EngineError> {
         let (table, at, job) = (self.table.name.sql(), self.at(), self.job());
         let condition = match wanted {
             Newest::After(after) => format!("{job} > {after}"),
@@ -150,10 +161,9 @@ impl<'a> Reading<'a> {
         let sql = format!(
             "SELECT _airbyte_raw_id, {at} AS shown_at, {job} AS job, {} AS data FROM {table} WHERE {condition} \
              ORDER BY {at} DESC, ctid DESC LIMIT {limit}",
-            self.data()
+            self.data_of(fields)
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch_all(&mut self.db).await;
-        let rows = rows.and_then(|rows| rows.iter().map(row).collect::<Result<_, _>>());
+        let rows = read_newest(&mut self.db, sql).await;
         rows.map_err(|e| self.wrong(&e))
     }
 
@@ -248,17 +258,24 @@ impl<'a> Reading<'a> {
         if self.table.is_raw {
             return "coalesce(_airbyte_data::text, '{}')".to_owned();
         }
-        let part = |(field, column): (String, String)| {
-            let key = serde_json::to_string(&field).expect("a text is JSON");
-            let value = match self.table.is_json(&column) {
-                true => format!("{}::text", ident(&column)),
-                false => format!("to_json({})::text", ident(&column)),
-            };
-            format!("{} || coalesce({value}, 'null')", literal(&format!("{key}:")))
-        };
-        let parts: Vec<String> = self.table.columns_of(self.stream.fields).into_iter().map(part).collect();
-        // an array instead of a row type, because field names may be longer than a column name can be
-        format!("'{{' || array_to_string(ARRAY[{}]::text[], ',') || '}}'", parts.join(", "))
+        let columns = self.table.columns_of(self.stream.fields).into_iter();
+        object(columns.map(|(field, column)| (field, self.value(&column))))
+    }
+
+    /// The same, of these fields only.
+    fn data_of(&self, fields: &BTreeSet<String>) -> String {
+        if self.table.is_raw {
+            return object(fields.iter().map(|f| (f.clone(), format!("(_airbyte_data -> {})::text", literal(f)))));
+        }
+        let columns = self.table.columns_of(self.stream.fields).into_iter().filter(|(field, _)| fields.contains(field));
+        object(columns.map(|(field, column)| (field, self.value(&column))))
+    }
+
+    fn value(&self, column: &str) -> String {
+        match self.table.is_json(column) {
+            true => format!("{}::text", ident(column)),
+            false => format!("to_json({})::text", ident(column)),
+        }
     }
 
     /// The key values as a JSON list; `None` if the stream has no key.
@@ -309,6 +326,32 @@ impl<'a> Reading<'a> {
 
 fn cursor(mark: &Mark) -> LandingCursor {
     LandingCursor(serde_json::to_value(mark).expect("a mark is plain data"))
+}
+
+/// Reads rows until they are enough.
+async fn read_newest(db: &mut PgConnection, sql: String) -> Result<Vec<LandingRow>, sqlx::Error> {
+    let mut shown = sqlx::query(sqlx::AssertSqlSafe(sql)).persistent(false).fetch(db);
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(next) = shown.try_next().await? {
+        let next = row(&next)?;
+        bytes += next.data.get().len();
+        if bytes > MOST_BYTES && !rows.is_empty() {
+            break;
+        }
+        rows.push(next);
+    }
+    Ok(rows)
+}
+
+/// Fields with the SQL of their JSON, as one JSON object in SQL.
+fn object(fields: impl Iterator<Item = (String, String)>) -> String {
+    let part = |(field, value): (String, String)| {
+        let key = serde_json::to_string(&field).expect("a text is JSON");
+        format!("{} || coalesce({value}, 'null')", literal(&format!("{key}:")))
+    };
+    let parts: Vec<String> = fields.map(part).collect();
+    // an array instead of a row type, because field names may be longer than a column name can be
+    format!("'{{' || array_to_string(ARRAY[{}]::text[], ',') || '}}'", parts.join(", "))
 }
 
 fn row(row: &PgRow) -> Result<LandingRow, sqlx::Error> {
