@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::ask::ours;
+use super::ask::{Found, names};
 use super::ends::ENDS;
 use super::live::{STATUS, properties};
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
@@ -87,23 +87,25 @@ impl Reconciler {
         };
         let engine = &self.doors.engine;
         let shared = engine.manner().drives_itself;
+        let mut found = Found::default();
         // a connection goes with its source
-        let found = if shared && engine.endpoint(ObjectKind::Source, source).await?.is_none() {
-            Vec::new()
-        } else {
-            let draft = ConnectionDraft {
-                name: intent.detail["name"].as_str().map_or_else(|| row.name.to_string(), str::to_owned),
-                source: source.clone(),
-                destination: destination.clone(),
-                streams: Vec::new(),
-                enabled: false,
-                settings: BTreeMap::new(),
-                options: BTreeMap::new(),
-            };
-            engine.find_connection(&OwnerKey(intent.key.clone()), &draft, None).await?
-        };
+        if !shared || engine.endpoint(ObjectKind::Source, source).await?.is_some() {
+            for name in names(&asked) {
+                let draft = ConnectionDraft {
+                    name: name.clone(),
+                    source: source.clone(),
+                    destination: destination.clone(),
+                    streams: Vec::new(),
+                    enabled: false,
+                    settings: BTreeMap::new(),
+                    options: BTreeMap::new(),
+                };
+                let owner = OwnerKey(intent.key.clone());
+                found.add(&name, engine.find_connection(&owner, &draft, None).await?, &asked);
+            }
+        }
         let what = format!("connection {}", row.name);
-        let found = ours(&what, found, true)?.map(|one| one.id);
+        let found = found.but_others().ours(&what)?.map(|(id, _)| id);
         match &found {
             Some(id) => {
                 let cause = by_aam(format!("{what} found after an ask without an answer"), json!({"id": id}));

@@ -104,6 +104,27 @@ async fn a_connection_that_was_asked_for_without_an_answer_is_paused_or_deleted_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_stopped_before_it_was_found_is_not_started() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/connections/create", When::Nth(1), Fault::CutAfter);
+    assert_eq!(bed.aam(&["apply"]).code, 1);
+    bed.standin.edit(|state| {
+        state.connections[0].status = "inactive".into();
+        state.connections[0].breaking = true;
+    });
+    for _ in 0..2 {
+        let ran = bed.aam(&["apply"]);
+        assert_eq!(
+            (ran.code, bed.standin.edit(|s| s.connections[0].status.clone())),
+            (3, "inactive".into()),
+            "{ran:#?}"
+        );
+    }
+    assert_eq!(bed.standin.calls("POST /v1/connections/create"), 1);
+    bed.standin.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sync_that_was_asked_for_without_an_answer_runs_once() {
     for fault in [Fault::CutAfter, Fault::ApplyLate(Duration::from_millis(1500)), Fault::Hang] {
         let bed = Bed::new().await;
