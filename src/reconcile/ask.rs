@@ -18,6 +18,8 @@ pub(super) const UNANSWERED: &str = "unanswered";
 const NAME: &str = "name";
 /// In an intent's detail: when it was asked for.
 const SINCE: &str = "since";
+/// In an intent's detail: how the ask ended, if it came to an end.
+const WHY: &str = "why";
 /// In an intent's detail: what of it git owned when it was asked for.
 const AS: &str = "as";
 /// By how much the engine's clock may be behind ours.
@@ -75,6 +77,18 @@ impl Found {
         }
     }
 
+    /// What was made just now.
+    fn made(id: EngineId) -> Self {
+        Self { asked: vec![id], ..Self::default() }
+    }
+
+    /// Refuses more than one that is ours.
+    fn refuse_twins(mut self, what: &str) -> Result<(), StepError> {
+        self.marked.retain(|id| !self.asked.contains(id));
+        self.asked.append(&mut self.marked);
+        self.ours(what).map(drop)
+    }
+
     /// Every one.
     pub(super) fn ids(&self) -> impl Iterator<Item = &EngineId> {
         self.marked.iter().chain(&self.asked).chain(&self.others)
@@ -123,15 +137,17 @@ impl Reconciler {
 
     /// Adopts the one that was found, or creates it under an intent; then records it. Its id, and whether it was created.
     /// The intent keeps the name in the engine beside our own.
-    pub(super) async fn ensure_object<'a, F>(
+    pub(super) async fn ensure_object<'a, C, L>(
         &self,
         wanted: &Wanted<'_>,
         (found, asked): (Found, &[Intent]),
         lease: &Lease,
-        create: impl FnOnce() -> F,
+        create: impl FnOnce() -> C,
+        look: impl FnOnce() -> L,
     ) -> Result<(EngineId, bool), StepError>
     where
-        F: Future<Output = Result<Ask<'a>, EngineError>>,
+        C: Future<Output = Result<Ask<'a>, EngineError>>,
+        L: Future<Output = Result<Vec<Candidate>, EngineError>>,
     {
         let (effect, what) = (effect(wanted.kind), wanted.what());
         let (id, how, made) = match found.ours(&what)? {
@@ -140,7 +156,15 @@ impl Reconciler {
             None => {
                 asked.last().map_or(Ok(()), |asked| self.refuse_too_early(&what, asked))?;
                 let ask = create().await?;
-                (self.send(wanted, lease, ask).await?, "created", true)
+                let id = self.send(wanted, lease, ask).await?;
+                if !self.doors.engine.manner().late.is_zero() {
+                    // something in between may have sent the ask twice
+                    let asked = self.asked(wanted.kind, wanted.owner, lease).await?;
+                    let mut found = Found::made(id.clone());
+                    found.add(wanted.in_engine, look().await?, &asked);
+                    found.refuse_twins(&what)?;
+                }
+                (id, "created", true)
             }
         };
         let cause = by_aam(format!("{what} {how} in the engine"), json!({"id": id, "owner": wanted.owner}));
@@ -156,23 +180,35 @@ impl Reconciler {
 
     /// While an earlier ask may still have its effect, no second one is sent.
     pub(super) fn refuse_too_early(&self, what: &str, asked: &Intent) -> Result<(), StepError> {
-        let until = asked.at + self.doors.engine.manner().late;
-        if self.doors.clock.now() >= until {
-            return Ok(());
-        }
-        let text = |at: DateTime<Utc>| at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        Err(StepError::Unanswered { what: what.to_owned(), asked: text(asked.at), until: text(until) })
+        self.may_appear(asked).map_or(Ok(()), |until| {
+            let then = format!("another one is made after {until} if it does not appear");
+            Err(unanswered(what, asked, then))
+        })
     }
 
-    /// No answer came to an ask that was sent: its intent stays, marked, as of now.
+    /// The same of one whose spec is gone; what becomes of it then.
+    pub(super) fn refuse_to_let_go(&self, what: &str, asked: &Intent, becomes: &str) -> Result<(), StepError> {
+        self.may_appear(asked).map_or(Ok(()), |until| {
+            Err(unanswered(what, asked, format!("it is looked for until {until}, and {becomes}")))
+        })
+    }
+
+    /// Until when what was asked for may still appear, RFC 3339.
+    fn may_appear(&self, asked: &Intent) -> Option<String> {
+        let until = asked.at + self.doors.engine.manner().late;
+        (self.doors.clock.now() < until).then(|| rfc3339(until))
+    }
+
+    /// No answer came to an ask that was sent, or none that tells how it is now: its intent stays, marked, as of now.
     pub(super) async fn mark_unanswered(
         &self,
         lease: &Lease,
         intent: uuid::Uuid,
         (effect, key): (&str, &str),
-        mut detail: serde_json::Value,
+        (mut detail, error): (serde_json::Value, &EngineError),
     ) -> Result<(), StepError> {
         detail[UNANSWERED] = json!(true);
+        detail[WHY] = json!(error.why);
         self.begin(lease, effect, key, detail).await?;
         Ok(self.doors.registry.settle(lease, intent).await?)
     }
@@ -192,7 +228,7 @@ impl Reconciler {
         };
         match error.remedy {
             Remedy::Look => {
-                self.mark_unanswered(lease, intent, (&effect, key), detail).await?;
+                self.mark_unanswered(lease, intent, (&effect, key), (detail, &error)).await?;
             }
             // An engine that may answer late has said that nothing happened; one that never does need not.
             Remedy::Retry | Remedy::Person if !self.doors.engine.manner().late.is_zero() => {
@@ -224,8 +260,20 @@ impl Reconciler {
     }
 }
 
-fn effect(kind: ObjectKind) -> String {
+pub(super) fn effect(kind: ObjectKind) -> String {
     format!("create_{}", kind.word())
+}
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+fn unanswered(what: &str, asked: &Intent, then: String) -> StepError {
+    let ended = match asked.detail[WHY].as_str() {
+        Some(why) => format!("and may have been made all the same ({why})"),
+        None => "without an answer".to_owned(),
+    };
+    StepError::Unanswered { what: what.to_owned(), asked: rfc3339(asked.at), ended, then }
 }
 
 /// The names in the engine under which it was asked for: a spec may change while no answer comes.

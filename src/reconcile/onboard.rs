@@ -262,7 +262,8 @@ impl Reconciler {
                     let (owner, name, properties) = (&owner, &handle.name, Properties::new());
                     let wanted = Wanted { kind, owner, name, in_engine, properties };
                     let create = || self.doors.engine.create_endpoint(kind, owner, handle);
-                    let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create).await?;
+                    let look = || self.doors.engine.find_endpoint(kind, owner, handle);
+                    let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create, look).await?;
                     if made && shares {
                         let fingerprint = handle.config.fingerprint();
                         self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
@@ -348,7 +349,8 @@ impl Reconciler {
         let properties = properties(&draft);
         let wanted = Wanted { kind, owner: &owner, name: &name, in_engine: &draft.name, properties };
         let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
-        let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create).await?;
+        let look = || self.doors.engine.find_connection(&owner, &draft, None);
+        let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create, look).await?;
         if (made || !asked.is_empty()) && self.doors.engine.manner().drives_itself {
             // from here on, whatever differs from what was asked for is somebody's, also if the spec moves on before this is
             // over, and that the engine stopped it is agreed with nobody

@@ -26,8 +26,10 @@ use crate::ports::{
 };
 use crate::spec::{Connection, Mode, Namespace};
 
-/// Until when an object may appear whose creation was not answered: Airbyte's own proxies give up after ten minutes.
-const LATE: Duration = Duration::from_secs(600);
+/// Until when an object may appear whose creation was not answered, counted from the intent: Airbyte's own proxies give up ten
+/// minutes after a request came; before it is sent it waits for a token, a place and the budget, four minutes at most; and a
+/// minute for clocks that differ.
+const LATE: Duration = Duration::from_secs(900);
 /// Jobs that ended before the last survey by more than this are not asked for again: clocks differ.
 const OVERLAP: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 /// How far back the first survey looks for jobs.
