@@ -33,7 +33,8 @@ pub(super) fn plan_lifecycle(
         // A heal that was cut off, or failed and was taken back since: what the engine carries is uncertain.
         if !approved || row.status == ConnectionStatus::Healing {
             let version = if approved { row.version } else { row.version + 1 };
-            steps.push(Step::Heal { from: row.fingerprint.clone(), to: lock.fingerprint.clone(), version });
+            let (from, to) = (row.fingerprint.clone(), lock.fingerprint.clone());
+            steps.push(Step::Heal { from, to, version, writes: Vec::new() });
         }
     }
     // Whatever else was mended, a connection that failed or was cut off while it healed runs again only by this step.
@@ -61,6 +62,8 @@ pub(super) fn plan_lifecycle(
     {
         let (digest, secrets, writes) = (connection.digest.clone(), secrets.clone(), facts.writes.clone());
         steps.push(Step::ApplySettings { digest, secrets, writes });
+    } else if let Some(Step::Heal { writes, .. }) = steps.last_mut() {
+        writes.clone_from(&facts.writes);
     }
     if manage && steps.is_empty() && facts.lock.is_none() && facts.held != row.held {
         steps.push(Step::Hold { streams: facts.held.clone() });

@@ -175,6 +175,9 @@ pub enum Step {
         to: Fingerprint,
         /// The version it becomes.
         version: u32,
+        /// What of the engine's connection differs and what that does to its data, where it was looked at and no settings
+        /// are updated beside.
+        writes: Vec<String>,
     },
     /// The spec's settings differ from what the engine has.
     ApplySettings {
@@ -505,7 +508,10 @@ impl Step {
             Self::Rename { from } => format!("take the new name (was {from})"),
             Self::Settle => "look up what became of interrupted effects".into(),
             Self::Resume => "resume: its spec is back".into(),
-            Self::Heal { to, version, .. } => format!("update catalog to version {version} ({})", to.short()),
+            Self::Heal { to, version, writes, .. } => {
+                let what = format!("update catalog to version {version} ({})", to.short());
+                if writes.is_empty() { what } else { format!("{what}: {}", writes.join("; ")) }
+            }
             Self::ApplySettings { writes, .. } if writes.is_empty() => "update settings from its spec".into(),
             Self::ApplySettings { writes, .. } => format!("update settings from its spec: {}", writes.join("; ")),
             Self::Hold { streams } if streams.is_empty() => "let every stream sync again".into(),

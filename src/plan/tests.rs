@@ -226,6 +226,12 @@ fn the_engine_follows_lock_and_spec() {
     ~ crm  update settings from its spec
     ~ crm  commit lock: its version lags behind
     ");
+    // what is written is told once, with what it does to data
+    let told = |c: &mut Case| {
+        c.row().fingerprint = Some(shows('0'));
+        c.facts().writes = vec!["stream a: 1 → 2 (what landed stays)".into()];
+    };
+    insta::assert_snapshot!(Case::crm("").after(told), @"~ crm  update catalog to version 2 (279ce447): stream a: 1 → 2 (what landed stays)");
     let secret = |c: &mut Case| c.row().secrets = Some("old".into());
     insta::assert_snapshot!(Case::crm("").after(secret), @"~ crm  update settings from its spec");
     let approved = |c: &mut Case| c.row().fingerprint = Some(shows('0'));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -123,6 +124,8 @@ pub struct Candidate {
     /// Whether its owner mark, or the spec, says that it is ours. Else it only has the same name and the same parts: it is
     /// ours if it was not there before we asked for it.
     pub marked: bool,
+    /// When it was made, by the engine's clock, where it says so.
+    pub made: Option<DateTime<Utc>>,
 }
 
 /// What an engine showed of everything it holds, at one moment.

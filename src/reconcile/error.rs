@@ -73,31 +73,17 @@ pub enum StepError {
         /// Whose it is: its name in the specs.
         owner: String,
     },
-    /// An earlier ask for it was not answered, and it may still appear: making another one would give two.
-    #[error(
-        "{what}: it was asked for at {asked} without an answer and is not there yet; another one is made after {until} \
-             if it does not appear"
-    )]
+    /// An earlier ask for it may still have its effect: making another one would give two.
+    #[error("{what}: it was asked for at {asked} {ended} and is not there yet; {then}")]
     Unanswered {
         /// What was to be made.
         what: String,
         /// When, RFC 3339.
         asked: String,
-        /// Until when it may appear, RFC 3339.
-        until: String,
-    },
-    /// The same of one whose spec is gone.
-    #[error(
-        "{what}: it was asked for at {asked} without an answer and is not there yet; it is looked for until {until}, and goes \
-             with its spec if it appears"
-    )]
-    MayAppear {
-        /// What was to be made.
-        what: String,
-        /// When, RFC 3339.
-        asked: String,
-        /// Until when it may appear, RFC 3339.
-        until: String,
+        /// How that ended.
+        ended: String,
+        /// What comes then.
+        then: String,
     },
     /// The engine does not have it any more.
     #[error("{what} ({id}) is gone from the engine: somebody deleted it there; {}", MADE_ANEW)]
@@ -138,11 +124,7 @@ impl StepError {
             | Self::Taken { .. }
             | Self::Owned { .. }
             | Self::Gone { .. } => Remedy::Person,
-            Self::ReadBack { .. }
-            | Self::Unanswered { .. }
-            | Self::MayAppear { .. }
-            | Self::Busy(_)
-            | Self::Moving(_) => Remedy::Retry,
+            Self::ReadBack { .. } | Self::Unanswered { .. } | Self::Busy(_) | Self::Moving(_) => Remedy::Retry,
         }
     }
 

@@ -96,6 +96,7 @@ impl Reconciler {
                 Some(connection) => {
                     let (mut known, repair) = self.facts(&gathered, connection, row, &branches, &open).await?;
                     known.blocked = known.blocked.or_else(|| in_use.moved(connection, row));
+                    self.told_of_lock(connection, row, &mut known);
                     let refused = refusals.get(&row.id).map_or(&[][..], Vec::as_slice);
                     known.to_replay = self.to_replay(&gathered, connection, row, refused).await?;
                     drifted.extend(repair.map(|repair| (row.id, repair)));
@@ -273,6 +274,18 @@ impl Reconciler {
             {
                 (facts.reverts, facts.frozen) = thawed(edited, seen.agreed.as_ref(), &wanted);
             }
+        }
+    }
+
+    /// What a lock that moved, and nothing else, would write to the engine's connection.
+    fn told_of_lock(&self, connection: &Connection, row: &ConnectionRow, facts: &mut Facts) {
+        let moved = connection.lock.as_ref().is_some_and(|lock| row.fingerprint.as_ref() != Some(&lock.fingerprint));
+        let surveyed = self.surveyed();
+        if let Some(seen) = surveyed.of(row.id).filter(|_| moved && facts.writes.is_empty())
+            && let Some(Ok(wanted)) = self.wanted_but(connection, row, &facts.held)
+        {
+            let edits = seen.agreed.as_ref().map(|agreed| agreed.edited(&wanted, &seen.properties)).unwrap_or_default();
+            facts.writes = super::live::differences_but(&seen.properties, &wanted, &edits);
         }
     }
 

@@ -178,9 +178,19 @@ pub fn unlike<E: EngineRead + ?Sized>(
 impl Reconciler {
     /// What git wants of the engine's connection; `None` while the engine has not all of its objects.
     pub(super) fn wanted(&self, connection: &Connection, row: &ConnectionRow) -> Option<Result<Properties, StepError>> {
+        self.wanted_but(connection, row, &row.held)
+    }
+
+    /// The same with these streams left out.
+    pub(super) fn wanted_but(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        held: &BTreeSet<StreamName>,
+    ) -> Option<Result<Properties, StepError>> {
         let (source, destination) = (row.objects.get(&ObjectKind::Source)?, row.objects.get(&ObjectKind::Destination)?);
         let catalog = &connection.lock.as_ref()?.catalog;
-        let draft = self.draft(connection, source, destination, catalog, &row.held);
+        let draft = self.draft(connection, source, destination, catalog, held);
         Some(draft.map(|draft| whole(&draft, connection)))
     }
 

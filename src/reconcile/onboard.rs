@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::ask::{join, other_names};
+use super::ask::{Found, Wanted, asked_as, names};
 use super::drifted::rule_of;
 use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
@@ -15,10 +15,10 @@ use super::reverted::is_by_rule;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::drift::compare;
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
-use crate::plan::{Agreed, Part};
+use crate::plan::{Agreed, Part, Properties};
 use crate::ports::{
-    Candidate, CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, EngineRead,
-    Lease, Look, ObjectKind, OwnerKey, ResolvedConfig, recorded, sent,
+    CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, EngineRead, Lease,
+    Look, ObjectKind, OwnerKey, ResolvedConfig, recorded, sent,
 };
 use crate::spec::{self, Connection, Endpoint, Lock};
 
@@ -240,16 +240,18 @@ impl Reconciler {
             let id = match known {
                 Some(id) => id.clone(),
                 None => {
-                    let name = handle.airbyte.name.as_deref().unwrap_or(&handle.name);
+                    let in_engine = handle.airbyte.name.as_deref().unwrap_or(&handle.name);
                     let asked = self.asked(kind, &owner, lease).await?;
                     let found = match self.shared(gathered, kind, endpoint).await? {
-                        Some(id) => vec![Candidate { id, marked: true }],
+                        Some(id) => Found::of(id),
                         None => {
-                            let mut found = self.doors.engine.find_endpoint(kind, &owner, handle).await?;
-                            for other in other_names(&asked, name) {
+                            let mut found = Found::default();
+                            found.add(in_engine, self.doors.engine.find_endpoint(kind, &owner, handle).await?, &asked);
+                            for other in names(&asked).into_iter().filter(|other| other != in_engine) {
                                 let mut before = handle.clone();
-                                before.airbyte.name = Some(other);
-                                join(&mut found, self.doors.engine.find_endpoint(kind, &owner, &before).await?);
+                                before.airbyte.name = Some(other.clone());
+                                let of_other = self.doors.engine.find_endpoint(kind, &owner, &before).await?;
+                                found.add(&other, of_other, &asked);
                             }
                             if shares {
                                 self.refuse_owned(gathered, kind, endpoint, &found).await?;
@@ -257,9 +259,11 @@ impl Reconciler {
                             found
                         }
                     };
-                    let create = || self.doors.engine.create_endpoint(kind, &owner, handle);
-                    let (id, made) =
-                        self.ensure_object(kind, &owner, (&handle.name, name), (found, &asked), lease, create).await?;
+                    let (owner, name, properties) = (&owner, &handle.name, Properties::new());
+                    let wanted = Wanted { kind, owner, name, in_engine, properties };
+                    let create = || self.doors.engine.create_endpoint(kind, owner, handle);
+                    let look = || self.doors.engine.find_endpoint(kind, owner, handle);
+                    let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create, look).await?;
                     if made && shares {
                         let fingerprint = handle.config.fingerprint();
                         self.doors.registry.set_sent_settings(lease, kind, &id, fingerprint).await?;
@@ -302,13 +306,13 @@ impl Reconciler {
         gathered: &Gathered,
         kind: ObjectKind,
         endpoint: &Endpoint,
-        found: &[Candidate],
+        found: &Found,
     ) -> Result<(), StepError> {
         for row in self.doors.registry.connections().await? {
             if row.status == ConnectionStatus::Retired {
                 continue; // one of the same name may have taken its place
             }
-            let Some(id) = row.objects.get(&kind).filter(|id| found.iter().any(|one| one.id == **id)) else { continue };
+            let Some(id) = row.objects.get(&kind).filter(|id| found.ids().any(|one| one == *id)) else { continue };
             let Some(connection) = gathered.desired().connections.get(&row.name) else { continue };
             let owner = end_of(connection, kind);
             if owner.name != endpoint.name {
@@ -336,18 +340,22 @@ impl Reconciler {
         let adopted = connection.airbyte.id.map(|id| EngineId(id.to_string()));
         let (kind, name) = (ObjectKind::Connection, connection.name.to_string());
         let asked = self.asked(kind, &owner, lease).await?;
-        let mut found = self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?;
-        for other in other_names(&asked, &draft.name) {
-            let before = ConnectionDraft { name: other, ..draft.clone() };
-            join(&mut found, self.doors.engine.find_connection(&owner, &before, adopted.as_ref()).await?);
+        let mut found = Found::default();
+        found.add(&draft.name, self.doors.engine.find_connection(&owner, &draft, adopted.as_ref()).await?, &asked);
+        for other in names(&asked).into_iter().filter(|other| *other != draft.name) {
+            let before = ConnectionDraft { name: other.clone(), ..draft.clone() };
+            found.add(&other, self.doors.engine.find_connection(&owner, &before, adopted.as_ref()).await?, &asked);
         }
+        let properties = properties(&draft);
+        let wanted = Wanted { kind, owner: &owner, name: &name, in_engine: &draft.name, properties };
         let create = || self.doors.engine.create_connection(&owner, &draft, &source.config);
-        let (id, made) = self.ensure_object(kind, &owner, (&name, &draft.name), (found, &asked), lease, create).await?;
+        let look = || self.doors.engine.find_connection(&owner, &draft, None);
+        let (id, made) = self.ensure_object(&wanted, (found, &asked), lease, create, look).await?;
         if (made || !asked.is_empty()) && self.doors.engine.manner().drives_itself {
-            // from here on, whatever differs is somebody's, also if the spec moves on before this is over; one that was made
-            // without an answer is as its spec wanted it then
-            let live = if made { None } else { self.doors.engine.connection(&id).await? };
-            let is = live.map_or_else(|| properties(&draft), |live| properties(&live.is));
+            // from here on, whatever differs from what was asked for is somebody's, also if the spec moves on before this is
+            // over, and that the engine stopped it is agreed with nobody
+            let of_ask = if made { None } else { asked_as(&asked) };
+            let is = of_ask.unwrap_or(wanted.properties);
             let before = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id);
             let agreed = Agreed::after(before.as_ref(), Part::Connection, &is, &BTreeSet::new());
             self.doors.registry.set_agreed(lease, &agreed, &BTreeSet::new()).await?;

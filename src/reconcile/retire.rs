@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::ask::ours;
+use super::ask::{Found, effect, names};
 use super::ends::ENDS;
 use super::live::{STATUS, properties};
 use super::{OutcomeKind, Reconciler, StepError, by_aam};
@@ -17,6 +17,8 @@ use crate::spec::OnDelete;
 
 /// The effect of an intent to pause a connection.
 const PAUSE: &str = "pause_connection";
+/// The effect of an intent to delete it.
+const DELETE: &str = "delete_connection";
 
 impl Reconciler {
     /// Pauses the engine's connection, or deletes it. Landed rows and events stay either way; shared sources and
@@ -45,16 +47,26 @@ impl Reconciler {
                     }
                 }
                 OnDelete::Delete => {
-                    sent("delete_connection", self.doors.engine.delete(ObjectKind::Connection, id)).await?;
+                    let begun = self.doors.registry.intents(Some(row.id)).await?;
+                    if !begun.iter().any(|intent| intent.effect == DELETE) {
+                        self.begin(lease, DELETE, &id.0, json!({})).await?;
+                    }
+                    sent(DELETE, self.doors.engine.delete(ObjectKind::Connection, id)).await?;
                     let cause = by_aam(
                         format!("connection {} deleted from the engine: on_delete: delete", row.name),
                         json!({"id": id}),
                     );
                     self.doors.registry.set_object(lease, ObjectKind::Connection, None, &cause).await?;
-                    recorded("delete_connection");
+                    recorded(DELETE);
                 }
             }
         }
+        for intent in self.doors.registry.intents(Some(row.id)).await? {
+            if intent.effect == DELETE {
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
+        }
+        self.let_go_of_asked_ends(row, lease).await?;
         self.forget_ends(row, lease).await?;
         self.leave_branches_of(&row.name).await?;
         let open = self.doors.registry.drifts(Some(row.id), true).await?;
@@ -80,44 +92,57 @@ impl Reconciler {
     /// The connection that was asked for without an answer: it may be there all the same, and would run without a spec.
     async fn made_unanswered(&self, row: &ConnectionRow, lease: &Lease) -> Result<Option<EngineId>, StepError> {
         let mut asked = self.doors.registry.intents(Some(row.id)).await?;
-        asked.retain(|intent| intent.effect == "create_connection");
+        asked.retain(|intent| intent.effect == effect(ObjectKind::Connection));
         let (source, destination) = (row.objects.get(&ObjectKind::Source), row.objects.get(&ObjectKind::Destination));
         let (Some(intent), Some(source), Some(destination)) = (asked.last(), source, destination) else {
             return Ok(None);
         };
         let engine = &self.doors.engine;
         let shared = engine.manner().drives_itself;
+        let mut found = Found::default();
         // a connection goes with its source
-        let found = if shared && engine.endpoint(ObjectKind::Source, source).await?.is_none() {
-            Vec::new()
-        } else {
-            let draft = ConnectionDraft {
-                name: intent.detail["name"].as_str().map_or_else(|| row.name.to_string(), str::to_owned),
-                source: source.clone(),
-                destination: destination.clone(),
-                streams: Vec::new(),
-                enabled: false,
-                settings: BTreeMap::new(),
-                options: BTreeMap::new(),
-            };
-            engine.find_connection(&OwnerKey(intent.key.clone()), &draft, None).await?
-        };
+        if !shared || engine.endpoint(ObjectKind::Source, source).await?.is_some() {
+            for name in names(&asked) {
+                let draft = ConnectionDraft {
+                    name: name.clone(),
+                    source: source.clone(),
+                    destination: destination.clone(),
+                    streams: Vec::new(),
+                    enabled: false,
+                    settings: BTreeMap::new(),
+                    options: BTreeMap::new(),
+                };
+                let owner = OwnerKey(intent.key.clone());
+                found.add(&name, engine.find_connection(&owner, &draft, None).await?, &asked);
+            }
+        }
         let what = format!("connection {}", row.name);
-        let found = ours(&what, found, true)?.map(|one| one.id);
+        let found = found.but_others().ours(&what)?.map(|(id, _)| id);
         match &found {
             Some(id) => {
                 let cause = by_aam(format!("{what} found after an ask without an answer"), json!({"id": id}));
                 self.doors.registry.set_object(lease, ObjectKind::Connection, Some(id), &cause).await?;
             }
-            None => self.refuse_too_early(&what, intent).map_err(|early| match early {
-                StepError::Unanswered { what, asked, until } => StepError::MayAppear { what, asked, until },
-                other => other,
-            })?,
+            None => self.refuse_to_let_go(&what, intent, "goes with its spec if it appears")?,
         }
         for intent in &asked {
             self.doors.registry.settle(lease, intent.id).await?;
         }
         Ok(found)
+    }
+
+    /// A source or destination that was asked for without an answer is let go of when it cannot appear any more: what is in the
+    /// engine by its name later is not ours.
+    async fn let_go_of_asked_ends(&self, row: &ConnectionRow, lease: &Lease) -> Result<(), StepError> {
+        let asked = self.doors.registry.intents(Some(row.id)).await?;
+        for kind in ENDS {
+            for intent in asked.iter().filter(|intent| intent.effect == effect(kind)) {
+                let what = format!("{} of {}", kind.word(), row.name);
+                self.refuse_to_let_go(&what, intent, "stays in the engine if it appears")?;
+                self.doors.registry.settle(lease, intent.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a source or destination that somebody deleted: if the spec comes back, it is made anew.

@@ -80,7 +80,8 @@ impl Reconciler {
         let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
             Err(error) if error.remedy == Remedy::Look => {
                 // its job may still appear, and is looked for under the same request
-                self.mark_unanswered(lease, intent, ("sync", &began.request.to_string()), began.detail()).await?;
+                let (of, detail) = (began.request.to_string(), (began.detail(), &error));
+                self.mark_unanswered(lease, intent, ("sync", &of), detail).await?;
                 return Err(error.into());
             }
             Err(error) if error.remedy == Remedy::Person && !began.refresh.is_empty() => {

@@ -350,7 +350,7 @@ impl EmbeddedEngine {
     async fn find(&self, kind: ObjectKind, owner: &OwnerKey) -> Result<Vec<Candidate>, EngineError> {
         let found = store::find(&self.shared.pool, kind, owner).await;
         let found = found.map_err(|e| records_error("looking for an object", &e))?;
-        Ok(found.into_iter().map(|id| Candidate { id, marked: true }).collect())
+        Ok(found.into_iter().map(|id| Candidate { id, marked: true, made: None }).collect())
     }
 
     /// Refuses a second job beside one that runs here; ends one that a crash left behind and nobody asks for any more.

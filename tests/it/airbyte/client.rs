@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aam::engine::airbyte::client::{Access, Client, Kind, Manners};
 use aam::engine::airbyte::error::{ApiError, Fate};
@@ -294,6 +294,16 @@ async fn at_most_four_calls_are_in_flight() {
     let client = client(&server.url, None, Manners { calls_per_second: 1000, ..Manners::default() });
     futures_util::future::join_all((0..20).map(|_| read(&client))).await;
     assert_eq!(server.script.lock().unwrap().most, 4);
+}
+
+#[tokio::test]
+async fn reads_wait_for_the_budget() {
+    let server = Server::start(Script::default()).await;
+    let client = client(&server.url, None, Manners { calls_per_second: 100, ..Manners::default() });
+    let began = Instant::now();
+    futures_util::future::join_all((0..350).map(|_| read(&client))).await;
+    // never before: later is no fault
+    assert!(began.elapsed() >= Duration::from_millis(480), "350 calls in {:?}", began.elapsed());
 }
 
 #[tokio::test]

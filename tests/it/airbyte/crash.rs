@@ -25,7 +25,7 @@ async fn tell(place: Option<u8>) -> Vec<String> {
             let mut ran = bed.aam_or_killed(bed.command(phase).await);
             // what a kill cut off may still come, says the next run: then time passes
             if ran.code >= 0 {
-                bed.ten_minutes_pass().await;
+                bed.the_wait_passes().await;
                 ran = bed.aam_or_killed(bed.command(phase).await);
             }
             assert!(ran.code == -1, "{point} was not passed: {ran:#?}");

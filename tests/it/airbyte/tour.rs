@@ -116,6 +116,13 @@ async fn tour(version: &str, beside: Beside) {
     let ran = world.aam(&["apply"]);
     assert_eq!(ran.code, 3, "{ran:?}");
     world.git(&["merge", "--quiet", "aam/drift/default/crm"]);
+    let plan = world.aam(&["plan"]);
+    insta::allow_duplicates! {
+        insta::assert_snapshot!(plan.out, @r#"
+        ~ crm  update catalog to version 4 (582518b1): status: "inactive" → "active"; stream public/accounts: nothing → {"cursor":null,"fields":"6 d28015db37183975","key":["id"],"mode":"full_refresh_overwrite"} (its next sync reads it from the beginning)
+        Plan: 0 to create, 1 to update, 0 to remove, 0 waiting for a person, 0 unchanged
+        "#);
+    }
     let ran = world.aam(&["apply"]);
     assert_eq!(ran.code, 0, "{ran:?}\n{}\n{}", world.aam(&["status"]).out, world.git(&["log", "-p", "-3"]));
     assert_eq!(world.registry.one("SELECT status || ' ' || version FROM connections").await, "ACTIVE 4");

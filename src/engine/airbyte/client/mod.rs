@@ -387,3 +387,26 @@ fn seconds(duration: Duration) -> String {
         s => format!("{s:.0}s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_calls_at_once_go_by_the_budget_of_a_second() {
+        crate::wiring::install_tls();
+        let manners = Manners { calls_per_second: 20, ..Manners::default() };
+        let url = "http://localhost:8000".parse().unwrap();
+        let client = Client::new(Access { url, credentials: None, manners }).unwrap();
+        let all_gone = async |calls: usize| {
+            let began = Instant::now();
+            futures_util::future::join_all((0..calls).map(|_| client.wait_for_budget())).await;
+            began.elapsed().as_millis()
+        };
+        // three seconds' worth at once, and the other 40 one each 50 ms
+        assert_eq!(all_gone(100).await, 39 * 50);
+        assert_eq!(all_gone(20).await, 20 * 50, "nothing is left to come at once");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(all_gone(62).await, 50, "no more than that is kept");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,12 +26,19 @@ use crate::ports::{
 };
 use crate::spec::{Connection, Mode, Namespace};
 
-/// Until when an object may appear whose creation was not answered: Airbyte's own proxies give up after ten minutes.
-const LATE: Duration = Duration::from_secs(600);
+/// Until when an object may appear whose creation was not answered, counted from the intent: Airbyte's own proxies give up ten
+/// minutes after a request came; before it is sent it waits for a token, a place and the budget, four minutes at most; and a
+/// minute for clocks that differ.
+const LATE: Duration = Duration::from_secs(900);
 /// Jobs that ended before the last survey by more than this are not asked for again: clocks differ.
 const OVERLAP: chrono::TimeDelta = chrono::TimeDelta::minutes(10);
 /// How far back the first survey looks for jobs.
 const FIRST: chrono::TimeDelta = chrono::TimeDelta::days(2);
+
+fn candidate(id: Uuid, marked: bool, created_at: Option<i64>) -> Candidate {
+    let made = created_at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    Candidate { id: engine_id(id), marked, made }
+}
 
 impl AirbyteEngine {
     /// Names everything that the connector's specification wants and the settings lack, before anything is sent; then tries them.
@@ -68,7 +75,8 @@ impl AirbyteEngine {
                 .map(|c| &c.known)
                 .any(|c| (c.source_id == id || c.destination_id == id) && self.is_ours(c))
         };
-        Ok(all.iter().map(|a| Candidate { id: engine_id(a.known.id), marked: used_by_us(a.known.id) }).collect())
+        let all = all.iter().map(|a| &a.known);
+        Ok(all.map(|a| candidate(a.id, used_by_us(a.id), a.created_at)).collect())
     }
 
     /// Reads the jobs that changed since the last survey; the newest that moves rows of each connection.
@@ -151,7 +159,7 @@ impl EngineRead for AirbyteEngine {
         let what = format!("looking for {} {}", kind.word(), handle.name);
         let Some(id) = handle.airbyte.id else { return self.alike(kind, handle, &what).await };
         match self.api.actor(kind, id).await.map_err(|e| unread(&what, &e))? {
-            Some(_) => Ok(vec![Candidate { id: engine_id(id), marked: true }]),
+            Some(_) => Ok(vec![candidate(id, true, None)]),
             None => Err(person(&what, format!("Airbyte has no {} {id}, which its spec names", kind.word()))),
         }
     }
@@ -165,7 +173,7 @@ impl EngineRead for AirbyteEngine {
         let what = format!("looking for connection {}", draft.name);
         if let Some(id) = adopted {
             return match self.connection(id).await? {
-                Some(_) => Ok(vec![Candidate { id: id.clone(), marked: true }]),
+                Some(_) => Ok(vec![Candidate { id: id.clone(), marked: true, made: None }]),
                 None => Err(person(&what, format!("Airbyte has no connection {}, which its spec names", id.0))),
             };
         }
@@ -179,10 +187,8 @@ impl EngineRead for AirbyteEngine {
                 && c.known.source_id == source
                 && c.known.destination_id.to_string() == draft.destination.0
         });
-        Ok(all
-            .iter()
-            .map(|c| Candidate { id: engine_id(c.known.connection_id), marked: self.is_ours(&c.known) })
-            .collect())
+        let all = all.iter().map(|c| &c.known);
+        Ok(all.map(|c| candidate(c.connection_id, self.is_ours(c), c.created_at)).collect())
     }
 
     async fn survey(&self) -> Result<Survey, EngineError> {

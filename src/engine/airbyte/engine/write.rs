@@ -19,6 +19,16 @@ use crate::ports::{
 /// The colour of our tag in Airbyte's web page.
 const COLOR: &str = "2E7D6B";
 
+/// Our tag in a workspace.
+enum Tag {
+    /// The server has no tags, or none is wanted.
+    Unwanted,
+    /// It has to be made.
+    Lacking,
+    /// Whole.
+    There(Value),
+}
+
 /// A failed call that changes something.
 fn unwritten(what: &str, error: &ApiError) -> EngineError {
     let remedy = if error.may_have_happened() { Remedy::Look } else { error.remedy() };
@@ -37,24 +47,30 @@ fn unmade(what: &str, error: &ApiError) -> EngineError {
 }
 
 impl AirbyteEngine {
-    /// Our tag in a workspace, whole, made if need be; `None` where the server has no tags or none is wanted.
-    async fn tag(&self, workspace: Uuid) -> Result<Option<Value>, ApiError> {
+    /// Our tag in a workspace, as far as looking tells.
+    async fn look_for_tag(&self, workspace: Uuid) -> Result<Tag, ApiError> {
         if self.place.tag.is_empty() {
-            return Ok(None);
+            return Ok(Tag::Unwanted);
         }
-        let ours = |tags: Vec<Value>| tags.into_iter().find(|tag| tag["name"] == json!(self.place.tag));
-        let tags = match self.api.tags(workspace).await? {
-            Some(tags) => tags,
-            None => return Ok(None),
-        };
-        if let Some(tag) = ours(tags) {
-            return Ok(Some(tag));
+        let Some(tags) = self.api.tags(workspace).await? else { return Ok(Tag::Unwanted) };
+        Ok(tags.into_iter().find(|tag| tag["name"] == json!(self.place.tag)).map_or(Tag::Lacking, Tag::There))
+    }
+
+    /// Our tag, whole, made if need be.
+    async fn tag(&self, workspace: Uuid, seen: Tag) -> Result<Option<Value>, ApiError> {
+        match seen {
+            Tag::Unwanted => return Ok(None),
+            Tag::There(tag) => return Ok(Some(tag)),
+            Tag::Lacking => {}
         }
         match self.api.create_tag(workspace, &self.place.tag, COLOR).await {
             Ok(tag) => Ok(Some(tag)),
             // somebody made it meanwhile, or it was made without an answer
             Err(e) if e.fate == Fate::Answered(409) || e.may_have_happened() => {
-                ours(self.api.tags(workspace).await?.unwrap_or_default()).map(Some).ok_or(e)
+                match self.look_for_tag(workspace).await? {
+                    Tag::There(tag) => Ok(Some(tag)),
+                    _ => Err(e),
+                }
             }
             Err(e) => Err(e),
         }
@@ -213,15 +229,17 @@ impl EngineWrite for AirbyteEngine {
         self.refuse_modes(draft, &[], &what).await?;
         let stored = self.stored(draft, of_source, &what).await?;
         let streams = catalog::entries(&draft.streams, &stored.catalog.streams, &[], &draft.options);
-        let tag = self.tag(actor.known.workspace_id).await.map_err(|e| unread(&what, &e))?;
+        let workspace = actor.known.workspace_id;
+        let tag = self.look_for_tag(workspace).await.map_err(|e| unread(&what, &e))?;
         let mut body = flat(&draft.settings, |_, _| true);
         body.extend(object(json!({
             "name": draft.name, "sourceId": draft.source, "destinationId": draft.destination,
             "status": status(draft.enabled), "syncCatalog": {"streams": streams},
         })));
         body.extend(stored.catalog_id.map(|id| ("sourceCatalogId".to_owned(), json!(id))));
-        body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
         Ok(Box::pin(async move {
+            let tag = self.tag(workspace, tag).await.map_err(|e| unread(&what, &e))?;
+            body.extend(tag.map(|tag| ("tags".to_owned(), json!([tag]))));
             let made = applied("create_connection", self.api.create_connection(&Value::Object(body))).await;
             Ok(engine_id(made.map_err(|e| unmade(&what, &e))?.known.connection_id))
         }))

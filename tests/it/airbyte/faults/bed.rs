@@ -103,7 +103,7 @@ impl Bed {
             if !open.is_empty() {
                 match &last {
                     None => tokio::time::sleep(Duration::from_millis(2500)).await,
-                    Some(_) => self.ten_minutes_pass().await,
+                    Some(_) => self.the_wait_passes().await,
                 }
             }
             last = Some((ran, open));
@@ -112,8 +112,8 @@ impl Bed {
     }
 
     /// What was asked for without an answer comes no more.
-    pub async fn ten_minutes_pass(&self) {
-        self.world.registry.run("UPDATE intents SET at = at - interval '11 minutes'").await;
+    pub async fn the_wait_passes(&self) {
+        self.world.registry.run("UPDATE intents SET at = at - interval '16 minutes'").await;
     }
 
     /// Status says no better than the last command ended.

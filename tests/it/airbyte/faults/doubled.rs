@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::bed::{Bed, Phase};
+use crate::standin::answer::Shape;
 use crate::standin::faults::{Fault, When};
 use crate::standin::state::State;
 use crate::support::world::until;
@@ -38,15 +39,20 @@ fn delete(bed: &Bed, kind: &str, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_made_twice_stops_the_connection_with_both_named() {
-    for kind in ["source", "destination", "connection"] {
+    // without an answer, and with one
+    let faults = [Fault::TwiceCut, Fault::Twice];
+    let all =
+        ["source", "destination", "connection"].into_iter().flat_map(|kind| faults.clone().map(|fault| (kind, fault)));
+    for (kind, fault) in all {
         let bed = Bed::new().await;
-        bed.standin.script(&format!("POST /v1/{kind}s/create"), When::Nth(1), Fault::TwiceCut);
-        bed.aam(&["apply"]);
+        bed.standin.script(&format!("POST /v1/{kind}s/create"), When::Nth(1), fault);
+        let ran = bed.aam(&["apply"]);
+        assert_eq!(ran.code, 1, "{kind}: {ran:#?}");
         let writes = bed.standin.writes();
         let both = ids(&bed, kind);
         assert_eq!(both.len(), 2, "{kind}");
         for _ in 0..2 {
-            bed.ten_minutes_pass().await;
+            bed.the_wait_passes().await;
             let ran = bed.aam(&["apply"]);
             assert_eq!(ran.code, 1, "{kind}: {ran:#?}");
             let status = bed.aam(&["status"]);
@@ -73,7 +79,7 @@ async fn while_an_ask_may_still_be_answered_no_second_one_is_sent() {
     let ran = bed.aam(&["apply"]);
     assert!(ran.code == 1 && ran.out.contains("another one is made after"), "{ran:#?}");
     assert_eq!(asked(&bed), 1);
-    bed.ten_minutes_pass().await;
+    bed.the_wait_passes().await;
     assert_eq!((bed.aam(&["apply"]).code, asked(&bed)), (0, 2));
     bed.end_state().await;
     bed.finish().await;
@@ -101,6 +107,57 @@ async fn a_connection_that_was_asked_for_without_an_answer_is_paused_or_deleted_
         assert_eq!((statuses, bed.world.registry.has("SELECT 1 FROM intents").await), (vec![left.to_owned()], false));
         bed.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_was_asked_for_without_an_answer_is_let_go_of_with_its_spec() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/sources/create", When::Nth(1), Fault::Hang);
+    assert_eq!(bed.aam(&["apply"]).code, 1);
+    std::fs::remove_file(bed.world.root.join("connectors.d/crm.yaml")).unwrap();
+    bed.world.commit("crm goes");
+    let ran = bed.aam(&["apply", "--confirm-removals"]);
+    assert!(ran.code == 1 && ran.out.contains("stays in the engine if it appears"), "{ran:#?}");
+    bed.the_wait_passes().await;
+    assert_eq!(bed.aam(&["apply", "--confirm-removals"]).code, 0);
+    assert_eq!(bed.world.registry.one("SELECT status FROM connections").await, "RETIRED");
+    assert!(!bed.world.registry.has("SELECT 1 FROM intents").await);
+    bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_of_a_create_that_failed_is_told_as_long_as_it_may_appear() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/sources/create", When::Always, Fault::Refuse(500, Shape::Hidden));
+    for _ in 0..2 {
+        assert_eq!(bed.aam(&["apply"]).code, 1);
+    }
+    assert_eq!(bed.standin.calls("POST /v1/sources/create"), 1);
+    let status = bed.aam(&["status"]);
+    assert!(status.out.contains("errorId") && status.out.contains("another one is made after"), "{status:#?}");
+    assert!(!status.out.contains("without an answer"), "{status:#?}");
+    bed.standin.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_stopped_before_it_was_found_is_not_started() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/connections/create", When::Nth(1), Fault::CutAfter);
+    assert_eq!(bed.aam(&["apply"]).code, 1);
+    bed.standin.edit(|state| {
+        state.connections[0].status = "inactive".into();
+        state.connections[0].breaking = true;
+    });
+    for _ in 0..2 {
+        let ran = bed.aam(&["apply"]);
+        assert_eq!(
+            (ran.code, bed.standin.edit(|s| s.connections[0].status.clone())),
+            (3, "inactive".into()),
+            "{ran:#?}"
+        );
+    }
+    assert_eq!(bed.standin.calls("POST /v1/connections/create"), 1);
+    bed.standin.finish();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,16 @@
-//! A server that makes what it was asked for long after nobody waits any more: 1 s, 30 s or 5 min after the client gave up,
+//! A server that makes what it was asked for long after nobody waits any more: 1 s, 30 s or 11 min after the client gave up,
 //! or was killed. It is looked for, and found; a second one is never asked for.
+
+use serde_json::json;
 
 use super::bed::{Bed, Phase};
 use crate::standin::faults::{Fault, When};
+use crate::standin::state::Side;
 use crate::support::world::until;
 
 const KINDS: [&str; 3] = ["source", "destination", "connection"];
 /// So many seconds after the ask the next looks come.
-const LATER: [u32; 3] = [1, 30, 300];
+const LATER: [u32; 3] = [660, 1, 30];
 
 /// How the ask ends for who asked.
 #[derive(Debug, Clone, Copy)]
@@ -96,17 +99,74 @@ async fn what_was_asked_for_by_another_name_is_found_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_has_by_another_name_is_not_taken_for_what_was_asked_for() {
+    let bed = Bed::new().await;
+    let call = "POST /v1/destinations/create";
+    bed.standin.script(call, When::Nth(1), Fault::Withhold);
+    ask(&bed, "destination", End::Killed).await;
+    let file = "connectors.d/warehouse.yaml";
+    bed.world.write(file, &format!("{}airbyte: {{name: new name}}\n", bed.world.read(file)));
+    bed.world.commit("another name");
+    // a person's own, of the same connector
+    let hers = bed.standin.edit(|state| {
+        let definition = state.definitions.iter().find(|d| d.side == Side::Destination && d.name == "Postgres");
+        let (definition, workspace) = (definition.unwrap().id, state.workspaces[0].id);
+        state.insert_actor(Side::Destination, definition, workspace, "new name", json!({"host": "hers"}))
+    });
+    let writes = bed.standin.writes();
+    let ran = bed.aam(&["apply"]);
+    assert!(
+        ran.code == 1 && ran.out.contains("which aam did not make") && ran.out.contains(&hers.to_string()),
+        "{ran:#?}"
+    );
+    assert_eq!(bed.standin.writes(), writes);
+    // what was asked for comes: that one is ours
+    bed.standin.apply_withheld().await;
+    bed.recover(Phase::Onboard).await;
+    let settings = bed.standin.edit(|state| state.actor(Side::Destination, hers).unwrap().settings.clone());
+    assert_eq!((settings, asks(&bed, "destination")), (json!({"host": "hers"}), 1));
+    bed.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_the_ask_is_not_taken_for_what_was_asked_for() {
+    let bed = Bed::new().await;
+    bed.standin.script("POST /v1/destinations/create", When::Nth(1), Fault::Hang);
+    ask(&bed, "destination", End::Killed).await;
+    // a person calls an old one of hers the same
+    let made = bed.standin.edit(|state| {
+        let definition = state.definitions.iter().find(|d| d.side == Side::Destination && d.name == "Postgres");
+        let (definition, workspace) = (definition.unwrap().id, state.workspaces[0].id);
+        let id = state.insert_actor(Side::Destination, definition, workspace, "warehouse", json!({"host": "hers"}));
+        let actor = state.actors.iter_mut().find(|actor| actor.id == id).unwrap();
+        actor.created_at -= 86_400;
+        id
+    });
+    let writes = bed.standin.writes();
+    for _ in 0..2 {
+        let ran = bed.aam(&["apply"]);
+        assert!(
+            ran.code == 1 && ran.out.contains("which aam did not make") && ran.out.contains(&made.to_string()),
+            "{ran:#?}"
+        );
+        bed.the_wait_passes().await;
+    }
+    assert_eq!(bed.standin.writes(), writes);
+    bed.standin.finish();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_status_says_until_when_it_is_looked_for() {
     let bed = Bed::new().await;
     bed.standin.script("POST /v1/sources/create", When::Nth(1), Fault::Withhold);
     killed_at(&bed, "POST /v1/sources/create").await;
-    let ends = "SELECT to_char((at + interval '10 minutes') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM intents";
+    let ends = "SELECT to_char((at + interval '15 minutes') AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM intents";
     let until = bed.world.registry.one(ends).await;
     bed.aam(&["apply"]);
     let status = bed.aam(&["status"]);
     assert!(status.out.contains(&format!("another one is made after {until}")), "{until}: {status:#?}");
     // it never comes
-    bed.ten_minutes_pass().await;
+    bed.the_wait_passes().await;
     bed.recover(Phase::Onboard).await;
     assert_eq!(asks(&bed, "source"), 2);
     bed.end_state().await;
