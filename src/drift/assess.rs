@@ -337,6 +337,23 @@ fn names_field(stream: &Stream, field: &FieldPath) -> bool {
     stream.key.iter().chain(cursor).any(|path| path.is_within(field))
 }
 
+/// Whether a change is, or may be, of a key or cursor, also where the spec has followed it by now. A key that lost a field does
+/// not name it any more.
+pub(crate) fn is_of_key_or_cursor(change: &Change, before: &Catalog, connection: &Connection) -> bool {
+    let stream = change.stream();
+    let choice = impact::choice(connection, stream);
+    let chosen = match change {
+        Change::FieldRemoved { .. } => choice.is_some_and(|choice| choice.key.is_some()),
+        Change::FieldRenamed { to, .. } => {
+            let named = choice.map(|choice| choice.key.iter().flatten().chain(&choice.cursor));
+            named.is_some_and(|mut named| named.any(|path| path.is_within(to)))
+        }
+        _ => return false,
+    };
+    let named = |field| before.streams.get(stream).is_some_and(|stream| names_field(stream, field));
+    chosen || change.field().is_some_and(named)
+}
+
 fn is_key_or_cursor(hit: &Hit) -> bool {
     matches!(hit, Hit::ChosenKey | Hit::ChosenCursor | Hit::RecordKey { .. })
 }
@@ -422,6 +439,35 @@ entities:
         assert!(!may_wait(&before, &after.replace("email ", "mail "), "name email", ""), "personal");
         assert!(!may_wait(&before, &after.replace("gone boolean", "gone string"), "name", ""), "another type");
         assert!(!may_wait(&before, &after.replace("address.city string, ", ""), "name", ""), "a nested field");
+    }
+
+    #[test]
+    fn a_key_that_the_spec_has_followed_is_one_still() {
+        let told = |before: &str, after: &str, key: &str, choice: StreamChoice| {
+            let (mut before, after) = (sample::catalog(before), sample::catalog(after));
+            before.streams.values_mut().next().unwrap().key = key.split_whitespace().map(FieldPath::top).collect();
+            let mut connection = sample::connection(&after, sample::mapping(MAPPING));
+            connection.streams = Selection::Listed([("public/accounts".parse().unwrap(), choice)].into());
+            let changes = compare(&before, &after).into_iter();
+            let of_key = changes.filter(|change| is_of_key_or_cursor(change, &before, &connection));
+            of_key.map(|change| line_of(&change)).collect::<Vec<_>>().join("; ")
+        };
+        let path = FieldPath::top;
+        let chosen = |key: Option<&str>, cursor: Option<&str>| StreamChoice {
+            key: key.map(|key| vec![path(key.to_owned())]),
+            cursor: cursor.map(|cursor| path(cursor.to_owned())),
+            ..StreamChoice::default()
+        };
+        let (before, after) = ("id integer!, annual_rev decimal(12,2)", "id integer!, annual_revenue decimal(12,2)");
+        let renamed = "~ public/accounts.annual_rev -> annual_revenue: decimal(12,2)";
+        assert_eq!(told(before, after, "", chosen(None, None)), "");
+        assert_eq!(told(before, after, "", chosen(Some("annual_revenue"), None)), renamed);
+        assert_eq!(told(before, after, "", chosen(None, Some("annual_revenue"))), renamed);
+        assert_eq!(told(before, after, "", chosen(Some("id"), None)), "", "another is the key");
+        assert_eq!(told(before, after, "annual_rev", chosen(None, None)), renamed, "the source's");
+        let (went, gone) = ("id integer!", "- public/accounts.annual_rev: decimal(12,2)");
+        assert_eq!(told(before, went, "", chosen(None, None)), "");
+        assert_eq!(told(before, went, "", chosen(Some("id"), None)), gone, "it may have been part of it");
     }
 
     #[test]

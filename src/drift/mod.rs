@@ -26,6 +26,7 @@ mod tests;
 mod tree;
 
 pub use apply::apply;
+pub(crate) use assess::is_of_key_or_cursor;
 pub use assess::{Assessed, Assessment, Automatic, Scene, assess};
 pub use change::*;
 pub use compare::{compare, compare_with};

@@ -4,7 +4,7 @@ use super::drifted::Drifted;
 use super::publish::COMMIT_REPAIR;
 use super::{Gathered, Reconciler, TurnError};
 use crate::drift::rename::Values;
-use crate::drift::{Scene, Severity, assess, compare};
+use crate::drift::{Scene, Severity, assess, compare, is_of_key_or_cursor};
 use crate::model::{Catalog, ConnectionRef, RepoPath};
 use crate::plan::approval::{Approved, Approver, objection};
 use crate::ports::{ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry, RequestStanding};
@@ -17,6 +17,13 @@ impl Reconciler {
         let paths = paths(connection);
         let approved = Approved { tenant: &connection.name.tenant, paths: &paths, severity };
         objection(&self.policy().approval, approved, &[Approver::rule(rule)]).is_none()
+    }
+
+    /// Whether a rule may take in what only adds.
+    pub(super) fn may_take_in(&self, connection: &Connection) -> bool {
+        let paths = paths(connection);
+        let approved = Approved { tenant: &connection.name.tenant, paths: &paths, severity: Severity::Additive };
+        objection(&self.policy().approval, approved, &[Approver::rule("additive")]).is_none()
     }
 
     /// Why this person may not approve what waits, or stands as rejected, for a connection.
@@ -56,6 +63,7 @@ impl Reconciler {
         // Mapping and spec have followed already, so nobody can tell any more what read a field that went.
         let worst = changes.iter().map(|change| match change.severity {
             Severity::Additive => Severity::Additive,
+            _ if is_of_key_or_cursor(&change.change, &before, connection) => Severity::BreakingForSync,
             other => other.max(Severity::BreakingForMapping),
         });
         let paths = paths(connection);
@@ -69,7 +77,7 @@ impl Reconciler {
             },
         };
         let mend = match self.doors.repo.info().await?.remote {
-            None => "let one of them commit it, or revert it",
+            None => "revert it, and let one of them merge it anew",
             Some(_) => "revert it, and let one of them merge its request or run `aam drift approve`",
         };
         let why = objection(&rules, approved, by.as_slice());

@@ -437,7 +437,8 @@ impl Reconciler {
             let may_keep = self.doors.newest.is_some()
                 && ask.is_none()
                 && connection.mode == spec::Mode::Manage
-                && connection.drift.repair == spec::RepairPolicy::Auto;
+                && connection.drift.repair == spec::RepairPolicy::Auto
+                && self.may_take_in(connection);
             let keeping_fails = unkept;
             let seen = Seen { at, whole, observed, past, values, arrivals, may_keep, remote_down, keeping_fails };
             let draft = |ask: Option<&str>| {

@@ -73,6 +73,7 @@ impl Reconciler {
         if let Some(drift) = open.iter().find(|drift| drift.status == DriftStatus::Pending) {
             self.close_drift(&row.name, Some(drift.id), None, &Closing::Removal, lease).await?;
         }
+        self.doors.registry.set_arrivals(lease, &BTreeMap::new()).await?;
         let cause =
             by_aam(format!("connection {} retired: its spec is gone", row.name), json!({"on_delete": on_delete}));
         self.doors

@@ -180,3 +180,48 @@ async fn a_source_that_changes_back_leaves_the_mapping_as_it_was() {
     assert_eq!(world.registry.one("SELECT count(*)::text FROM arrivals").await, "0");
     tour.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_say_nothing_of_what_came_wait_too() {
+    let tour = synced("").await;
+    let world = &tour.world;
+    world.source.run("ALTER TABLE accounts DROP COLUMN employees; ALTER TABLE accounts ADD COLUMN tier int").await;
+    world.aam_is(2, &["apply", "--look"]);
+    world.source.run("UPDATE accounts SET name = 'other', updated_at = now() WHERE id <= 5").await;
+    world.aam(&["sync", "crm"]);
+    world.aam_is(3, &["apply"]);
+    assert_eq!(events(world).await, "63 events, 0 without employees, 63 letters");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_else_breaks_in_the_stream_is_asked_at_once() {
+    let tour = synced("").await;
+    let world = &tour.world;
+    let other = "ALTER TABLE accounts ALTER COLUMN billing_state TYPE date USING NULL::date";
+    world.source.run("ALTER TABLE accounts RENAME COLUMN employees TO headcount").await;
+    world.source.run(other).await;
+    world.aam_is(3, &["apply", "--look"]);
+    let status = world.aam_is(3, &["status"]);
+    assert!(status.contains("awaits review") && status.contains("held back from syncs: public/accounts"), "{status}");
+    assert_eq!(world.registry.one("SELECT count(*)::text FROM arrivals WHERE streams::text LIKE '%\"h%'").await, "0");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lowers_the_mode_waits_for_nothing() {
+    let tour = synced("").await;
+    let world = &tour.world;
+    renamed(world).await;
+    let spec = world.read("connectors.d/crm.yaml");
+    world.write("connectors.d/crm.yaml", &format!("{spec}mode: propose\n"));
+    world.commit("by hand from now on");
+    world.aam(&["apply"]);
+    world.aam_is(3, &["apply"]);
+    let status = world.aam_is(3, &["status"]);
+    assert!(
+        !status.contains("waits for one sync") && status.contains("held back from syncs: public/accounts"),
+        "{status}"
+    );
+    tour.finish().await;
+}

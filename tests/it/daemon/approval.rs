@@ -28,7 +28,7 @@ async fn only_who_may_approve_brings_a_lock_into_force() {
     // … nor by a merge that says that it is Maria's
     world.git(&["merge", "--quiet", "--no-ff", "-m", "merge\n\nAam-Approved-By: Maria <maria@example.com>", BRANCH]);
     world.aam_is(3, &["apply"]);
-    insta::assert_snapshot!(status(), @"! crm  ACTIVE   version 1 (436c90fc): blocked: the lock on the branch is not in force: Pat <pat@example.org> may not approve it: [approval] asks for one of maria@example.com; let one of them commit it, or revert it");
+    insta::assert_snapshot!(status(), @"! crm  ACTIVE   version 1 (436c90fc): blocked: the lock on the branch is not in force: Pat <pat@example.org> may not approve it: [approval] asks for one of maria@example.com; revert it, and let one of them merge it anew");
     assert_eq!(version().await, "1");
 
     // taken back, it is asked again; merged by Maria it counts
