@@ -238,6 +238,10 @@ pub trait EngineRead: Send + Sync {
     async fn connection(&self, id: &EngineId) -> Result<Option<EngineConnection>, EngineError>;
     /// The newest jobs first.
     async fn jobs(&self, id: &EngineId, limit: u32) -> Result<Vec<Job>, EngineError>;
+    /// The first job after this one that deletes what landed, where a clear is a job.
+    async fn clear_after(&self, _id: &EngineId, _after: i64) -> Result<Option<i64>, EngineError> {
+        Ok(None)
+    }
 }
 
 /// Changing the execution plane.

@@ -7,9 +7,13 @@ use serde_json::json;
 
 use super::{Gathered, Reconciler, StepError};
 use crate::model::{ConnectionId, ConnectionRef, StreamName};
-use crate::ports::{Cause, ClearOrder, ConnectionRow, Lease, ObjectKind, recorded, sent};
+use crate::ports::{Cause, ClearOrder, ConnectionRow, Intent, Lease, ObjectKind, recorded, sent};
 use crate::spec::{Connection, Mode};
 
+/// The effect of an intent to clear streams; its key is their names.
+pub(super) const CLEAR: &str = "clear";
+/// In the audit log: streams were cleared.
+const CLEARED: &str = "connection.cleared";
 /// How long a lease in the way is waited for: a step of a daemon rarely takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,21 +45,34 @@ impl Reconciler {
                 streams: streams.clone(),
             };
             let names: Vec<String> = streams.iter().map(ToString::to_string).collect();
-            let intent = self.begin(&lease, "clear", &names.join(", "), json!({"by": actor})).await?;
-            let job = sent("clear", self.doors.engine.clear(&order)).await?;
-            let cause = Cause {
-                actor: actor.to_owned(),
-                summary: format!("connection {name}: landed rows of {} deleted", names.join(", ")),
-                detail: json!({"streams": names, "job": job}),
-            };
-            self.doors.registry.audit(&lease.tenant, "connection.cleared", Some(row.id), &cause).await?;
+            let newest = self.doors.engine.jobs(id, 1).await?.pop();
+            let detail = json!({"by": actor, "streams": names, "after": newest.map_or(0, |job| job.id)});
+            let intent = self.begin(&lease, CLEAR, &names.join(", "), detail).await?;
+            let job = sent(CLEAR, self.doors.engine.clear(&order)).await?;
+            let cause = cleared(name, actor, &names, job);
+            self.doors.registry.audit(&lease.tenant, CLEARED, Some(row.id), &cause).await?;
             self.doors.registry.settle(&lease, intent).await?;
-            recorded("clear");
+            recorded(CLEAR);
             Ok(job)
         };
         let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;
         self.doors.registry.release(&lease).await?;
         done
+    }
+
+    /// A clear of which no answer came: its job, if there is one, is noted.
+    pub(super) async fn look_up_clear(
+        &self,
+        intent: &Intent,
+        row: &ConnectionRow,
+        lease: &Lease,
+    ) -> Result<(), StepError> {
+        let after = intent.detail["after"].as_i64();
+        let (Some(after), Some(id)) = (after, row.objects.get(&ObjectKind::Connection)) else { return Ok(()) };
+        let Some(job) = self.doors.engine.clear_after(id, after).await? else { return Ok(()) };
+        let actor = intent.detail["by"].as_str().unwrap_or("unknown");
+        let names: Vec<String> = serde_json::from_value(intent.detail["streams"].clone()).unwrap_or_default();
+        self.audit_once(lease, CLEARED, "job", &cleared(&row.name, actor, &names, Some(job))).await
     }
 
     /// The lease of a connection; a step of a daemon is waited for.
@@ -96,6 +113,14 @@ impl Reconciler {
         };
         self.doors.registry.audit(&name.tenant, "sync.cancelled", Some(row.id), &cause).await?;
         Ok(Some(job))
+    }
+}
+
+fn cleared(name: &ConnectionRef, actor: &str, streams: &[String], job: Option<i64>) -> Cause {
+    Cause {
+        actor: actor.to_owned(),
+        summary: format!("connection {name}: landed rows of {} deleted", streams.join(", ")),
+        detail: json!({"streams": streams, "job": job}),
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::by_name::CLEAR;
 use super::ends::end_updated_by;
 use super::landed::is_expected;
 use super::live::UPDATE;
@@ -35,6 +36,9 @@ impl Reconciler {
             }
             if intent.effect == COMMIT {
                 self.look_up_commit(&intent, lease).await?;
+            }
+            if intent.effect == CLEAR {
+                self.look_up_clear(&intent, row, lease).await?;
             }
             if intent.effect == UPDATE {
                 self.look_up_update(&intent, row, lease).await?;

@@ -387,16 +387,41 @@ mod tests {
 
     fn property() -> impl Strategy<Value = Value> {
         let word = prop_oneof!["string", "integer", "number", "boolean", "object", "array"];
-        (word, any::<bool>(), any::<bool>(), prop::option::of("[a-z]{1,5}")).prop_map(|(word, null, first, note)| {
-            let mut property = match (null, first) {
-                (false, _) => json!({"type": word}),
-                (true, true) => json!({"type": ["null", word]}),
-                (true, false) => json!({"type": [word, "null"]}),
-            };
+        let of = |word: &str, (null, first): (bool, bool)| match (null, first) {
+            (false, _) => json!({"type": word}),
+            (true, true) => json!({"type": ["null", word]}),
+            (true, false) => json!({"type": [word, "null"]}),
+        };
+        let leaf = (word, any::<(bool, bool)>(), prop::option::of("[a-z]{1,5}")).prop_map(move |(word, null, note)| {
+            let mut property = of(&word, null);
             if let Some(note) = note {
                 property["description"] = json!(note);
             }
             property
+        });
+        leaf.prop_recursive(3, 12, 3, move |inner| {
+            let fields = prop::collection::btree_map("[a-z_.]{1,6}", inner.clone(), 1..4);
+            let object = (fields, any::<(bool, bool)>()).prop_map(move |(fields, null)| {
+                let mut object = of("object", null);
+                object["properties"] = json!(fields);
+                object
+            });
+            let array = (inner, any::<(bool, bool)>()).prop_map(move |(items, null)| {
+                let mut array = of("array", null);
+                array["items"] = items;
+                array
+            });
+            prop_oneof![object, array]
+        })
+    }
+
+    /// Up to three streams.
+    fn live() -> impl Strategy<Value = Vec<Value>> {
+        prop::collection::vec(live_entry(), 1..=3).prop_map(|mut entries| {
+            for (n, entry) in entries.iter_mut().enumerate() {
+                entry["stream"]["name"] = json!(format!("s{n}"));
+            }
+            entries
         })
     }
 
@@ -417,8 +442,10 @@ mod tests {
             ("incremental", "soft_delete"),
         ]);
         let namespace = prop_oneof![Just(None), Just(Some(Value::Null)), Just(Some(json!("public")))];
-        (properties, modes, mode, namespace, any::<[bool; 4]>()).prop_map(
-            |(properties, modes, mode, namespace, flags)| {
+        // which fields are selected: cursor and key always are
+        let picked = prop::option::of(prop::collection::vec(any::<bool>(), 8));
+        (properties, modes, mode, namespace, picked, any::<[bool; 5]>()).prop_map(
+            |(properties, modes, mode, namespace, picked, flags)| {
                 let names: Vec<&String> = properties.keys().collect();
                 let mut stream = json!({"name": "s", "jsonSchema": {"type": "object", "properties": properties},
                 "supportedSyncModes": modes, "unknown": [1, 2]});
@@ -430,12 +457,17 @@ mod tests {
                     stream["defaultCursorField"] = json!([names[0]]);
                     stream["sourceDefinedCursor"] = json!(flags[1]);
                 }
-                let selected: Vec<Value> = names.iter().map(|name| json!({"fieldPath": [name]})).collect();
+                let hashed: Vec<Value> = names.iter().map(|name| json!({"fieldPath": [name]})).collect();
+                let is_picked = |n: usize| n == 0 || picked.as_ref().is_none_or(|picked| picked[n]);
+                let all = (0..names.len()).all(is_picked);
+                let kept = names.iter().enumerate().filter(|(n, _)| !all && is_picked(*n));
+                let selected: Vec<Value> = kept.map(|(_, name)| json!({"fieldPath": [name]})).collect();
+                let mappers = if flags[4] { json!([{"id": "1", "type": "hashing"}]) } else { json!([]) };
                 let config = json!({"selected": true, "syncMode": mode.0, "destinationSyncMode": mode.1,
                 "cursorField": if flags[2] { json!([names[0]]) } else { json!([]) },
                 "primaryKey": if flags[3] { json!([[names[0]]]) } else { json!([]) },
-                "fieldSelectionEnabled": false, "selectedFields": [], "aliasName": "s", "mappers": [],
-                "hashedFields": selected, "later": true});
+                "fieldSelectionEnabled": !all, "selectedFields": selected, "aliasName": "s", "mappers": mappers,
+                "hashedFields": hashed, "later": true});
                 json!({"stream": stream, "config": config})
             },
         )
@@ -443,15 +475,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn export_plan_apply_export_is_equal(live in live_entry()) {
-            let live = [live];
+        fn export_plan_apply_export_is_equal(live in live()) {
             let wanted = configured(&live).unwrap();
             let sent = entries(&wanted, &live, &live, &BTreeMap::new());
             prop_assert_eq!(configured(&sent).unwrap(), wanted);
-            prop_assert_eq!(&sent[0]["config"], &live[0]["config"]);
-            prop_assert_eq!(&sent[0]["stream"]["jsonSchema"], &live[0]["stream"]["jsonSchema"]);
-            for (key, value) in live[0]["stream"].as_object().unwrap() {
-                prop_assert_eq!(&sent[0]["stream"][key], value, "{}", key);
+            prop_assert_eq!(sent.len(), live.len());
+            for live in &live {
+                let sent = sent.iter().find(|sent| sent["stream"]["name"] == live["stream"]["name"]).unwrap();
+                prop_assert_eq!(&sent["config"], &live["config"]);
+                prop_assert_eq!(&sent["stream"]["jsonSchema"], &live["stream"]["jsonSchema"]);
+                for (key, value) in live["stream"].as_object().unwrap() {
+                    prop_assert_eq!(&sent["stream"][key], value, "{}", key);
+                }
             }
         }
     }

@@ -48,6 +48,32 @@ async fn refresh_and_clear_only_by_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clear_without_an_answer_is_looked_for_and_noted() {
+    let tour = Tour::new("1.8").await;
+    let world = &tour.world;
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["sync", "crm"]);
+    tour.standin.script("POST /v1/connections/clear/stream", When::Nth(1), Fault::CutAfter);
+    assert_eq!(world.aam(&["clear", "crm", "accounts"]).code, 1);
+    let audit = "SELECT summary || ' by job ' || (detail ->> 'job') FROM audit_log WHERE action = 'connection.cleared'";
+    assert_eq!(world.registry.list(audit).await, [""; 0]);
+    let ended = async || {
+        let job =
+            tour.standin.edit(|s| s.jobs.iter().find(|job| job.kind == "clear").map(|job| (job.id, job.has_ended())));
+        job.filter(|(_, ended)| *ended).map(|(id, _)| id)
+    };
+    let job = until("the rows are deleted", 30, ended).await;
+    world.aam_is(0, &["apply"]);
+    assert_eq!(
+        world.registry.list(audit).await,
+        [format!("connection crm: landed rows of public/accounts deleted by job {job}")]
+    );
+    assert!(!world.registry.has("SELECT 1 FROM intents WHERE effect = 'clear'").await);
+    assert_eq!(tour.standin.calls("POST /v1/connections/clear/stream"), 1);
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_destination_that_cannot_refresh_is_told_and_a_plain_sync_goes_on() {
     let tour = Tour::new("1.8").await;
     let world = &tour.world;

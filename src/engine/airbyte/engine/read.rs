@@ -240,4 +240,10 @@ impl EngineRead for AirbyteEngine {
         let jobs = self.api.jobs(uuid(&what, id)?, limit).await.map_err(|e| unread(&what, &e))?;
         Ok(jobs.iter().map(|job| told_job(job, str::to_owned)).collect())
     }
+
+    async fn clear_after(&self, id: &EngineId, after: i64) -> Result<Option<i64>, EngineError> {
+        let what = format!("looking for a clear of connection {}", id.0);
+        let jobs = self.api.jobs(uuid(&what, id)?, 20).await.map_err(|e| unread(&what, &e))?;
+        Ok(jobs.iter().filter(|job| job.id > after && job.kind == "clear").map(|job| job.id).min())
+    }
 }

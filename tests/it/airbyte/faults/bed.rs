@@ -124,6 +124,11 @@ impl Bed {
         if !only_unseen {
             assert!(status.code != 0, "status is too good: {status:#?} after {failed:#?}");
         }
+        // the reason of the last step that failed, whole
+        let reason = failed.out.lines().rev().find_map(|line| line.split_once("(failed: ")?.1.strip_suffix(')'));
+        if let Some(reason) = reason {
+            assert!(status.out.contains(reason), "status tells another reason: {status:#?} after {failed:#?}");
+        }
     }
 
     /// What is in Airbyte, a line each, without ids.
