@@ -1,27 +1,18 @@
 //! Records per second of the mapping, as a ratio to parsing the same bytes into untyped JSON values.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
+mod timing;
+
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use aam::mapping::{compile, content_hash};
 use aam::model::{RepoPath, StreamName};
 use aam::spec::{At, EntityField, EntityMapping, EntitySpec, FieldMapping, MappingRule, MappingSpec};
 
+use timing::best_on_processor as best;
+
 fn at<T>(value: T) -> At<T> {
     At { value, line: 1, column: 1, span: 0..0 }
-}
-
-/// The best of five runs.
-fn best(mut run: impl FnMut()) -> Duration {
-    (0..5)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed()
-        })
-        .min()
-        .unwrap()
 }
 
 fn main() {
