@@ -3,6 +3,12 @@
 //! A discover takes seconds or, of a few sources, minutes. One of those begun last would be waited for alone, so the longest
 //! comes first: what a source took the last time is what it is expected to take. With that, a round of looks ends little
 //! later than the larger of its longest look and of the sum of all by the number of places.
+//!
+//! Of the first round nothing is known. No place is empty before the last look begins, so it ends within
+//! `sum / places + longest * (1 - 1 / places)` whatever the order. No order promises less: while looks differ in nothing, the
+//! one begun last may be the longest. Only places beyond those of the settings, or looks broken off and begun again, would help.
+//! With the four places of the default, where one look in twenty is slow, that is at most 1.05 times what it must be, as long as
+//! the others take 5 s and the slow ones up to 475 s.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -157,8 +157,8 @@ pub struct Look {
     pub seen: Result<Fingerprint, String>,
 }
 
-/// Why a look is not believed that shows no stream at all where the lock has some: the source may just come up, or have lost
-/// a role for a moment.
+/// Why a look is not believed that shows no stream at all where the lock has some or is to be written: the source may just
+/// come up, or have lost a role for a moment.
 pub const NO_STREAMS: &str = "the source showed no stream at all; it is looked at again before that is believed, at once with `aam apply --look`";
 
 /// How long after such a look the source is looked at again, whatever the connection's own schedule of looks.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::drifted::Drifted;
 use super::{Gathered, OutcomeKind, Reconciler, StepError};
-use crate::drift::rename::{Arrival, KeptValues, Question, Sampled};
+use crate::drift::rename::{Arrival, Arrivals, KeptValues, Question, Sampled};
 use crate::model::{Catalog, FieldPath, StreamName};
 use crate::ports::{ConnectionRow, LandedStream, LandingPlace, LandingRow, Lease, Newest, NewestRows, ObjectKind};
 use crate::spec::{self, Connection, Lock, StreamPlan};
@@ -31,7 +31,7 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let (Some(drifted), Some(landed)) = (gathered.drifted.get(&row.id), self.in_landing(connection, row)?) else {
+        let Some((drifted, landed)) = self.drifted_in_landing(gathered, connection, row)? else {
             return Ok(OutcomeKind::Unchanged);
         };
         let mut arrivals = drifted.arrivals.clone();
@@ -66,8 +66,7 @@ impl Reconciler {
             }
             arrivals.insert(name.clone(), arrival);
         }
-        self.doors.registry.set_arrivals(lease, &arrivals).await?;
-        self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
+        self.note_arrivals(row, &arrivals, lease).await?;
         Ok(OutcomeKind::Applied)
     }
 
@@ -79,7 +78,7 @@ impl Reconciler {
         row: &ConnectionRow,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let (Some(drifted), Some(landed)) = (gathered.drifted.get(&row.id), self.in_landing(connection, row)?) else {
+        let Some((drifted, landed)) = self.drifted_in_landing(gathered, connection, row)? else {
             return Ok(OutcomeKind::Unchanged);
         };
         let mut arrivals = drifted.arrivals.clone();
@@ -104,8 +103,7 @@ impl Reconciler {
                 arrival.found(compared);
             }
         }
-        self.doors.registry.set_arrivals(lease, &arrivals).await?;
-        self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
+        self.note_arrivals(row, &arrivals, lease).await?;
         Ok(OutcomeKind::Applied)
     }
 
@@ -146,9 +144,7 @@ impl Reconciler {
         for (_, arrival) in arrivals.iter_mut().filter(|(name, arrival)| is_awaited(name, arrival)) {
             arrival.job = arrival.job.max(newest.id);
         }
-        self.doors.registry.set_arrivals(lease, &arrivals).await?;
-        self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
-        Ok(())
+        self.note_arrivals(row, &arrivals, lease).await
     }
 
     /// Forgets the old values of streams that wait no more: what came was rejected, or nothing is committed by rule now.
@@ -167,11 +163,25 @@ impl Reconciler {
             arrival.found(asked);
             any = true;
         }
-        if any {
-            self.doors.registry.set_arrivals(lease, &arrivals).await?;
-            self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
-        }
+        if any { self.note_arrivals(row, &arrivals, lease).await } else { Ok(()) }
+    }
+
+    /// Records what is awaited and what was found; what was drafted by what was known before is drafted anew.
+    async fn note_arrivals(&self, row: &ConnectionRow, arrivals: &Arrivals, lease: &Lease) -> Result<(), StepError> {
+        self.doors.registry.set_arrivals(lease, arrivals).await?;
+        self.cache.lock().expect("no panic while held").repairs.remove(&row.id);
         Ok(())
+    }
+
+    /// The drift of a connection and its streams in landing.
+    fn drifted_in_landing<'a>(
+        &'a self,
+        gathered: &'a Gathered,
+        connection: &'a Connection,
+        row: &ConnectionRow,
+    ) -> Result<Option<(&'a Drifted, Landed<'a>)>, StepError> {
+        let drifted = gathered.drifted.get(&row.id).map(|drifted| &**drifted);
+        Ok(drifted.zip(self.in_landing(connection, row)?))
     }
 
     fn in_landing<'a>(

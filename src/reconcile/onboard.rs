@@ -11,11 +11,12 @@ use super::drifted::rule_of;
 use super::ends::{ENDS, end_of, owner_of};
 use super::execute::owner_of_connection;
 use super::live::properties;
+use super::look::is_doubtful;
 use super::reverted::is_by_rule;
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::drift::compare;
 use crate::model::{Catalog, CommitDraft, FileEdit, StreamName};
-use crate::plan::{Agreed, Part, Properties};
+use crate::plan::{Agreed, NO_STREAMS, Part, Properties};
 use crate::ports::{
     CatalogVersion, ConnectionDraft, ConnectionRow, ConnectionStatus, EndpointHandle, EngineId, EngineRead, Lease,
     Look, ObjectKind, OwnerKey, ResolvedConfig, recorded, sent,
@@ -106,9 +107,15 @@ impl Reconciler {
             return Ok(catalog);
         }
         let discovered = sent("discover", self.doors.engine.discover(source)).await?;
-        let look = Look { at: self.doors.clock.now(), seen: Ok(discovered.catalog.fingerprint()) };
-        self.doors.registry.record_look(lease, &look, Some((&discovered.catalog, &discovered.raw))).await?;
+        let doubtful = is_doubtful(connection, row.look.as_ref(), &discovered.catalog);
+        let seen = if doubtful { Err(NO_STREAMS.to_owned()) } else { Ok(discovered.catalog.fingerprint()) };
+        let look = Look { at: self.doors.clock.now(), seen };
+        let catalog = (!doubtful).then_some((&discovered.catalog, &discovered.raw));
+        self.doors.registry.record_look(lease, &look, catalog).await?;
         recorded("discover");
+        if doubtful {
+            return Err(StepError::Spec(NO_STREAMS.to_owned()));
+        }
         spec::select(&discovered.catalog, &connection.streams)
             .map_err(|problems| StepError::Spec(spec::describe_problems(&problems)))
     }

@@ -121,6 +121,18 @@ pub fn entries(
     wanted.iter().map(one).collect()
 }
 
+/// Whether a catalog shows every field that these streams are to carry and do not carry yet.
+pub fn shows(discovered: &[Value], wanted: &[ConfiguredStream], carried: &[ConfiguredStream]) -> bool {
+    let discovered = by_name(discovered);
+    wanted.iter().all(|stream| {
+        let schema = discovered.get(&stream.name).and_then(|entry| entry.get("stream")?.get("jsonSchema"));
+        let shown = schema.map(fields_of).unwrap_or_default();
+        let carried = carried.iter().find(|one| one.name == stream.name);
+        let is_carried = |path: &FieldPath| carried.is_some_and(|one| one.schema.fields.contains_key(path));
+        stream.schema.fields.keys().all(|path| shown.contains_key(path) || is_carried(path))
+    })
+}
+
 fn by_name(entries: &[Value]) -> BTreeMap<StreamName, &Value> {
     entries.iter().filter_map(|entry| Some((name(entry.get("stream")?)?, entry))).collect()
 }

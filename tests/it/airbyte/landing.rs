@@ -8,8 +8,8 @@ mod names;
 use aam::engine::airbyte::landing::AirbyteLanding;
 use aam::model::{FieldPath, StreamName};
 use aam::ports::{
-    EndpointHandle, EngineError, LandedStream, Landing, LandingCursor, LandingPage, LandingPlace, LandingRow,
-    ResolvedConfig,
+    EndpointHandle, EngineError, LandedStream, Landing, LandingCursor, LandingPage, LandingPlace, LandingRow, Newest,
+    NewestRows as _, ResolvedConfig,
 };
 use aam::spec::Namespace;
 use serde_json::{Value, json};

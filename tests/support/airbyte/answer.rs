@@ -36,6 +36,15 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// What is asked, without the id of the ask itself.
+    pub fn question(&self) -> String {
+        let mut body = self.body.clone();
+        if let Some(body) = body.as_object_mut() {
+            body.remove("id");
+        }
+        format!("{} {:?} {body}", self.name(), self.query)
+    }
+
     /// Asks for the first page, whichever it asked for.
     pub fn forget_the_page(&mut self) {
         self.query.retain(|(key, _)| key != "offset");

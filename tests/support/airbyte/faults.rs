@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Answer, Payload, Shape};
 
+/// The members of a JSON object.
+type Fields = serde_json::Map<String, serde_json::Value>;
+
 /// A rule. The first that fits a call and is due decides.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -37,6 +40,8 @@ pub enum Fault {
     RetryAfter(u16, String),
     /// Applied, and answered with this status and shape all the same.
     Deny(u16, Shape),
+    /// Applied, and answered with this status and that there is one already.
+    Exists(u16),
     /// The token is refused with 401.
     RefuseToken,
     /// Answered later.
@@ -75,8 +80,17 @@ pub enum Fault {
     TwiceCut,
     /// Applied; the answer is that of another object of the kind.
     Other,
-    /// Applied; every object of the answer has a key more, as those of later versions have.
-    Newer,
+    /// Applied; every object of the answer has a key more, as those of later versions have; but for what is below these
+    /// keys.
+    Newer(&'static [&'static str]),
+    /// Applied; every word of a closed list that is about the object itself is one of a later version.
+    NewWords,
+    /// Applied; every id of the answer has another key, as a later version might call it.
+    Renamed,
+    /// The answer is the one that the same question got first: a replica that stands still.
+    Stale,
+    /// Applied; the catalog of the answer has no stream.
+    NoStreams,
     /// Refused with this status; its text repeats what was sent.
     Echo(u16),
     /// A list gives its first page again, whichever is asked for.
@@ -120,6 +134,11 @@ pub fn due(rules: &mut [Rule], call: &str) -> Option<Fault> {
 /// The answer of a refusal.
 pub fn refusal(status: u16, shape: Shape) -> Answer {
     shape.answer(status, "scripted", "a fault of the script")
+}
+
+/// The answer that says that there is one already.
+pub fn exists(status: u16) -> Answer {
+    Shape::Known.answer(status, "ValueConflictKnownException", "An object of that name already exists")
 }
 
 /// The answer without or with one more item of its list.
@@ -172,20 +191,69 @@ pub fn numbers_as_text(mut answer: Answer) -> Answer {
     answer
 }
 
-/// The answer with a key that no version has, in every object of it.
-pub fn newer(mut answer: Answer) -> Answer {
-    fn add(value: &mut serde_json::Value) {
+/// The answer with every object of it changed, but for what is below these keys.
+fn with_objects(mut answer: Answer, but: &[&str], change: fn(&mut Fields)) -> Answer {
+    fn turn(value: &mut serde_json::Value, but: &[&str], change: fn(&mut Fields)) {
         match value {
             serde_json::Value::Object(fields) => {
-                fields.values_mut().for_each(add);
-                fields.insert("addedLater".into(), serde_json::json!({"a": [1]}));
+                let inside = fields.iter_mut().filter(|(key, _)| !but.contains(&key.as_str()));
+                inside.for_each(|(_, value)| turn(value, but, change));
+                change(fields);
             }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(add),
+            serde_json::Value::Array(items) => items.iter_mut().for_each(|value| turn(value, but, change)),
             _ => {}
         }
     }
     if let Payload::Json(body) = &mut answer.body {
-        add(body);
+        turn(body, but, change);
+    }
+    answer
+}
+
+/// The answer with a key that no version has, in every object of it but for what is below these keys.
+pub fn newer(answer: Answer, but: &[&str]) -> Answer {
+    with_objects(answer, but, |fields| drop(fields.insert("addedLater".into(), serde_json::json!({"a": [1]}))))
+}
+
+/// Keys whose values are words of closed lists: what Airbyte says of its own objects, not of the source.
+const WORDS: [&str; 10] = [
+    "status",
+    "statusReason",
+    "scheduleType",
+    "namespaceDefinition",
+    "nonBreakingChangesPreference",
+    "backfillPreference",
+    "configType",
+    "syncMode",
+    "destinationSyncMode",
+    "edition",
+];
+
+/// The answer with words that no version has.
+pub fn new_words(answer: Answer) -> Answer {
+    with_objects(answer, &[], |fields| {
+        for word in WORDS {
+            if let Some(is) = fields.get_mut(word).filter(|is| is.is_string()) {
+                *is = serde_json::json!("of_later_times");
+            }
+        }
+    })
+}
+
+/// The answer with other keys for ids.
+pub fn renamed(answer: Answer) -> Answer {
+    with_objects(answer, &[], |fields| {
+        let before = std::mem::take(fields);
+        let key = |key: String| key.strip_suffix("Id").map(|start| format!("{start}Identifier")).unwrap_or(key);
+        fields.extend(before.into_iter().map(|(name, value)| (key(name), value)));
+    })
+}
+
+/// The answer with a catalog that has no stream.
+pub fn without_streams(mut answer: Answer) -> Answer {
+    let Payload::Json(body) = &mut answer.body else { return answer };
+    if let Some(streams) = body.pointer_mut("/catalog/streams") {
+        *streams = serde_json::json!([]);
     }
     answer
 }

@@ -2,6 +2,7 @@
 //!
 //! A call that got as far as being applied is applied to its end, whatever becomes of the client.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Shared {
     violations: Mutex<Vec<String>>,
     /// Calls that are applied when the test says so.
     withheld: Mutex<Vec<Call>>,
+    /// What each question got first.
+    firsts: Mutex<HashMap<String, Answer>>,
     contract: Option<&'static Contract>,
 }
 
@@ -46,6 +49,7 @@ impl Shared {
             log: Mutex::default(),
             violations: Mutex::default(),
             withheld: Mutex::default(),
+            firsts: Mutex::default(),
             contract,
         })
     }
@@ -188,11 +192,18 @@ impl Exchange {
             }
             Some(_) => {}
         }
+        let question = call.question();
         let answer = self.applied(call).await;
+        let first = lock(&self.shared.firsts).entry(question).or_insert_with(|| answer.clone()).clone();
         match fault {
+            Some(Fault::Stale) => self.send(&first),
             Some(Fault::Deny(status, shape)) => self.send(&faults::refusal(status, shape)),
+            Some(Fault::Exists(status)) => self.send(&faults::exists(status)),
             Some(Fault::CutAfter | Fault::TwiceCut) => self.cut(),
-            Some(Fault::Newer) => self.send(&faults::newer(answer)),
+            Some(Fault::Newer(but)) => self.send(&faults::newer(answer, but)),
+            Some(Fault::NewWords) => self.send(&faults::new_words(answer)),
+            Some(Fault::Renamed) => self.send(&faults::renamed(answer)),
+            Some(Fault::NoStreams) => self.send(&faults::without_streams(answer)),
             Some(Fault::Other) => self.send(&faults::of_another(answer)),
             Some(Fault::Drip(pause)) => {
                 let (kind, body) = text(&answer.body);

@@ -17,6 +17,8 @@ use crate::ports::ObjectKind;
 const POLL_MIN: Duration = Duration::from_millis(100);
 /// How often a long command is asked for its status.
 const POLL_MAX: Duration = Duration::from_secs(2);
+/// More streams than the largest system has tables: a catalog of more is none that a person could approve.
+const STREAMS_MAX: usize = 200_000;
 
 impl Airbyte {
     /// Runs the check of a source or destination that exists.
@@ -139,7 +141,11 @@ fn discovered(answer: &Value, ran: &Value) -> Result<Discovery, RunError> {
         return Err(RunError::Connector(failure(ran)));
     }
     let catalog = answer.get("catalog").and_then(|catalog| SyncCatalog::deserialize(catalog).ok());
-    let catalog = catalog.ok_or_else(|| ApiError::new("a discover", Fate::Garbled, "the answer has no catalog"))?;
+    let garbled = |why: String| ApiError::new("a discover", Fate::Garbled, why);
+    let catalog = catalog.ok_or_else(|| garbled("the answer has no catalog".into()))?;
+    if catalog.streams.len() > STREAMS_MAX {
+        return Err(garbled(format!("a catalog of {} streams, more than {STREAMS_MAX}", catalog.streams.len())).into());
+    }
     let catalog_id = answer.get("catalogId").and_then(Value::as_str).and_then(|id| id.parse().ok());
     Ok(Discovery { catalog, catalog_id })
 }

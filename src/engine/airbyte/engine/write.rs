@@ -109,16 +109,21 @@ impl AirbyteEngine {
     }
 
     /// What the source of a draft shows, for the entries of a catalog to send: no schema is ever made up where it is known. The
-    /// server answers from its store where the source was discovered before, and else runs the connector for minutes.
+    /// server answers from its store where the source was discovered before, and else runs the connector for minutes. What
+    /// lacks its id, or what is wanted beside what is `carried`, may be empty or old: then the source itself is asked.
     async fn stored(
         &self,
         draft: &ConnectionDraft,
+        carried: &[ConfiguredStream],
         config: &ResolvedConfig,
         what: &str,
     ) -> Result<Discovery, EngineError> {
         let source = uuid(what, &draft.source)?;
         let _alone = self.turn_of(source).await;
-        self.api.stored_catalog(source).await.map_err(|e| failed_run(what, &e, config))
+        let failed = |e| failed_run(what, &e, config);
+        let stored = self.api.stored_catalog(source).await.map_err(failed)?;
+        let is_whole = stored.catalog_id.is_some() && catalog::shows(&stored.catalog.streams, &draft.streams, carried);
+        if is_whole { Ok(stored) } else { self.api.discover(source).await.map_err(failed) }
     }
 
     /// A connection as it is now, in Airbyte's words and in ours.
@@ -227,7 +232,7 @@ impl EngineWrite for AirbyteEngine {
         let actor = self.api.actor(ObjectKind::Source, source).await.map_err(|e| unread(&what, &e))?;
         let actor = actor.ok_or_else(|| person(&what, format!("its source {source} is gone from Airbyte")))?;
         self.refuse_modes(draft, &[], &what).await?;
-        let stored = self.stored(draft, of_source, &what).await?;
+        let stored = self.stored(draft, &[], of_source, &what).await?;
         let streams = catalog::entries(&draft.streams, &stored.catalog.streams, &[], &draft.options);
         let workspace = actor.known.workspace_id;
         let tag = self.look_for_tag(workspace).await.map_err(|e| unread(&what, &e))?;
@@ -283,7 +288,7 @@ impl EngineWrite for AirbyteEngine {
                 );
                 return Err(person(&what, why));
             }
-            let stored = self.stored(draft, of_source, &what).await?;
+            let stored = self.stored(draft, &is.streams, of_source, &what).await?;
             // that took its time, and the draft knows nothing of what a person did meanwhile
             let (live, now) = self.read(live_id, &what).await?;
             if now != is {

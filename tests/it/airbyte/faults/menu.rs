@@ -1,4 +1,8 @@
 //! The faults of a call (fault plan, section 3.1), each with the calls that it makes sense at.
+//!
+//! What is below a call (no connection, a body of another length, a stall at any byte, what is inflated) is in `airbyte::wire`,
+//! long pauses that a server wants in `airbyte::client`, lists of several pages in `airbyte::standin::faults`, what is made late or
+//! twice in `late` and `doubled`, and a million streams in `airbyte::standin::discover`.
 
 use std::time::Duration;
 
@@ -10,7 +14,12 @@ pub struct Dish {
     pub name: &'static str,
     pub fault: Fault,
     at: At,
+    /// Lists lack for so long what was made.
+    pub lag: Option<Duration>,
 }
+
+/// What goes back to Airbyte as it came, with all that is not known of it: catalogs and tags.
+const SENT_BACK: [&str; 3] = ["catalog", "syncCatalog", "tags"];
 
 /// Where a fault can be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +31,12 @@ enum At {
     Creates,
     /// Any, but where that answer is a truth of older versions.
     NotOfOld,
+    /// Any, but where the answer goes back whole.
+    NotTags,
+    /// A call that only asks for what is there.
+    Reads,
+    /// The answer that has a source's catalog.
+    Catalogs,
 }
 
 impl Dish {
@@ -32,6 +47,13 @@ impl Dish {
             At::Lists => call.contains("/list") && !call.contains("/jobs") || call.ends_with("/workspaces"),
             At::Creates => call.ends_with("/create"),
             At::NotOfOld => !call.ends_with("/tags/list"),
+            At::NotTags => !call.contains("/tags/"),
+            At::Reads => {
+                let asks =
+                    ["/get", "/status", "/output/discover", "/discover_schema"].iter().any(|end| call.ends_with(end));
+                asks || call.contains("/list") || call.starts_with("GET ")
+            }
+            At::Catalogs => call.ends_with("/output/discover") || call.ends_with("/discover_schema"),
         }
     }
 }
@@ -46,6 +68,7 @@ impl Dish {
                 | Fault::CutInBody(_)
                 | Fault::CutInChunk(_)
                 | Fault::Deny(..)
+                | Fault::Exists(_)
                 | Fault::ApplyLate(_)
                 | Fault::Hang
         )
@@ -54,8 +77,10 @@ impl Dish {
 
 /// All of them.
 pub fn menu() -> Vec<Dish> {
-    let dish = |at: At| move |name: &'static str, fault: Fault| Dish { name, fault, at };
+    let dish = |at: At| move |name: &'static str, fault: Fault| Dish { name, fault, at, lag: None };
     let (any, lists, creates) = (dish(At::Any), dish(At::Lists), dish(At::Creates));
+    let (reads, catalogs) = (dish(At::Reads), dish(At::Catalogs));
+    let lagging = |made: Dish| Dish { lag: Some(Duration::from_secs(5)), ..made };
     let body = |text: &str| Fault::Body(text.to_owned());
     let after = |status: u16, after: &str| Fault::RetryAfter(status, after.to_owned());
     vec![
@@ -99,6 +124,14 @@ pub fn menu() -> Vec<Dish> {
         any("gzip that nobody asked for", Fault::Gzip),
         any("numbers as text", Fault::NumbersAsText),
         any("lists 10,000 deep", Fault::Body(format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)))),
-        creates("applied, and then 409 that it exists", Fault::Deny(409, Shape::Known)),
+        creates("applied, and then 409 that it exists", Fault::Exists(409)),
+        lagging(creates("applied, and then 409 that it exists, which no list shows yet", Fault::Exists(409))),
+        lagging(creates("applied, and then 422 that it exists, which no list shows yet", Fault::Exists(422))),
+        dish(At::NotTags)("fields of a later version", Fault::Newer(&SENT_BACK)),
+        any("words of a later version", Fault::NewWords),
+        any("ids by other keys", Fault::Renamed),
+        reads("what was answered first", Fault::Stale),
+        catalogs("a catalog without streams", Fault::NoStreams),
+        catalogs("a catalog after 2 s", Fault::Latency(Duration::from_secs(2))),
     ]
 }

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use self::bed::{Bed, PHASES, Phase};
-use self::menu::menu;
+use self::menu::{Dish, menu};
 use crate::standin::answer::Shape;
 use crate::standin::faults::{Fault, When};
 use crate::support::world::Ran;
@@ -39,6 +40,8 @@ struct Cell {
     call: String,
     when: When,
     fault: Fault,
+    /// Lists lack for so long what was made, before and after the script is over.
+    lag: Option<Duration>,
 }
 
 /// Runs something that awaits, with the stand-in on a thread of its own.
@@ -76,10 +79,10 @@ fn every(calls: &[(String, u32)]) -> Vec<Cell> {
         for (n, dish) in (0..).zip(fitting) {
             let nth = n % times + 1;
             let label = format!("{} at {call} #{nth}", dish.name);
-            cells.push(Cell { label, call: call.clone(), when: When::Nth(nth), fault: dish.fault });
+            cells.push(Cell { label, call: call.clone(), when: When::Nth(nth), fault: dish.fault, lag: dish.lag });
         }
-        let label = format!("503 at every {call}");
-        cells.push(Cell { label, call: call.clone(), when: When::Always, fault: Fault::Refuse(503, Shape::Page) });
+        let (label, fault) = (format!("503 at every {call}"), Fault::Refuse(503, Shape::Page));
+        cells.push(Cell { label, call: call.clone(), when: When::Always, fault, lag: None });
     }
     cells
 }
@@ -105,8 +108,9 @@ fn sample(calls: &[(String, u32)], shift: usize, every_fault: bool) -> Vec<Cell>
         let Some(i) = best.or_else(spare) else { continue };
         left.retain(|one| *one != i);
         let nth = u32::try_from(cells.len()).unwrap() % times + 1;
-        let label = format!("{} at {call} #{nth}", menu[i].name);
-        cells.push(Cell { label, call: call.clone(), when: When::Nth(nth), fault: menu[i].fault.clone() });
+        let Dish { name, fault, lag, .. } = &menu[i];
+        let label = format!("{name} at {call} #{nth}");
+        cells.push(Cell { label, call: call.clone(), when: When::Nth(nth), fault: fault.clone(), lag: *lag });
     }
     cells
 }
@@ -119,13 +123,20 @@ async fn tell(faultless: &[Faultless], cells: &[Option<Cell>], now: &Mutex<Strin
         bed.before(is.phase).await;
         if let Some(cell) = cell {
             *now.lock().unwrap() = format!("{:?}: {}", is.phase, cell.label);
+            let lag = || {
+                if let Some(time) = cell.lag {
+                    bed.standin.script(&cell.call.replace("/create", "/list*"), When::Always, Fault::Lag(time));
+                }
+            };
             bed.standin.script(&cell.call, cell.when, cell.fault.clone());
+            lag();
             let ran: Ran = bed.aam(bed.command(is.phase).await);
             // a sync that was not started is no state of the connection
             if ran.code != 0 && is.phase != Phase::Sync {
                 bed.status_tells_the_truth(&ran);
             }
             bed.standin.heal();
+            lag();
         }
         bed.recover(is.phase).await;
         let end = bed.end_state().await;

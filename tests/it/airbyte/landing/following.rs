@@ -248,3 +248,21 @@ async fn a_table_replaced_while_a_pass_is_under_way_is_read_from_its_beginning()
     d of job 2: {"id":3,"name":"Cid"}
     "#);
 }
+
+#[tokio::test]
+async fn of_the_newest_rows_so_many_are_read_as_32_mib_hold() {
+    let desk = Desk::with_users().await;
+    for n in 1..=5 {
+        desk.run(&user(&format!("r{n}"), n, 1, i64::from(n), "")).await;
+    }
+    let fields = ["id", "name"].map(str::to_owned).into();
+    let newest = async |limit: u32| -> Vec<String> {
+        let rows = AirbyteLanding.newest(&desk.place, desk.landed(), Newest::After(0), &fields, limit).await.unwrap();
+        rows.into_iter().map(|row| row.raw_id.to_string()).collect()
+    };
+    assert_eq!(newest(4).await, ["r5", "r4", "r3", "r2"]);
+    desk.run("UPDATE landed.users SET name = repeat('x', 10 << 20)").await;
+    assert_eq!(newest(4).await, ["r5", "r4", "r3"], "a fourth would be more");
+    desk.run("UPDATE landed.users SET name = repeat('x', 40 << 20)").await;
+    assert_eq!(newest(4).await, ["r5"], "one is read, however long");
+}

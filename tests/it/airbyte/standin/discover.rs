@@ -39,6 +39,18 @@ async fn a_failed_discover_is_http_200_without_a_catalog() {
 }
 
 #[tokio::test]
+async fn a_million_streams_are_no_catalog() {
+    let bench = Bench::new("1.8").await;
+    let body = format!("{{\"catalog\": {{\"streams\": [{}{{}}]}}}}", "{},".repeat(999_999));
+    bench.standin.script("POST /v1/commands/output/discover", When::Nth(1), Fault::Body(body));
+    let Err(RunError::Api(error)) = bench.api.discover(bench.source).await else { panic!("it was read") };
+    assert_eq!(error.to_string(), "a discover: a catalog of 1000000 streams, more than 200000");
+    assert_eq!(error.fate, Fate::Garbled);
+    assert_eq!(bench.api.discover(bench.source).await.unwrap().catalog.streams.len(), 1);
+    bench.finish();
+}
+
+#[tokio::test]
 async fn discover_without_disable_cache_is_a_cache_hit() {
     let bench = Bench::new("1.8").await;
     let ask = async |body: Value| bench.post("/v1/sources/discover_schema", body).await.unwrap();

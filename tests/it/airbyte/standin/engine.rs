@@ -137,6 +137,31 @@ async fn a_schema_that_field_selection_cut_down_is_no_change() {
 }
 
 #[tokio::test]
+async fn what_the_kept_catalog_lacks_is_asked_of_the_source_before_a_schema_is_made_up() {
+    let bench = Bench::new("1.8").await;
+    let connection = bench.connection("full_refresh", "append").await;
+    let mut with_a_phone = users();
+    with_a_phone["jsonSchema"]["properties"]["phone"] = json!({"type": "string"});
+    bench.shows(vec![with_a_phone]);
+    let engine = engine(&bench);
+    let seen = engine.discover(&source(&bench)).await.unwrap().catalog;
+    let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+    draft.streams[0].schema = seen.streams.into_values().next().unwrap();
+    bench.standin.script("POST /v1/sources/discover_schema", When::Always, Fault::NoStreams);
+    let before = bench.standin.discovers(bench.source);
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
+    let sent = &updated(&bench)["syncCatalog"]["streams"][0]["stream"]["jsonSchema"]["properties"];
+    assert_eq!(sent["phone"], json!({"type": "string"}), "as it came: made up, it would be one that may be null");
+    assert_eq!(bench.standin.discovers(bench.source), before + 1);
+    // what it carries already needs no look
+    draft.name = "renamed".into();
+    draft.streams[0].mode = StreamMode::FullRefreshOverwrite;
+    engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
+    assert_eq!(bench.standin.discovers(bench.source), before + 1);
+    bench.finish();
+}
+
+#[tokio::test]
 async fn of_one_source_one_discover_runs_at_a_time() {
     for version in ["1.6", "1.8"] {
         let bench = Bench::new(version).await;

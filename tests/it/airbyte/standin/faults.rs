@@ -1,5 +1,6 @@
 //! Faults by script, seen through our client.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use aam::engine::airbyte::error::Fate;
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::standin::answer::Shape;
 use crate::standin::faults::{Fault, When};
+use crate::standin::state::{Side, State};
 use crate::support::world::until;
 
 const CREATE: &str = "POST /v1/sources/create";
@@ -177,6 +179,30 @@ async fn a_create_happens_twice() {
     bench.standin.script(CREATE, When::Always, Fault::Twice);
     bench.create().await.unwrap();
     assert_eq!(bench.list().await.unwrap(), 3);
+    bench.finish();
+}
+
+#[tokio::test]
+async fn what_is_deleted_between_two_pages_hides_no_other() {
+    let bench = Bench::new("1.8").await;
+    bench.standin.edit(|s| {
+        for n in 0..150 {
+            s.add_actor("airbyte/source-faker", &format!("s{n}"), json!({}));
+        }
+    });
+    bench.standin.script(LIST, When::Nth(2), Fault::Latency(Duration::from_millis(500)));
+    let delete = async {
+        let second = async || bench.standin.log().into_iter().find(|entry| !entry.body["cursor"].is_null());
+        let last = until("the second page is asked for", 5, second).await.body["cursor"].clone();
+        let gone = |s: &mut State| s.delete_actor(Side::Source, last.as_str().unwrap().parse().unwrap()).is_ok();
+        assert!(bench.standin.edit(gone), "the one that the next page begins behind");
+    };
+    let (listed, ()) = tokio::join!(bench.api.actors(SOURCE, bench.workspace), delete);
+    let listed: BTreeSet<Uuid> = listed.unwrap().iter().map(|actor| actor.known.id).collect();
+    let there: BTreeSet<Uuid> = bench
+        .standin
+        .edit(|s| s.actors.iter().filter(|a| a.side == Side::Source && !a.deleted).map(|a| a.id).collect());
+    assert_eq!((there.len(), there.difference(&listed).count()), (150, 0));
     bench.finish();
 }
 

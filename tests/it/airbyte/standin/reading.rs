@@ -74,7 +74,7 @@ async fn unknown_keys_are_ignored() {
     bench.api.sync(connection).await.unwrap();
     bench.ended(connection).await;
     for method in ["GET", "POST"] {
-        bench.standin.script(&format!("{method} *"), When::Always, Fault::Newer);
+        bench.standin.script(&format!("{method} *"), When::Always, Fault::Newer(&[]));
     }
     let api = client(&bench.standin.url, Some(("client", "secret")));
     assert_eq!(api.workspaces().await.unwrap().len(), 1);
