@@ -5,7 +5,7 @@ mod client;
 #[cfg(debug_assertions)]
 mod crash;
 mod doctor;
-mod faults;
+pub mod faults;
 mod ground;
 mod import;
 mod landing;

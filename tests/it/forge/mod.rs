@@ -5,5 +5,7 @@ mod clients;
 mod emulated;
 mod faults;
 mod languages;
+mod office;
+mod random;
 mod story;
 mod tool;
