@@ -9,3 +9,4 @@ mod office;
 mod random;
 mod story;
 mod tool;
+mod unshown;
