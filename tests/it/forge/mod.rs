@@ -4,6 +4,7 @@ mod app;
 mod clients;
 mod emulated;
 mod faults;
+mod hours;
 mod languages;
 mod office;
 mod random;
