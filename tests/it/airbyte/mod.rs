@@ -5,7 +5,7 @@ mod client;
 #[cfg(debug_assertions)]
 mod crash;
 mod doctor;
-pub mod faults;
+mod faults;
 mod ground;
 mod import;
 mod landing;

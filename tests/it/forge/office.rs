@@ -40,6 +40,7 @@ pub struct Office {
 }
 
 impl Drop for Office {
+    #[expect(clippy::print_stderr, reason = "whoever reads a failure needs the story")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{:?}:\n{}", self.forge.edit(|state| state.kind), self.told.join("\n"));
@@ -108,10 +109,6 @@ impl Office {
 
     pub async fn reconciler(&mut self) -> &Reconciler {
         &self.daemon().await.reconciler
-    }
-
-    pub fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
     }
 
     /// Seconds pass.
