@@ -13,7 +13,8 @@ use crate::drift::line_of;
 use crate::model::{CommitId, ConnectionId};
 use crate::plan::requests::{Doing, Offer, RequestAction, RequestFacts, TROUBLE, plan_requests};
 use crate::ports::{
-    DriftRow, DriftStatus, Forge, ForgeRequest, RequestDraft, RequestRow, RequestStanding, Review, Trouble, mark,
+    DriftRow, DriftStatus, Forge, ForgeError, ForgeRequest, RequestDraft, RequestRow, RequestStanding, Review, Trouble,
+    mark,
 };
 use crate::repair;
 
@@ -24,6 +25,9 @@ const MERGE_SEEN: TimeDelta = TimeDelta::minutes(1);
 
 /// What waits for another holder of a lease is looked at again this soon.
 const SOON: TimeDelta = TimeDelta::seconds(5);
+
+/// A request that is not shown counts as gone after so long.
+const GONE_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// So many commits of a lock are looked through for a merge that the forge told of.
 const RECENT: u32 = 20;
@@ -144,7 +148,8 @@ impl Reconciler {
         offers: Vec<Offer>,
         passed: &mut Passed,
     ) -> Result<(), StepError> {
-        let shown = look(forge, &rows, &offers).await?;
+        let mut shown = look(forge, &rows, &offers).await?;
+        await_unshown(gathered, &rows, &mut shown, passed);
         let mut facts = self.request_facts(gathered, forge, rows, offers, shown).await?;
         let mut actions = plan_requests(&facts);
         let mut gathered = gathered;
@@ -363,6 +368,28 @@ async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Resul
         }
     }
     Ok(Shown { open, ended, tips })
+}
+
+/// A request that the forge does not show is waited for, as a trouble of its connection, before it counts as gone: what a forge
+/// says for a moment must not turn a decision of people into none.
+fn await_unshown(gathered: &Gathered, rows: &[RequestRow], shown: &mut Shown, passed: &mut Passed) {
+    for row in rows {
+        if !matches!(shown.ended.get(&row.number), Some(None)) {
+            continue;
+        }
+        let call = format!("request {} of {}", row.number, row.branch);
+        let why = "the forge does not show it; in an hour it counts as gone".to_owned();
+        let error = StepError::from(ForgeError::NotFound { call, why });
+        let known = gathered.row(row.connection).and_then(|row| row.troubles.get(TROUBLE));
+        let known = known.filter(|trouble| trouble.reason == error.to_string());
+        if known.is_some_and(|trouble| gathered.now - trouble.since >= GONE_AFTER) {
+            continue;
+        }
+        shown.ended.remove(&row.number);
+        if known.is_none_or(|trouble| trouble.retry_at <= gathered.now) || passed.again {
+            passed.failed.push((vec![row.connection], error));
+        }
+    }
 }
 
 /// Why a request's drift is over, if it is.

@@ -1,6 +1,8 @@
 //! Repair branches: made, updated in place, told apart from a person's, merged and removed.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use super::GitRepo;
 use super::checkout::Move;
@@ -14,6 +16,9 @@ use crate::repo::{REPAIR_PREFIX, check_repair_branch, lock_state, may_heal, need
 
 /// Fields of a branch: its name, its tip, and whether a work tree has it checked out.
 const BRANCH_FORMAT: &str = "--format=%(refname) %(objectname) %(if)%(worktreepath)%(then)used%(else)free%(end)";
+
+/// So many commits are looked through for the content of a branch, and so many of its files.
+const RECENT: usize = 20;
 
 /// How a branch stands to the tracked branch.
 #[derive(Debug, Clone)]
@@ -37,13 +42,39 @@ impl GitRepo {
             .lines()
             .map(str::to_owned)
             .collect();
-        let merged = beyond.is_empty() || self.is_squashed(tracked, branch).await?;
+        let merged = beyond.is_empty() || self.came_in(tracked, branch).await?;
         let standing = Standing { merged, beyond };
         let mut cache = self.cache();
         // A few branches at one tip each; what is older is of no use.
         cache.standing.retain(|(at, _), _| at == tracked);
         cache.standing.insert(key, standing.clone());
         Ok(standing)
+    }
+
+    /// Whether merging the branch would change nothing, or would have changed nothing after one of the commits that touched its
+    /// files since it began: what came in may have changed since.
+    async fn came_in(&self, tracked: &str, branch: &str) -> Result<bool, RepoError> {
+        if self.is_squashed(tracked, branch).await? {
+            return Ok(true);
+        }
+        let what = "looking for what a repair branch brought";
+        let fork = Call::objects(&self.common, what).args(["merge-base", tracked, branch]).done().await?;
+        if fork.code != 0 {
+            return Ok(false);
+        }
+        let paths = self.changed_paths(&super::command::text_of(what, fork.out)?, branch).await?;
+        let since = Call::objects(&self.common, what)
+            .args(["rev-list", "--first-parent", &format!("--max-count={RECENT}"), tracked, "--not", branch, "--"])
+            // What brought the branch touched each of them.
+            .args(paths.iter().take(RECENT).map(|path| OsStr::from_bytes(path)))
+            .text()
+            .await?;
+        for commit in since.lines() {
+            if self.is_squashed(commit, branch).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether merging the branch would change nothing: its content came in by a squash, a cherry-pick or by hand.
@@ -129,7 +160,8 @@ impl GitRepo {
         };
         if let Some(tip) = &tip {
             let standing = self.standing(&base, tip).await?;
-            if self.is_edited(&standing) && !self.is_what_we_write(tip, &standing, draft).await? {
+            // Merged, a person's commits live on in the tracked branch.
+            if self.is_edited(&standing) && !standing.merged && !self.is_what_we_write(tip, &standing, draft).await? {
                 return Ok(as_it_is(tip, &standing, true));
             }
             if self.raw_commit(tip).await? == (tree.clone(), vec![base.clone()], message(draft)) {

@@ -76,6 +76,14 @@ async fn a_person_s_commit_that_was_squashed_with_the_repair_goes_with_the_branc
     desk.git(&["switch", "--quiet", "main"]);
     desk.git(&["merge", "--quiet", "--squash", BRANCH]);
     desk.git(&["commit", "--quiet", "-m", "squashed"]);
+    // It goes, too, when what came in has changed since, and the next repair takes its place.
+    desk.write(LOCK, "version: 7\n");
+    desk.commit_all("more");
+    let branch = repo.repair_branches().await.unwrap().remove(0);
+    assert!(branch.merged && branch.edited);
+    let next = repo.propose(BRANCH, &draft(&[(LOCK, Some("version: 7\n"), Some("version: 8\n"))])).await.unwrap();
+    assert!(!next.edited && desk.git(&["rev-parse", BRANCH]) == next.tip.0);
+    desk.git(&["update-ref", &format!("refs/heads/{BRANCH}"), &branch.tip.0]);
     repo.withdraw(BRANCH).await.unwrap();
     assert_eq!(repo.repair_branches().await.unwrap(), []);
 }
@@ -147,18 +155,19 @@ async fn a_branch_that_a_person_has_checked_out_moves_only_when_clean() {
 
 #[tokio::test]
 async fn every_way_of_merging_is_recognised() {
-    for way in ["fast-forward", "merge commit", "squash", "squash with more on top", "cherry-pick", "not"] {
+    let squashed = ["squash", "squash with more on top", "squash with the same changed on top"];
+    for way in [&["fast-forward", "merge commit", "cherry-pick", "not"][..], &squashed].concat() {
         let desk = Desk::new();
         let repo = desk.open().await;
         repo.propose(BRANCH, &bump()).await.unwrap();
         match way {
             "fast-forward" => drop(desk.git(&["merge", "--quiet", "--ff-only", BRANCH])),
             "merge commit" => drop(desk.git(&["merge", "--quiet", "--no-ff", "-m", "merge", BRANCH])),
-            "squash" | "squash with more on top" => {
+            way if squashed.contains(&way) => {
                 desk.git(&["merge", "--quiet", "--squash", BRANCH]);
                 desk.git(&["commit", "--quiet", "-m", "squashed"]);
                 if way != "squash" {
-                    desk.write("notes.txt", "more\n");
+                    desk.write(if way.contains("same") { LOCK } else { "notes.txt" }, "more\n");
                     desk.commit_all("more");
                 }
             }

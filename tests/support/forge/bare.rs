@@ -14,11 +14,15 @@ impl Bare {
     }
 
     fn git(&self, args: &[&str]) -> Option<String> {
+        self.git_for(("Forge", "forge@example.org"), args)
+    }
+
+    /// Runs git with the forge as the committer of what somebody wrote: name and mail.
+    fn git_for(&self, (name, mail): (&str, &str), args: &[&str]) -> Option<String> {
         let mut git = Command::new("git");
         git.arg("-C").arg(&self.path).args(args).env("GIT_CONFIG_GLOBAL", "/dev/null");
-        for who in ["AUTHOR", "COMMITTER"] {
-            git.env(format!("GIT_{who}_NAME"), "Forge").env(format!("GIT_{who}_EMAIL"), "forge@example.org");
-        }
+        git.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", mail);
+        git.env("GIT_COMMITTER_NAME", "Forge").env("GIT_COMMITTER_EMAIL", "forge@example.org");
         let out = git.output().expect("git runs");
         out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
     }
@@ -55,6 +59,23 @@ impl Bare {
         let commit = self.git(&args)?;
         self.git(&["update-ref", &format!("refs/heads/{base}"), &commit, &into])?;
         Some(commit)
+    }
+
+    /// Puts a branch's own commits on top of another, each with its author; `None` if there are conflicts.
+    pub fn rebase(&self, base: &str, head: &str) -> Option<String> {
+        let (into, from) = (self.tip(base)?, self.tip(head)?);
+        let own = self.git(&["rev-list", "--reverse", "--no-merges", &format!("{into}..{from}")])?;
+        let mut top = into.clone();
+        for commit in own.lines() {
+            let parent = format!("--merge-base={commit}^");
+            let tree = self.git(&["merge-tree", "--write-tree", &parent, &top, commit])?;
+            let told = self.git(&["log", "-1", "--format=%an%n%ae%n%B", commit])?;
+            let (name, rest) = told.split_once('\n')?;
+            let (mail, message) = rest.split_once('\n')?;
+            top = self.git_for((name, mail), &["commit-tree", &tree, "-m", message, "-p", &top])?;
+        }
+        self.git(&["update-ref", &format!("refs/heads/{base}"), &top, &into])?;
+        Some(top)
     }
 
     /// Deletes a branch.

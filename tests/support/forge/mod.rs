@@ -286,6 +286,27 @@ impl State {
         true
     }
 
+    /// A person puts its commits on top of the base branch, as new ones. False: git could not.
+    pub fn rebase(&mut self, number: u64, by: &str) -> bool {
+        let Request { head, base, .. } = self.request(number).clone();
+        let Some(commit) = self.bare.rebase(&base, &head) else { return false };
+        let request = self.request(number);
+        (request.state, request.by, request.commit) = (Standing::Merged, Some(by.to_owned()), Some(commit));
+        true
+    }
+
+    /// A person opens it again. False: it is not closed, its branch is gone, or another has its place.
+    pub fn reopen(&mut self, number: u64) -> bool {
+        let Request { head, state, .. } = self.request(number).clone();
+        let taken = self.requests.iter().any(|other| other.state == Standing::Open && other.head == head);
+        if state != Standing::Closed || taken || self.bare.tip(&head).is_none() {
+            return false;
+        }
+        let request = self.request(number);
+        (request.state, request.by, request.deleted) = (Standing::Open, None, false);
+        true
+    }
+
     /// What a forge sees by itself after a push: a branch that came in is merged, one that went closes its request.
     fn notice(&mut self) {
         let (gitlab, id, at) = (self.kind == Kind::GitLab, self.id(), self.tick());
