@@ -42,6 +42,7 @@ mod survey;
 mod sync;
 mod trial;
 mod trouble;
+mod weighed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,7 @@ pub use live::unlike;
 pub use relock::Relock;
 pub use requests::RequestPolicy;
 pub use rollback::RolledBack;
+pub use weighed::{State, notes_of};
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::approval::ApprovalRule;
