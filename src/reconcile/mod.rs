@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge (`vain` what it does not take), `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
@@ -42,6 +42,7 @@ mod survey;
 mod sync;
 mod trial;
 mod trouble;
+mod vain;
 mod weighed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +163,8 @@ struct Cache {
     tried_again: Option<BTreeSet<ConnectionRef>>,
     /// When requests on the forge are looked at next.
     requests: requests::Rhythm,
+    /// Updates of requests as they were last sent.
+    sent: vain::Sent,
 }
 
 /// A commit that the repository refused.

@@ -175,13 +175,14 @@ impl Reconciler {
                 continue;
             }
             // A push of ours asks for a look by itself.
-            if action.what == Doing::Wait {
+            if action.what == Doing::Wait || self.is_vain(&action, &facts.open) {
                 continue;
             }
             let row = |number: u64| facts.rows.iter().find(|row| row.number == number);
             match Box::pin(self.act_on_request(forge, &action, row)).await {
                 Ok(Some(acted)) => {
                     tracing::info!(connection.name = %action.connection, "connection {}: {}", action.connection, action.describe());
+                    self.note_update(&action, &facts.open);
                     passed.committed |= acted.committed;
                 }
                 Ok(None) => passed.waits = true,

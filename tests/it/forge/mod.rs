@@ -4,6 +4,8 @@ mod app;
 mod clients;
 mod emulated;
 mod faults;
+mod labels;
 mod languages;
 mod story;
+mod team;
 mod tool;
