@@ -234,6 +234,7 @@ pub fn policy(settings: &Settings) -> Policy {
             labels: settings.forge.labels.iter().cloned().collect(),
             draft: settings.forge.draft,
             every: chrono::TimeDelta::from_std(settings.forge.check).unwrap_or(chrono::TimeDelta::MAX),
+            plan: settings.forge.plan,
         },
     }
 }

@@ -6,6 +6,7 @@ mod emulated;
 mod faults;
 mod labels;
 mod languages;
+mod plans;
 mod story;
 mod team;
 mod tool;
