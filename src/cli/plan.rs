@@ -1,6 +1,5 @@
 //! `aam plan`: what would be done, and why.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,8 +8,7 @@ use serde_json::json;
 
 use super::{Context, Exit, Format, act};
 use crate::plan::review::{Review, find, markdown};
-use crate::ports::Snapshot;
-use crate::spec::{Input, Resolution, resolve};
+use crate::reconcile::{State, notes_of};
 use crate::wiring::{self, App};
 
 /// Show what would be done, and what edits that are not committed yet would change
@@ -77,20 +75,7 @@ async fn review(base: &str, head: &str, context: &Context) -> anyhow::Result<Exi
     let settings = wiring::settings(&context.root, context.config.as_deref())?;
     let merge = wiring::merge_of(&context.root.join(&settings.repository.root), base, head).await?;
     let policy = wiring::policy(&settings);
-    let resolved = |files: &Snapshot| {
-        let input = Input {
-            files: &files.files,
-            unreadable: &files.unreadable,
-            last_good: &BTreeMap::new(),
-            engine: policy.engine,
-            mode_cap: policy.mode_cap,
-            look: policy.look.clone(),
-        };
-        let Resolution { desired, mut diagnostics, .. } = resolve(&input);
-        diagnostics.extend(crate::mapping::check(&desired));
-        (desired, diagnostics)
-    };
-    let ((before, problems_before), (after, problems_after)) = (resolved(&merge.before), resolved(&merge.after));
+    let (before, after) = (State::of(&merge.before, &policy), State::of(&merge.after, &policy));
     let plans = match wiring::can_look(&context.root, &settings) {
         Ok(()) => {
             let looked = wiring::with_app(&context.root, context.config.as_deref(), async |app| {
@@ -101,22 +86,15 @@ async fn review(base: &str, head: &str, context: &Context) -> anyhow::Result<Exi
         }
         Err(why) => Err(why),
     };
-    let mut notes: Vec<String> =
-        merge.both.iter().map(|path| format!("{path} changed on both sides: it is taken as the head has it")).collect();
-    if !merge.related {
-        notes.push(
-            "this clone knows no common past of the two: the head is taken as it is; fetch the whole history".into(),
-        );
-    }
     let review = Review {
-        base: (base, merge.base.short()),
-        head: (head, merge.head.short()),
-        before: &before,
-        problems_before: &problems_before,
-        after: &after,
-        problems_after: &problems_after,
+        base: (base, Some(&merge.base)),
+        head: (head, &merge.head),
+        before: &before.desired,
+        problems_before: &before.problems,
+        after: &after.desired,
+        problems_after: &after.problems,
         plans: plans.as_ref().map(|(now, then)| (now, then)).map_err(String::as_str),
-        notes,
+        notes: notes_of(&merge),
     };
     let found = find(&review);
     match context.out.format {

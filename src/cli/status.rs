@@ -9,7 +9,7 @@ use crate::diag::escape;
 use crate::http::Answer;
 use crate::model::{ConnectionRef, RemoteInfo, Rewritten};
 use crate::plan::{Job, Standing, Trouble, needs_person, waits_for_rows};
-use crate::status::{ConnectionReport, Report, Unowned};
+use crate::status::{ConnectionReport, PlansTrouble, Report, Unowned};
 use crate::wiring;
 
 /// Show where every connection stands, or one
@@ -47,6 +47,7 @@ fn text(report: &Report) -> String {
         out.push_str(&format!("! aam cannot commit now: {}\n", escape(why)));
     }
     out.push_str(&report.remote.as_ref().map(remote).unwrap_or_default());
+    out.push_str(&report.plans.as_ref().map(|plans| plans_words(plans) + "\n").unwrap_or_default());
     let width = report.connections.iter().map(|c| c.name.to_string().len()).max().unwrap_or(0);
     for connection in &report.connections {
         out.push_str(&line(connection, width));
@@ -167,6 +168,10 @@ fn trouble_words(step: &str, trouble: &Trouble) -> String {
     )
 }
 
+fn plans_words(PlansTrouble { project, trouble }: &PlansTrouble) -> String {
+    format!("! {}", trouble_words(&format!("tell plans on the requests of {project}"), trouble))
+}
+
 fn job_words(job: &Job) -> String {
     let state = format!("{:?}", job.state).to_lowercase();
     match &job.error {
@@ -196,6 +201,9 @@ pub(super) fn say_attention(answer: &Answer, context: &Context) {
     }
     if let Some(line) = answer.report.remote.as_ref().filter(|r| r.trouble.is_some() || r.rewritten.is_some()) {
         remote(line).lines().for_each(|line| context.out.say(line));
+    }
+    if let Some(plans) = &answer.report.plans {
+        context.out.say(&plans_words(plans));
     }
     if answer.report.invalid {
         context.out.say("! some files cannot be used (`aam check` says which and why)");

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::app::proof;
 use super::error::{answered, shown};
-use super::{Access, Credentials, Kind, part};
-use crate::ports::{ForgeError, mask};
+use super::{Access, Credentials, Kind, notes, part};
+use crate::ports::{ForgeError, Trouble, mask};
 
 /// Largest answer that is read.
 const ANSWER_MAX: usize = 32 << 20;
@@ -128,6 +128,16 @@ impl Client {
     /// `acme/config`
     pub(super) fn project(&self) -> &str {
         &self.access.project
+    }
+
+    /// What was noted of the project.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        notes::read(&self.access.state, &self.name)
+    }
+
+    /// Notes what fails.
+    pub(super) fn note(&self, trouble: Option<&Trouble>) {
+        notes::write(&self.access.state, &self.name, trouble);
     }
 
     /// The project's web page.

@@ -12,11 +12,11 @@ use tokio::sync::OnceCell;
 
 use super::client::Client;
 use super::people::{self, Comment, Opinion, User};
-use super::{chosen, open_once, parts, short};
+use super::{chosen, open_once, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
-    Review,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, RequestDraft, RequestState,
+    Review, Trouble,
 };
 
 /// Characters of a body: the forge has no limit, and no person reads more.
@@ -62,6 +62,7 @@ struct Side {
     /// The branch' own name, where `ref` is that of the request since its branch is gone.
     #[serde(default)]
     label: String,
+    sha: Option<String>,
     repo_id: i64,
 }
 
@@ -139,6 +140,7 @@ impl Pull {
             labels: self.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
             base: self.base.branch,
             head: self.head.name().to_owned(),
+            tip: self.head.sha.map(CommitId),
             state,
         }
     }
@@ -155,6 +157,10 @@ impl Gitea {
 
     fn issue(&self, number: u64, rest: &str) -> String {
         format!("{}/issues/{number}{rest}", self.client.repo())
+    }
+
+    fn statuses(&self, commit: &CommitId) -> String {
+        format!("{}/statuses/{}", self.client.repo(), parts(&commit.0))
     }
 
     /// `userGetCurrent`
@@ -255,6 +261,17 @@ impl ForgeRead for Gitea {
         Ok(people::review(opinions, self.comments(number).await?, self.login().await?))
     }
 
+    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError> {
+        Ok(people::ours(self.comments(number).await?, self.login().await?))
+    }
+
+    /// `repoListStatuses`, the newest first
+    async fn status(&self, commit: &CommitId, context: &str) -> Result<Option<CommitStatus>, ForgeError> {
+        let shown: Vec<Shown> = self.client.list(&self.statuses(commit), &[("sort", "recentupdate")]).await?;
+        let newest = shown.into_iter().find(|shown| shown.context == context);
+        Ok(newest.and_then(|shown| status(context, &shown.status, shown.description)))
+    }
+
     /// `repoGetBranch`
     async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError> {
         let path = format!("{}/branches/{}", self.client.repo(), parts(branch));
@@ -263,6 +280,10 @@ impl ForgeRead for Gitea {
 
     fn link(&self, branch: &str, path: &str) -> String {
         format!("{}/src/branch/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.client.trouble()
     }
 }
 
@@ -298,19 +319,11 @@ impl Forge for Gitea {
         Ok(())
     }
 
-    /// `issueEditComment`, where there is one
-    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
-        let login = self.login().await?;
-        let comments = self.comments(number).await?;
-        match people::marked(&comments, word, login) {
-            None => self.comment(number, text).await,
-            Some(comment) if comment.body.as_deref() == Some(text) => Ok(()),
-            Some(comment) => {
-                let path = format!("{}/issues/comments/{}", self.client.repo(), comment.id);
-                let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
-                Ok(())
-            }
-        }
+    /// `issueEditComment`
+    async fn edit_comment(&self, _number: u64, id: u64, text: &str) -> Result<(), ForgeError> {
+        let path = format!("{}/issues/comments/{id}", self.client.repo());
+        let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
+        Ok(())
     }
 
     /// `repoEditPullRequest` with `state`
@@ -320,22 +333,16 @@ impl Forge for Gitea {
         Ok(())
     }
 
-    /// `repoCreateStatus`, unless `repoListStatuses` shows it first.
-    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
-        let state = match status.state {
-            CheckState::Pending => "pending",
-            CheckState::Success => "success",
-            CheckState::Failure => "failure",
-        };
-        let description = short(&status.description);
-        let path = format!("{}/statuses/{}", self.client.repo(), parts(&commit.0));
-        let shown: Vec<Shown> = self.client.list(&path, &[("sort", "recentupdate")]).await?;
-        let newest = shown.iter().find(|shown| shown.context == status.context);
-        if newest.is_some_and(|s| s.status == state && s.description.as_deref() == Some(&description)) {
-            return Ok(());
-        }
-        let wanted = json!({"state": state, "context": status.context, "description": description});
-        let _: Value = self.client.write(Method::POST, path, &wanted).await?;
+    /// `repoCreateStatus`
+    async fn send_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
+        let CommitStatus { context, description, .. } = status;
+        let state = state_word(status.state, "failure");
+        let wanted = json!({"state": state, "context": context, "description": description});
+        let _: Value = self.client.write(Method::POST, self.statuses(commit), &wanted).await?;
         Ok(())
+    }
+
+    fn note(&self, trouble: Option<&Trouble>) {
+        self.client.note(trouble);
     }
 }

@@ -13,11 +13,11 @@ use tokio::sync::OnceCell;
 
 use super::client::Client;
 use super::people::{self, Comment, Opinion, User};
-use super::{chosen, open_once, part, parts, short};
+use super::{chosen, open_once, part, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
-    Review,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, RequestDraft, RequestState,
+    Review, Trouble,
 };
 
 /// Characters of a body or comment.
@@ -60,6 +60,7 @@ struct Label {
 struct Side {
     #[serde(rename = "ref")]
     branch: String,
+    sha: Option<String>,
     repo: Option<Repository>,
 }
 
@@ -128,6 +129,7 @@ impl Pull {
             labels: self.labels.into_iter().map(|label| label.name).collect(),
             base: self.base.branch,
             head: self.head.branch,
+            tip: self.head.sha.map(CommitId),
             state,
         }
     }
@@ -242,6 +244,18 @@ impl ForgeRead for GitHub {
         Ok(people::review(opinions, self.comments(number).await?, self.login().await?))
     }
 
+    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError> {
+        Ok(people::ours(self.comments(number).await?, self.login().await?))
+    }
+
+    /// "List commit statuses for a reference", the newest first
+    async fn status(&self, commit: &CommitId, context: &str) -> Result<Option<CommitStatus>, ForgeError> {
+        let path = format!("{}/commits/{}/statuses", self.client.repo(), parts(&commit.0));
+        let shown: Vec<Shown> = self.client.list(&path, &[]).await?;
+        let newest = shown.into_iter().find(|shown| shown.context == context);
+        Ok(newest.and_then(|shown| status(context, &shown.state, shown.description)))
+    }
+
     /// "Get a branch"
     async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError> {
         let path = format!("{}/branches/{}", self.client.repo(), part(branch));
@@ -250,6 +264,10 @@ impl ForgeRead for GitHub {
 
     fn link(&self, branch: &str, path: &str) -> String {
         format!("{}/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.client.trouble()
     }
 }
 
@@ -282,19 +300,11 @@ impl Forge for GitHub {
         Ok(())
     }
 
-    /// "Update an issue comment", where there is one
-    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
-        let login = self.login().await?;
-        let comments = self.comments(number).await?;
-        match people::marked(&comments, word, login) {
-            None => self.comment(number, text).await,
-            Some(comment) if comment.body.as_deref() == Some(text) => Ok(()),
-            Some(comment) => {
-                let path = format!("{}/issues/comments/{}", self.client.repo(), comment.id);
-                let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
-                Ok(())
-            }
-        }
+    /// "Update an issue comment"
+    async fn edit_comment(&self, _number: u64, id: u64, text: &str) -> Result<(), ForgeError> {
+        let path = format!("{}/issues/comments/{id}", self.client.repo());
+        let _: Value = self.client.write(Method::PATCH, path, &json!({"body": text})).await?;
+        Ok(())
     }
 
     /// "Update a pull request" with `state`
@@ -304,24 +314,17 @@ impl Forge for GitHub {
         Ok(())
     }
 
-    /// "Create a commit status", unless "List commit statuses for a reference" shows it first.
-    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
-        let state = match status.state {
-            CheckState::Pending => "pending",
-            CheckState::Success => "success",
-            CheckState::Failure => "failure",
-        };
-        let description = short(&status.description);
-        let path = format!("{}/commits/{}/statuses", self.client.repo(), parts(&commit.0));
-        let shown: Vec<Shown> = self.client.list(&path, &[]).await?;
-        // The newest is the first.
-        let newest = shown.iter().find(|shown| shown.context == status.context);
-        if newest.is_some_and(|s| s.state == state && s.description.as_deref() == Some(&description)) {
-            return Ok(());
-        }
+    /// "Create a commit status"
+    async fn send_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
         let path = format!("{}/statuses/{}", self.client.repo(), parts(&commit.0));
-        let wanted = json!({"state": state, "context": status.context, "description": description});
+        let CommitStatus { context, description, .. } = status;
+        let state = state_word(status.state, "failure");
+        let wanted = json!({"state": state, "context": context, "description": description});
         let _: Value = self.client.write(Method::POST, path, &wanted).await?;
         Ok(())
+    }
+
+    fn note(&self, trouble: Option<&Trouble>) {
+        self.client.note(trouble);
     }
 }

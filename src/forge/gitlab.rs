@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::client::Client;
-use super::{chosen, open_once, part, parts, short};
+use super::{chosen, open_once, part, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Remark, RequestDraft,
-    RequestState, Review, WITHDRAWN, carries, is_marked,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, Remark, RequestDraft,
+    RequestState, Review, Trouble, WITHDRAWN, carries, is_marked,
 };
 
 /// Characters of a description or note.
@@ -121,6 +121,13 @@ struct Shown {
     description: Option<String>,
 }
 
+impl Note {
+    /// Whether a person or robot of that name wrote it; where we do not know our own, anybody.
+    fn is_of(&self, login: Option<&str>) -> bool {
+        !self.system && login.is_none_or(|login| self.author.username == login)
+    }
+}
+
 impl Merge {
     /// Whether its branch is one of the project itself and of no fork.
     fn is_own(&self) -> bool {
@@ -134,7 +141,7 @@ impl Merge {
             "opened" | "locked" => RequestState::Open,
             "merged" => RequestState::Merged {
                 by: by(self.merge_user.or(self.merged_by)),
-                commit: self.merge_commit_sha.or(self.squash_commit_sha).or(self.sha).map(CommitId),
+                commit: self.merge_commit_sha.or(self.squash_commit_sha).or_else(|| self.sha.clone()).map(CommitId),
             },
             _ => RequestState::Closed { by: by(self.closed_by), branch_deleted },
         };
@@ -146,6 +153,7 @@ impl Merge {
             labels: self.labels,
             base: self.target_branch,
             head: self.source_branch,
+            tip: self.sha.map(CommitId),
             state,
         }
     }
@@ -250,10 +258,7 @@ impl ForgeRead for GitLab {
             approvals.into_iter().flat_map(|a| a.approved_by).map(|approval| approval.user.username).collect();
         let notes = self.all_notes(number).await?;
         let login = self.login().await?;
-        let withdrawn = notes.iter().find(|note| {
-            let ours = !note.system && login.is_none_or(|login| note.author.username == login);
-            ours && carries(&note.body, WITHDRAWN)
-        });
+        let withdrawn = notes.iter().find(|note| note.is_of(login) && carries(&note.body, WITHDRAWN));
         let withdrawn = withdrawn.map(|note| note.author.username.clone());
         // Our token may be a person's, who comments too: what is ours is told by its mark.
         let last = notes.into_iter().rfind(|n| !n.system && !n.body.trim().is_empty() && !is_marked(&n.body));
@@ -264,6 +269,20 @@ impl ForgeRead for GitLab {
         })
     }
 
+    /// A mark that somebody copied makes no note of ours of theirs.
+    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError> {
+        let login = self.login().await?;
+        let own = self.all_notes(number).await?.into_iter().filter(|note| note.is_of(login));
+        Ok(own.map(|note| OwnComment { id: note.id, text: note.body }).collect())
+    }
+
+    /// "List commit statuses": only the latest of each name
+    async fn status(&self, commit: &CommitId, context: &str) -> Result<Option<CommitStatus>, ForgeError> {
+        let path = self.path(&format!("/repository/commits/{}/statuses", part(&commit.0)));
+        let shown: Vec<Shown> = self.client.list(&path, &[("name", context)]).await?;
+        Ok(shown.into_iter().next().and_then(|shown| status(context, &shown.status, shown.description)))
+    }
+
     /// "Retrieve a repository branch"
     async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError> {
         let path = self.path(&format!("/repository/branches/{}", part(branch)));
@@ -272,6 +291,10 @@ impl ForgeRead for GitLab {
 
     fn link(&self, branch: &str, path: &str) -> String {
         format!("{}/-/blob/{}/{}", self.client.web(), parts(branch), parts(&self.client.place(path)))
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.client.trouble()
     }
 }
 
@@ -313,21 +336,11 @@ impl Forge for GitLab {
         Ok(())
     }
 
-    /// "Update a merge request note", where there is one. A mark that somebody copied makes no note of ours of theirs.
-    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
-        let login = self.login().await?;
-        let ours = |note: &&Note| {
-            !note.system && login.is_none_or(|login| note.author.username == login) && carries(&note.body, word)
-        };
-        match self.all_notes(number).await?.iter().find(ours) {
-            None => self.comment(number, text).await,
-            Some(note) if note.body == text => Ok(()),
-            Some(note) => {
-                let path = self.notes(number, &format!("/{}", note.id));
-                let _: Value = self.client.write(Method::PUT, path, &json!({"body": text})).await?;
-                Ok(())
-            }
-        }
+    /// "Update a merge request note"
+    async fn edit_comment(&self, number: u64, id: u64, text: &str) -> Result<(), ForgeError> {
+        let path = self.notes(number, &format!("/{id}"));
+        let _: Value = self.client.write(Method::PUT, path, &json!({"body": text})).await?;
+        Ok(())
     }
 
     /// "Update a merge request" with `state_event`
@@ -337,26 +350,19 @@ impl Forge for GitLab {
         Ok(())
     }
 
-    /// "Set commit pipeline status", unless "List commit statuses" shows it first: GitLab refuses to set a state again.
-    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
-        let state = match status.state {
-            CheckState::Pending => "pending",
-            CheckState::Success => "success",
-            CheckState::Failure => "failed",
-        };
-        let description = short(&status.description);
-        let path = self.path(&format!("/repository/commits/{}/statuses", part(&commit.0)));
-        let shown: Vec<Shown> = self.client.list(&path, &[("name", &status.context)]).await?;
-        // Only the latest of each name is listed.
-        if shown.iter().any(|s| s.status == state && s.description.as_deref() == Some(&description)) {
-            return Ok(());
-        }
+    /// "Set commit pipeline status"
+    async fn send_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
         let path = self.path(&format!("/statuses/{}", part(&commit.0)));
-        let wanted = json!({"state": state, "name": status.context, "description": description});
+        let CommitStatus { context, description, .. } = status;
+        let wanted = json!({"state": state_word(status.state, "failed"), "name": context, "description": description});
         match self.client.write::<Value>(Method::POST, path, &wanted).await {
             // It waits already, with other words; they cannot be changed while it does.
             Err(ForgeError::Invalid { why, .. }) if why.contains("Cannot transition status") => Ok(()),
             sent => sent.map(|_| ()),
         }
+    }
+
+    fn note(&self, trouble: Option<&Trouble>) {
+        self.client.note(trouble);
     }
 }

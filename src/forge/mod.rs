@@ -10,15 +10,17 @@ mod error;
 mod gitea;
 mod github;
 mod gitlab;
+mod notes;
 mod people;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use reqwest::Url;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::ports::{Forge, ForgeError};
+use crate::ports::{CheckState, CommitStatus, Forge, ForgeError};
 
 pub use client::Manners;
 
@@ -71,6 +73,8 @@ pub struct Access {
     pub prefix: String,
     /// How to sign in.
     pub credentials: Credentials,
+    /// Where what is noted about it lies: the state folder.
+    pub state: PathBuf,
     /// Times.
     pub manners: Manners,
 }
@@ -97,9 +101,24 @@ fn parts(text: &str) -> String {
     text.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
-/// A status' one line: at most so many characters as every forge takes.
-fn short(description: &str) -> String {
-    description.chars().take(140).collect()
+/// A status as a forge shows it; `None`: none that we set.
+fn status(context: &str, state: &str, description: Option<String>) -> Option<CommitStatus> {
+    let state = match state {
+        "pending" => CheckState::Pending,
+        "success" => CheckState::Success,
+        "failure" | "failed" => CheckState::Failure,
+        _ => return None,
+    };
+    Some(CommitStatus { context: context.to_owned(), state, description: description.unwrap_or_default() })
+}
+
+/// A status' state in a forge's words, which differ in one.
+fn state_word(state: CheckState, failure: &'static str) -> &'static str {
+    match state {
+        CheckState::Pending => "pending",
+        CheckState::Success => "success",
+        CheckState::Failure => failure,
+    }
 }
 
 /// Opens a request: an answer that says there is one already, and none at all, both mean to look for it.

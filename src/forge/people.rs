@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use crate::ports::{Remark, Review, WITHDRAWN, carries, is_marked};
+use crate::ports::{OwnComment, Remark, Review, WITHDRAWN, carries, is_marked};
 
 #[derive(Deserialize)]
 pub(super) struct User {
@@ -27,9 +27,9 @@ pub(super) struct Opinion {
 /// A comment below a request.
 #[derive(Deserialize)]
 pub(super) struct Comment {
-    pub id: u64,
+    id: u64,
     user: Option<User>,
-    pub body: Option<String>,
+    body: Option<String>,
     created_at: DateTime<Utc>,
 }
 
@@ -42,7 +42,8 @@ pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Opti
             last.insert(user.login.clone(), state == "APPROVED" && !dismissed);
         }
     }
-    let withdrawn = marked(&comments, WITHDRAWN, login).and_then(|c| Some(c.user.as_ref()?.login.clone()));
+    let says_so = |c: &&Comment| is_ours(c, login) && c.body.as_deref().is_some_and(|body| carries(body, WITHDRAWN));
+    let withdrawn = comments.iter().find(says_so).and_then(|c| Some(c.user.as_ref()?.login.clone()));
     let said = opinions.into_iter().filter_map(|o| Some((o.submitted_at?, o.user?, o.body?)));
     let said = said.chain(comments.into_iter().filter_map(|c| Some((c.created_at, c.user?, c.body?))));
     // Our credentials may be a person's, who comments too: what is ours is told by its mark.
@@ -54,8 +55,12 @@ pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Opti
     }
 }
 
-/// Our comment with this mark. A mark that somebody copied makes no comment of ours of theirs.
-pub(super) fn marked<'a>(comments: &'a [Comment], word: &str, login: Option<&str>) -> Option<&'a Comment> {
-    let ours = |c: &Comment| login.is_none_or(|login| c.user.as_ref().is_some_and(|user| user.login == login));
-    comments.iter().find(|c| ours(c) && c.body.as_deref().is_some_and(|body| carries(body, word)))
+/// Those that are ours: a mark that somebody copied makes no comment of ours of theirs.
+pub(super) fn ours(comments: Vec<Comment>, login: Option<&str>) -> Vec<OwnComment> {
+    let own = comments.into_iter().filter(|comment| is_ours(comment, login));
+    own.map(|comment| OwnComment { id: comment.id, text: comment.body.unwrap_or_default() }).collect()
+}
+
+fn is_ours(comment: &Comment, login: Option<&str>) -> bool {
+    login.is_none_or(|login| comment.user.as_ref().is_some_and(|user| user.login == login))
 }

@@ -115,6 +115,12 @@ impl RemoteUrl {
         }
     }
 
+    /// Host and path, of one that is reached by a network.
+    pub fn server(&self) -> Option<(&str, &str)> {
+        let (_, path) = self.text.split_once("://")?.1.split_once('/')?;
+        Some((host_of(&self.authority)?, path)).filter(|_| self.transport != Transport::Local)
+    }
+
     /// The folder, of one on this machine.
     pub fn folder(&self) -> Option<&Path> {
         let local = self.transport == Transport::Local;

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Plan, Standing, describe, needs_person};
+use super::{ConnectionPlan, Plan, Standing, describe, needs_person};
 use crate::diag::{Diagnostic, Severity};
 use crate::drift::{compare, say};
-use crate::model::{ConnectionRef, TenantId};
-use crate::repair::markdown::{Room, code, fitting_lines, plain, shortened};
+use crate::model::{CommitId, ConnectionRef, TenantId};
+use crate::repair::markdown::{Room, code, fitting_lines, shortened};
+use crate::repair::said;
 use crate::spec::schedule::period_text;
 use crate::spec::{Connection, Desired, MappingSpec, Schedule, Selection};
 
@@ -31,10 +32,10 @@ const NAME: usize = 200;
 /// A merge that is looked at.
 #[derive(Debug)]
 pub struct Review<'a> {
-    /// What is merged into, as the reader calls it, with its commit.
-    pub base: (&'a str, &'a str),
+    /// What is merged into, as the reader calls it, with its commit where that is to be told.
+    pub base: (&'a str, Option<&'a CommitId>),
     /// What is merged, the same.
-    pub head: (&'a str, &'a str),
+    pub head: (&'a str, &'a CommitId),
     /// The specs as they are.
     pub before: &'a Desired,
     /// What is wrong with them.
@@ -60,14 +61,35 @@ pub struct Findings {
     pub problems: Vec<(bool, String)>,
     /// What else a reader should know.
     pub notes: Vec<String>,
-    /// SHA-256 (hex): of the plan, or without one of what the specs change.
+    /// SHA-256 (hex) over what is merged and all of the above: the same merge that would do the same.
     pub digest: String,
 }
 
 impl Findings {
     /// Whether files would be broken by the merge.
     pub fn is_broken(&self) -> bool {
-        self.problems.iter().any(|(error, _)| *error)
+        self.errors() > 0
+    }
+
+    /// Whether the merge is no matter of ours: nothing of what we read changes, and nothing would be done for it.
+    pub fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && self.problems.is_empty() && self.steps.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    fn errors(&self) -> usize {
+        self.problems.iter().filter(|(error, _)| *error).count()
+    }
+
+    /// One line, with the digest.
+    pub fn describe(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let what = match (self.errors(), &self.steps) {
+            (0, Some(steps)) if steps.is_empty() => "nothing more to do".to_owned(),
+            (0, Some(steps)) => count(steps.len(), "step"),
+            (0, None) => format!("{} changed", count(self.changes.len(), "item")),
+            (errors, _) => count(errors, "error"),
+        };
+        format!("plan {}: {what}", self.digest)
     }
 }
 
@@ -77,30 +99,31 @@ pub fn find(review: &Review<'_>) -> Findings {
     let known: BTreeSet<_> = review.problems_before.iter().map(what).collect();
     let new = review.problems_after.iter().filter(|problem| !known.contains(&what(problem)));
     let problems = new.map(|d| (d.severity == Severity::Error, in_words(d))).collect();
-    let (steps, digest) = match review.plans {
-        Ok((now, then)) => (Some(steps(now, then)), then.digest()),
-        Err(_) => {
-            let json = serde_json::to_vec(&changes).expect("changes are plain data");
-            (None, hex::encode(Sha256::digest(&json)))
-        }
-    };
-    Findings { changes, steps, problems, notes: review.notes.clone(), digest }
+    let steps = review.plans.ok().map(|(now, then)| steps(now, then));
+    let mut found = Findings { changes, steps, problems, notes: review.notes.clone(), digest: String::new() };
+    let json = serde_json::to_vec(&(review.head.1, &found)).expect("findings are plain data");
+    found.digest = hex::encode(Sha256::digest(&json));
+    found
 }
 
 /// The comment.
 pub fn markdown(review: &Review<'_>, found: &Findings) -> String {
-    let name = |(name, commit): (&str, &str)| format!("{} ({})", code(&shortened(name, NAME)), code(commit));
-    let mut out = format!("### aam plan\n\nMerging {} into {}.\n", name(review.head), name(review.base));
+    let name = |name: &str, commit: Option<&CommitId>| {
+        let commit = commit.map(|commit| format!(" ({})", code(commit.short()))).unwrap_or_default();
+        format!("{}{commit}", code(&shortened(name, NAME)))
+    };
+    let (head, base) = (name(review.head.0, Some(review.head.1)), name(review.base.0, review.base.1));
+    let mut out = format!("### aam plan\n\nMerging {head} into {base}.\n");
     section(
         &mut out,
         "What is wrong",
-        &found.problems.iter().map(|(_, text)| plain(text)).collect::<Vec<_>>(),
+        &found.problems.iter().map(|(_, text)| said(text)).collect::<Vec<_>>(),
         PROBLEMS,
     );
     let mut lines = Vec::new();
     for (name, changes) in &found.changes {
         lines.push(code(name));
-        lines.extend(changes.iter().map(|change| format!("  - {}", plain(change))));
+        lines.extend(changes.iter().map(|change| format!("  - {}", said(change))));
     }
     if lines.is_empty() {
         out.push_str("\nNo spec, lock, mapping or entity changes.\n");
@@ -109,16 +132,16 @@ pub fn markdown(review: &Review<'_>, found: &Findings) -> String {
     match (&found.steps, review.plans) {
         (Some(steps), _) if steps.is_empty() => out.push_str("\nNothing more would be done than is planned already.\n"),
         (Some(steps), _) => {
-            let steps: Vec<String> = steps.iter().map(|step| plain(step)).collect();
+            let steps: Vec<String> = steps.iter().map(|step| said(step)).collect();
             section(&mut out, "What would be done", &steps, STEPS);
         }
         (None, Err(why)) => out.push_str(&format!(
             "\nThis is said of the two states of the files alone. Engine, sources and registry could not be looked at: {}\n",
-            plain(&shortened(why, 600))
+            said(&shortened(why, 300))
         )),
         (None, Ok(_)) => {}
     }
-    section(&mut out, "To know", &found.notes.iter().map(|note| plain(note)).collect::<Vec<_>>(), PROBLEMS);
+    section(&mut out, "To know", &found.notes.iter().map(|note| said(note)).collect::<Vec<_>>(), PROBLEMS);
     out.push_str(&format!(
         "\nDigest of the {}: `{}`\n",
         if found.steps.is_some() { "plan" } else { "changes" },
@@ -148,6 +171,12 @@ fn steps(now: &Plan, then: &Plan) -> Vec<String> {
         let new = connection.steps.iter().filter(|step| !step.is_routine());
         let new = new.filter(|step| !planned.is_some_and(|planned| planned.steps.contains(step)));
         lines.extend(new.map(|step| format!("{}: {}", connection.name, step.describe())));
+        // a sync that runs just now is no matter of the merge
+        if let Standing::Finishing { then, .. } = &connection.standing
+            && !planned.is_some_and(|planned| will(planned, then))
+        {
+            lines.push(format!("{}: {then}", connection.name));
+        }
         let moved = planned.is_none_or(|planned| planned.standing != connection.standing);
         if moved && (needs_person(&connection.standing) || matches!(connection.standing, Standing::Unseen { .. })) {
             lines.push(format!("{}: {}", connection.name, describe(&connection.standing)));
@@ -157,13 +186,19 @@ fn steps(now: &Plan, then: &Plan) -> Vec<String> {
     lines
 }
 
+/// Whether a step in these words is planned, now or after a sync that runs.
+fn will(plan: &ConnectionPlan, words: &str) -> bool {
+    let later = matches!(&plan.standing, Standing::Finishing { then, .. } if then == words);
+    later || plan.steps.iter().any(|step| step.describe() == words)
+}
+
 fn what(d: &Diagnostic) -> (Option<&str>, &'static str, &str) {
     (d.place.as_ref().map(|place| place.file.as_str()), d.code, d.message.as_str())
 }
 
 fn in_words(d: &Diagnostic) -> String {
     let word = if d.severity == Severity::Error { "error" } else { "warning" };
-    let place = d.place.as_ref().map(|place| format!("{}:{}: ", place.file, place.line)).unwrap_or_default();
+    let place = d.place.as_ref().map(|p| format!("{}:{}:{}: ", p.file, p.line, p.column)).unwrap_or_default();
     let help = d.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     format!("{word} {}: {place}{}{help}", d.code, d.message)
 }
@@ -348,5 +383,26 @@ fn rule(field: &crate::spec::FieldMapping) -> String {
             format!("{}{cast}{values}{default}", from.value)
         }
         Expr(text) => text.value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Step;
+    use super::*;
+
+    #[test]
+    fn a_sync_that_runs_just_now_changes_nothing_of_what_a_merge_would_do() {
+        let plan = |standing, steps| {
+            let connection = ConnectionPlan { name: "crm".parse().unwrap(), id: None, standing, steps, radius: None };
+            Plan { commit: None, connections: vec![connection], refused: None }
+        };
+        let update = Step::ApplySettings { digest: "d".into(), secrets: "s".into(), writes: Vec::new() };
+        let waits = || Standing::Finishing { syncing: true, then: update.describe() };
+        let (idle, busy) = (plan(Standing::InSync, Vec::new()), plan(Standing::InSync, vec![Step::FollowSync]));
+        let (changes, later) = (plan(Standing::Changing, vec![update.clone()]), plan(waits(), vec![Step::FollowSync]));
+        assert_eq!(steps(&idle, &changes), ["crm: update settings from its spec"]);
+        assert_eq!(steps(&busy, &later), steps(&idle, &changes));
+        assert_eq!(steps(&changes, &later), [""; 0], "planned anyway");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Remedy;
+use super::{Remedy, Trouble};
 use crate::model::CommitId;
 pub use crate::plan::requests::{
     ForgeRequest, Remark, RequestDraft, RequestRow, RequestStanding, RequestState, Review, WITHDRAWN, carries,
@@ -46,6 +46,18 @@ pub struct CommitStatus {
     pub description: String,
 }
 
+/// Characters that the line of a status may have on every forge.
+const STATUS_LINE: usize = 140;
+
+/// A comment that we wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnComment {
+    /// The forge's id for it.
+    pub id: u64,
+    /// As written.
+    pub text: String,
+}
+
 /// Reads a project of a forge. Lists are read to their end.
 #[async_trait]
 pub trait ForgeRead: Send + Sync {
@@ -61,10 +73,16 @@ pub trait ForgeRead: Send + Sync {
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError>;
     /// What people said to it.
     async fn review(&self, number: u64) -> Result<Review, ForgeError>;
+    /// What we said to it, the oldest first.
+    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError>;
+    /// A check's state as it is shown beside a commit now; `None` if there is none that we could have set.
+    async fn status(&self, commit: &CommitId, context: &str) -> Result<Option<CommitStatus>, ForgeError>;
     /// The tip of a branch; `None` if there is none.
     async fn tip(&self, branch: &str) -> Result<Option<CommitId>, ForgeError>;
     /// Where people see a file as it is on a branch.
     fn link(&self, branch: &str, path: &str) -> String;
+    /// What fails about the plans on people's requests, as [`Forge::note`] kept it.
+    fn trouble(&self) -> Option<Trouble>;
 }
 
 /// Writes to a project of a forge. Each write is sent once: what has no answer may have happened.
@@ -77,12 +95,31 @@ pub trait Forge: ForgeRead {
     async fn update(&self, number: u64, draft: &RequestDraft, what: &[&'static str]) -> Result<(), ForgeError>;
     /// Adds a comment.
     async fn comment(&self, number: u64, text: &str) -> Result<(), ForgeError>;
+    /// Changes a comment of ours.
+    async fn edit_comment(&self, number: u64, id: u64, text: &str) -> Result<(), ForgeError>;
     /// Makes our one comment with this [`mark`] say this: adds it, or changes it in place.
-    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError>;
+    async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
+        match self.own_comments(number).await?.into_iter().find(|comment| carries(&comment.text, word)) {
+            None => self.comment(number, text).await,
+            Some(comment) if comment.text == text => Ok(()),
+            Some(comment) => self.edit_comment(number, comment.id, text).await,
+        }
+    }
     /// Closes it; no error if it is closed.
     async fn close(&self, number: u64) -> Result<(), ForgeError>;
+    /// Sends a check's state.
+    async fn send_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError>;
     /// Shows a check's state beside a commit; sends nothing if it is shown already.
-    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError>;
+    async fn set_status(&self, commit: &CommitId, status: &CommitStatus) -> Result<(), ForgeError> {
+        let description = status.description.chars().take(STATUS_LINE).collect();
+        let wanted = CommitStatus { description, ..status.clone() };
+        match self.status(commit, &wanted.context).await? {
+            Some(shown) if shown == wanted => Ok(()),
+            _ => self.send_status(commit, &wanted).await,
+        }
+    }
+    /// Keeps what fails about the plans on people's requests, or that nothing does, for every process of this machine.
+    fn note(&self, trouble: Option<&Trouble>);
 }
 
 /// A call that did not bring what was asked for. Nothing in it holds a token.

@@ -103,6 +103,23 @@ impl LogEntry {
     }
 }
 
+/// What merging one commit into another would bring.
+#[derive(Debug, Clone)]
+pub struct Merge {
+    /// The files of `base`.
+    pub before: Snapshot,
+    /// The same with every file that `head` changed since the two parted.
+    pub after: Snapshot,
+    /// What is merged into.
+    pub base: CommitId,
+    /// What is merged.
+    pub head: CommitId,
+    /// Files that both changed since: `after` has those of `head`.
+    pub both: Vec<String>,
+    /// Whether the two have a common past, as far as this clone reaches; else `after` is `head` as it is.
+    pub related: bool,
+}
+
 /// A failure of git or the file system.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -145,6 +162,9 @@ pub trait Repo: Send + Sync {
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError>;
     /// A file as it was at a commit.
     async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError>;
+    /// What merging a commit would bring, file by file; `None`: it is not here, nor at the remote. No ref moves, and nothing is
+    /// written but what had to be fetched.
+    async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError>;
     /// Who works here, for approvals and rejections from the command line: `Name <mail>` from git's settings, else the
     /// system user.
     async fn person(&self) -> Result<String, RepoError>;

@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge, `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge (`vain` what it does not take), `plans` what merging their own requests would do (of two states that `weighed` resolves), `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
@@ -27,6 +27,7 @@ mod look;
 mod moved;
 mod normalize;
 mod onboard;
+mod plans;
 mod publish;
 mod radius;
 mod relock;
@@ -42,6 +43,8 @@ mod survey;
 mod sync;
 mod trial;
 mod trouble;
+mod vain;
+mod weighed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +61,7 @@ pub use live::unlike;
 pub use relock::Relock;
 pub use requests::RequestPolicy;
 pub use rollback::RolledBack;
+pub use weighed::{State, notes_of};
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
 use crate::plan::approval::ApprovalRule;
@@ -160,6 +164,10 @@ struct Cache {
     tried_again: Option<BTreeSet<ConnectionRef>>,
     /// When requests on the forge are looked at next.
     requests: requests::Rhythm,
+    /// Updates of requests as they were last sent.
+    sent: vain::Sent,
+    /// What was told of the plan on people's requests.
+    plans: plans::Plans,
 }
 
 /// A commit that the repository refused.

@@ -7,7 +7,7 @@ use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, ConnectionPlan, Limits, Plan, Step};
 use crate::ports::Snapshot;
 use crate::spec;
-use crate::status::{ConnectionReport, Pinned, Report, Sources, Unowned};
+use crate::status::{ConnectionReport, Pinned, PlansTrouble, Report, Sources, Unowned};
 
 impl Reconciler {
     /// The limits in force.
@@ -59,6 +59,10 @@ impl Reconciler {
         report.branch = gathered.info.branch.clone();
         report.blocked = gathered.info.blocked.clone();
         report.remote = gathered.info.remote.clone();
+        report.plans = self.doors.forge.as_ref().and_then(|forge| {
+            let (project, trouble) = (forge.project().to_owned(), forge.trouble()?);
+            Some(PlansTrouble { project, trouble })
+        });
         report.unowned = self.undeclared(gathered);
         for (connection, planned) in report.connections.iter_mut().zip(&plan.connections) {
             if let Some(declared) = gathered.desired().connections.get(&planned.name) {

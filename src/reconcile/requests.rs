@@ -18,8 +18,6 @@ use crate::ports::{
 };
 use crate::repair;
 
-/// Repair branches are below it.
-const PREFIX: &str = "aam/drift/";
 /// A forge notes by itself, within moments, that a request's branch came in: so long it may take.
 const MERGE_SEEN: TimeDelta = TimeDelta::minutes(1);
 
@@ -41,6 +39,8 @@ pub struct RequestPolicy {
     pub draft: bool,
     /// How often they are looked at.
     pub every: TimeDelta,
+    /// Whether the plan is told on the requests of people.
+    pub plan: bool,
 }
 
 /// When requests are looked at next.
@@ -78,6 +78,8 @@ struct Passed {
     waits: bool,
     /// What failed, and for whom.
     failed: Vec<(Vec<ConnectionId>, StepError)>,
+    /// All requests that are open, ours and those of people.
+    open: Option<Vec<ForgeRequest>>,
 }
 
 /// What the forge shows.
@@ -117,7 +119,10 @@ impl Reconciler {
                 error => passed.failed.push((concerned.into_iter().collect(), error)),
             }
         }
-        let rests = self.note_request_troubles(&gathered, &passed).await?;
+        let mut rests = self.note_request_troubles(&gathered, &passed).await?;
+        if rests.is_none() && !passed.committed {
+            rests = self.tell_plans(&gathered, &*forge, passed.open.take(), passed.again).await?;
+        }
         let mut cache = self.cache.lock().expect("no panic while held");
         let rhythm = &mut cache.requests;
         if passed.waits {
@@ -149,6 +154,7 @@ impl Reconciler {
         passed: &mut Passed,
     ) -> Result<(), StepError> {
         let mut shown = look(forge, &rows, &offers).await?;
+        passed.open = Some(shown.open.clone());
         await_unshown(gathered, &rows, &mut shown, passed);
         let mut facts = self.request_facts(gathered, forge, rows, offers, shown).await?;
         let mut actions = plan_requests(&facts);
@@ -180,13 +186,17 @@ impl Reconciler {
                 continue;
             }
             // A push of ours asks for a look by itself.
-            if action.what == Doing::Wait {
+            if action.what == Doing::Wait || self.is_vain(&action, &facts.open) {
                 continue;
             }
             let row = |number: u64| facts.rows.iter().find(|row| row.number == number);
             match Box::pin(self.act_on_request(forge, &action, row)).await {
                 Ok(Some(acted)) => {
                     tracing::info!(connection.name = %action.connection, "connection {}: {}", action.connection, action.describe());
+                    self.note_update(&action, &facts.open);
+                    if matches!(action.what, Doing::Open(_)) {
+                        passed.open = None; // there is one more
+                    }
                     passed.committed |= acted.committed;
                 }
                 Ok(None) => passed.waits = true,
@@ -348,7 +358,7 @@ impl Reconciler {
 
 /// What the forge shows of everything that a plan needs.
 async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Result<Shown, StepError> {
-    let open = forge.open_requests(PREFIX).await?;
+    let open = forge.open_requests("").await?;
     let (mut ended, mut tips) = (BTreeMap::new(), BTreeMap::new());
     let is = |row: &RequestRow, shown: &ForgeRequest| shown.number == row.number && shown.head == row.branch;
     for row in rows.iter().filter(|row| !open.iter().any(|shown| is(row, shown))) {

@@ -28,6 +28,7 @@ pub use draft::{Input, Part, Repair, branch, branches, draft, drift_path, live_b
 pub(crate) use entry::set as set_entry;
 pub use lock::{LockEdit, edit_lock};
 pub use rejected::{overrule, reject, rejected_path};
+pub(crate) use request::said;
 pub use request::{RequestText, request_comment, request_text};
 pub use rollback::{Basis, Effect, Moment, NextSync, Rollback, Way, Wish, roll_back};
 pub use tell::Telling;

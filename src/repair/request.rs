@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::markdown::{Room, fence, fitting_lines, shortened, visible};
+use super::markdown::{Room, fence, fitting_lines, plain, shortened, visible};
 use crate::model::ConnectionRef;
 
 /// Of no width, and no letter: what it stands in is no name and no number any more.
@@ -54,6 +54,11 @@ pub fn request_comment(sentence: &str, lines: &str) -> String {
     let (kept, left) = fitting_lines(&lines.lines().map(str::to_owned).collect::<Vec<_>>(), COMMENT);
     let more = if left > 0 { format!("\n… and {left} more lines.\n") } else { String::new() };
     format!("{sentence}\n\n{}{more}", fence("text", &kept.join("\n")))
+}
+
+/// Words from outside in a sentence or a list: nothing in them is markup or refers to anything.
+pub(crate) fn said(text: &str) -> String {
+    prose(&plain(text))
 }
 
 /// Text with every reference outside of code taken apart. It decides on a merge, so the way to decide names that first.

@@ -1,5 +1,6 @@
 //! `[forge]`: where people review, and what it must and must not hold.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct Forge {
     pub labels: Vec<String>,
     /// Whether requests are opened as drafts.
     pub draft: bool,
+    /// Whether the plan is told on the requests of people.
+    pub plan: bool,
     /// How often requests are looked at.
     #[serde(with = "duration")]
     pub check: Duration,
@@ -88,6 +91,7 @@ impl Default for Forge {
             private_key: None,
             labels: vec!["aam".to_owned()],
             draft: false,
+            plan: true,
             check: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
         }
@@ -105,6 +109,43 @@ impl Forge {
     pub fn address(&self) -> Option<&str> {
         given(&self.url).or_else(|| self.kind?.usual())
     }
+}
+
+/// Project and, where it is not the one that everybody uses, address, as `[repository] remote` tells them: where the project
+/// is left out, which an own address may still go with. Nothing is guessed where they could be several things.
+pub(super) fn derived(settings: &Settings, base: &Path) -> Vec<(&'static str, String)> {
+    let forge = &settings.forge;
+    let remote = settings.repository.remote_url(base);
+    let (Some(kind), None, Some(remote)) = (forge.kind, given(&forge.project), remote) else { return Vec::new() };
+    let Some((host, path)) = remote.server() else { return Vec::new() };
+    let path = path.trim_matches('/');
+    let mut path = path.strip_suffix(".git").unwrap_or(path);
+    let web = |address: &str| address.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
+    let mut found = Vec::new();
+    match given(&forge.url) {
+        Some(url) => {
+            // it may lie below a folder of the server, and then so does what is cloned by HTTP
+            let below = web(url).and_then(|web| Some(format!("{}/", web.split_once('/')?.1)));
+            path = below.and_then(|below| path.strip_prefix(below.as_str())).unwrap_or(path);
+        }
+        None => {
+            // github.com and gitlab.com take ssh at a name of its own, too, where its port is closed
+            let usual = kind.usual().and_then(web);
+            let is = |usual: &String| {
+                [usual.clone(), format!("ssh.{usual}"), format!("altssh.{usual}")].contains(&host.to_owned())
+            };
+            if !usual.as_ref().is_some_and(is) {
+                let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                found.push(("forge.url", remote.origin().unwrap_or_else(|| format!("https://{shown}"))));
+            }
+        }
+    }
+    let parts = path.split('/').count();
+    if parts == 2 || (parts > 2 && kind == ForgeKind::GitLab) {
+        found.push(("forge.project", path.to_owned()));
+        return found;
+    }
+    Vec::new()
 }
 
 fn given(value: &Option<String>) -> Option<&str> {
@@ -142,7 +183,8 @@ pub(super) fn check(settings: &Settings, place: impl Fn(&str) -> Option<Place>) 
     }
     match project {
         None => {
-            add("forge.kind", missing("project", "as in the address of its page, `project = \"acme/data-config\"`"));
+            let help = "as in the address of its page, `project = \"acme/data-config\"`; [repository] remote tells it, too, if it is there";
+            add("forge.kind", missing("project", help));
         }
         Some(project) => {
             let parts: Vec<&str> = project.split('/').collect();
@@ -191,4 +233,87 @@ pub(super) fn check(settings: &Settings, place: impl Fn(&str) -> Option<Place>) 
         add("forge.labels", wrong("forge.labels", "a label is a text without commas"));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is derived from a remote for a forge with these settings.
+    fn of(remote: &str, forge: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let token = if forge.contains("token") { "" } else { "token = '${env:T}'\n" };
+        let file = format!("[repository]\nremote = '{remote}'\n[forge]\n{forge}{token}");
+        std::fs::write(dir.path().join("x.toml"), file).unwrap();
+        let from = match Settings::load(dir.path(), Some(Path::new("x.toml")), [], &[]) {
+            Ok((settings, origins)) => {
+                let place = |key: &str| origins.iter().find(|setting| setting.key == key).unwrap().origin.to_string();
+                let forge = &settings.forge;
+                format!(
+                    "{} ({}) {} ({})",
+                    forge.address().unwrap_or("-"),
+                    place("forge.url"),
+                    forge.project.as_deref().unwrap_or("-"),
+                    place("forge.project")
+                )
+            }
+            Err(problems) => problems.iter().map(|d| d.message.clone()).collect::<Vec<_>>().join("; "),
+        };
+        from.replace("x.toml:", "line ").replace("as repository.remote says", "remote")
+    }
+
+    #[test]
+    fn the_remote_says_where_the_project_is_unless_settings_do() {
+        let (github, gitlab, gitea) = ("kind = 'github'\n", "kind = 'gitlab'\n", "kind = 'gitea'\n");
+        let all = [
+            ("https://github.com/acme/config.git", github.to_owned()),
+            ("ssh://git@github.com/acme/config.git", github.to_owned()),
+            ("ssh://git@ssh.github.com:443/acme/config", github.to_owned()),
+            ("https://git.example.com:8443/acme/config.git/", github.to_owned()),
+            ("ssh://git@gitlab.com/group/sub/name.git", gitlab.to_owned()),
+            ("ssh://git@[::1]:2222/group/sub/name.git", gitlab.to_owned()),
+            ("https://forge.example.com/acme/config", gitea.to_owned()),
+            (
+                "https://forge.example.com/git/acme/config.git",
+                format!("{gitea}url = 'https://forge.example.com/git/'\n"),
+            ),
+            ("ssh://git@git.example.com/acme/config", format!("{gitea}url = 'https://forge.example.com'\n")),
+            ("https://mirror.example.com/acme/config.git", format!("{github}project = 'acme/other'\n")),
+            ("https://forge.example.com/git/acme/config.git", gitea.to_owned()),
+            ("ssh://git@github.com/config.git", github.to_owned()),
+            ("/srv/acme/config.git", github.to_owned()),
+            ("git@github.com:acme/config.git", github.to_owned()),
+        ];
+        let shown = all.map(|(remote, forge)| format!("{remote}\n  {}", of(remote, &forge)));
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        https://github.com/acme/config.git
+          https://github.com (default) acme/config (remote)
+        ssh://git@github.com/acme/config.git
+          https://github.com (default) acme/config (remote)
+        ssh://git@ssh.github.com:443/acme/config
+          https://github.com (default) acme/config (remote)
+        https://git.example.com:8443/acme/config.git/
+          https://git.example.com:8443 (remote) acme/config (remote)
+        ssh://git@gitlab.com/group/sub/name.git
+          https://gitlab.com (default) group/sub/name (remote)
+        ssh://git@[::1]:2222/group/sub/name.git
+          https://[::1] (remote) group/sub/name (remote)
+        https://forge.example.com/acme/config
+          https://forge.example.com (remote) acme/config (remote)
+        https://forge.example.com/git/acme/config.git
+          https://forge.example.com/git/ (line 5) acme/config (remote)
+        ssh://git@git.example.com/acme/config
+          https://forge.example.com (line 5) acme/config (remote)
+        https://mirror.example.com/acme/config.git
+          https://github.com (default) acme/other (line 5)
+        https://forge.example.com/git/acme/config.git
+          `forge.url` is not set, which a forge needs; `forge.project` is not set, which a forge needs
+        ssh://git@github.com/config.git
+          `forge.project` is not set, which a forge needs
+        /srv/acme/config.git
+          `forge.project` is not set, which a forge needs
+        git@github.com:acme/config.git
+          `repository.remote`: write ssh://git@HOST/PATH, https://HOST/PATH or an absolute path; `forge.project` is not set, which a forge needs
+        ");
+    }
 }

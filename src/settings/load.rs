@@ -43,6 +43,8 @@ pub enum Origin {
     Env(String),
     /// The flag's name.
     Flag(String),
+    /// The other setting that says it.
+    Setting(&'static str),
 }
 
 impl std::fmt::Display for Origin {
@@ -52,6 +54,7 @@ impl std::fmt::Display for Origin {
             Self::File(at) => f.write_str(at),
             Self::Env(name) => write!(f, "env {name}"),
             Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Setting(key) => write!(f, "as {key} says"),
         }
     }
 }
@@ -116,13 +119,20 @@ impl Settings {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let join = |defaults: Figment| -> Result<Self, Vec<Diagnostic>> {
+        let join = |given: &[Given], defaults: Figment| -> Result<Self, Vec<Diagnostic>> {
             let figment = given.iter().fold(defaults, |figment, g| figment.merge((g.key.as_str(), g.value.clone())));
             figment.extract().map_err(|e| vec![Diagnostic::error("AAM-C002", e.kind.to_string())])
         };
         // what nobody sets follows the engine, whichever layer names it
-        let kind = join(defaults(EngineKind::Embedded))?.engine.kind;
-        let settings = join(defaults(kind))?;
+        let kind = join(&given, defaults(EngineKind::Embedded))?.engine.kind;
+        let derived = forge::derived(&join(&given, defaults(kind))?, root);
+        given.extend(derived.into_iter().map(|(key, value)| Given {
+            key: key.to_owned(),
+            value: Value::from(value),
+            origin: Origin::Setting("repository.remote"),
+            place: None,
+        }));
+        let settings = join(&given, defaults(kind))?;
         let place = |key: &str| given.iter().rev().find(|g| g.key == key).and_then(|g| g.place.clone());
         problems.extend(approval(&settings, place("approval.rules")));
         problems.extend(repository::check(&settings, root, place));
@@ -420,7 +430,7 @@ mod tests {
             "kind = 'svn'\n",
         ];
         insta::assert_snapshot!(all.map(said).join("\n\n"), @r#"
-        config/aam.toml:2:8 AAM-C004 `forge.project` is not set, which a forge needs [as in the address of its page, `project = "acme/data-config"`]
+        config/aam.toml:2:8 AAM-C004 `forge.project` is not set, which a forge needs [as in the address of its page, `project = "acme/data-config"`; [repository] remote tells it, too, if it is there]
         config/aam.toml:2:8 AAM-C004 `forge.token` is not set, which a forge needs [as `token = "${env:AAM_FORGE_TOKEN}"`; GitHub makes one under Settings, Developer settings, Fine-grained tokens: this repository, with Contents, Pull requests and Commit statuses for reading and writing; or set app_id, installation_id and private_key of an app]
 
         config/aam.toml:2:8 AAM-C004 `forge.url` is not set, which a forge needs [the address of its web page, `url = "https://forge.example.com"`]

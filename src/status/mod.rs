@@ -2,4 +2,4 @@
 
 mod report;
 
-pub use report::{ConnectionReport, Pinned, Report, Sources, Unowned};
+pub use report::{ConnectionReport, Pinned, PlansTrouble, Report, Sources, Unowned};

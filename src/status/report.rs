@@ -25,6 +25,9 @@ pub struct Report {
     /// How the repository's remote stands, if it has one.
     #[serde(default)]
     pub remote: Option<RemoteInfo>,
+    /// What fails about the plans on people's requests, if something does.
+    #[serde(default)]
+    pub plans: Option<PlansTrouble>,
     /// By name.
     pub connections: Vec<ConnectionReport>,
     /// Errors and warnings in the committed files, as one line each: place, code, message.
@@ -36,6 +39,15 @@ pub struct Report {
     /// Objects of the engine that nobody declared: never touched.
     #[serde(default)]
     pub unowned: Vec<Unowned>,
+}
+
+/// Plans that could not be told on the requests of people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlansTrouble {
+    /// Where: `github.com/acme/config`.
+    pub project: String,
+    /// What fails.
+    pub trouble: Trouble,
 }
 
 /// An object of the engine that nobody declared.
@@ -153,6 +165,7 @@ impl Report {
             branch: None,
             blocked: None,
             remote: None,
+            plans: None,
             connections: connections.collect(),
             problems: sources.diagnostics.iter().map(one_line).collect(),
             invalid: sources.diagnostics.iter().any(|d| d.severity == Severity::Error),
@@ -167,6 +180,7 @@ impl Report {
         let live = || self.connections.iter().filter(|c| !matches!(c.standing, Standing::Retired));
         let any = |test: &dyn Fn(&ConnectionReport) -> bool| live().any(test);
         if self.invalid
+            || self.plans.is_some()
             || any(&|c| matches!(c.standing, Standing::Failed { .. } | Standing::Broken))
             || any(&|c| c.sync_failed() || !c.troubles.is_empty())
         {

@@ -75,7 +75,7 @@ impl App {
             registry: registry.clone(),
             events: registry,
             repo,
-            forge: forge(&settings, &root, &super::repo::prefix(base, &settings).await)?,
+            forge: forge(&settings, &root, &state, &super::repo::prefix(base, &settings).await)?,
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),
         };
@@ -155,7 +155,7 @@ fn forge_url(text: &str) -> anyhow::Result<reqwest::Url> {
 }
 
 /// The client of the forge that the settings name, for a configuration at this place in its repository. Nothing is sent yet.
-pub fn forge(settings: &Settings, root: &Path, prefix: &str) -> anyhow::Result<Option<Arc<dyn Forge>>> {
+pub fn forge(settings: &Settings, root: &Path, state: &Path, prefix: &str) -> anyhow::Result<Option<Arc<dyn Forge>>> {
     let set = &settings.forge;
     let Some(kind) = set.kind else { return Ok(None) };
     let text = |value: &Option<String>| {
@@ -176,6 +176,7 @@ pub fn forge(settings: &Settings, root: &Path, prefix: &str) -> anyhow::Result<O
         url: forge_url(url.expose_secret())?,
         project: set.project.clone().context("[forge] project is not set")?,
         prefix: prefix.to_owned(),
+        state: state.to_owned(),
         credentials,
         manners: forge::Manners { deadline: set.deadline, ..forge::Manners::default() },
     };
@@ -233,6 +234,7 @@ pub fn policy(settings: &Settings) -> Policy {
             labels: settings.forge.labels.iter().cloned().collect(),
             draft: settings.forge.draft,
             every: chrono::TimeDelta::from_std(settings.forge.check).unwrap_or(chrono::TimeDelta::MAX),
+            plan: settings.forge.plan,
         },
     }
 }

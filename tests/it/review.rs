@@ -43,7 +43,7 @@ async fn a_merge_is_told_with_and_without_a_registry_and_nothing_is_written() {
     - `connection crm`
       - schedule: manual → every 6h
     - `mapping crm`
-      - account.name: name → name \~ "\<b\>\|\@team"
+      - account.name: name → name \~ "\<b\>\|\@&#8203;team"
 
     #### What would be done
 

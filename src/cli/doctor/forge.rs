@@ -12,7 +12,7 @@ const NAME: &str = "forge";
 
 /// The forge that the settings name, if they name one.
 pub(super) async fn check(settings: &Settings, root: &Path) -> Option<Check> {
-    let forge = match wiring::forge(settings, root, "") {
+    let forge = match wiring::forge(settings, root, &root.join(&settings.state.directory), "") {
         Ok(forge) => forge?,
         Err(error) => {
             let mend = "correct [forge]; the secrets that it refers to must be in aam's own environment";

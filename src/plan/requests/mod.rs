@@ -37,6 +37,8 @@ pub struct ForgeRequest {
     pub base: String,
     /// The branch it asks to merge; of this project and no fork.
     pub head: String,
+    /// The commit that is merged then, where the forge tells it.
+    pub tip: Option<CommitId>,
     /// Where it stands.
     pub state: RequestState,
 }

@@ -168,6 +168,7 @@ impl Model {
                     labels: BTreeSet::new(),
                     base: "main".to_owned(),
                     head: HEAD.to_owned(),
+                    tip: None,
                     state: RequestState::Open,
                 };
                 self.note(offer, request.number, noted);

@@ -46,6 +46,7 @@ fn shown(number: u64, offer: &Offer) -> ForgeRequest {
         labels: offer.draft.labels.clone(),
         base: offer.draft.base.clone(),
         head: offer.draft.head.clone(),
+        tip: None,
         state: RequestState::Open,
     }
 }

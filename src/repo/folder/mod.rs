@@ -19,8 +19,8 @@ use super::names::escape;
 use super::{check_repair_branch, io_error, lock_state, may_heal, needs_person, tree};
 use crate::model::{CommitId, RepoPath};
 use crate::ports::{
-    APPROVED_BY, CommitDraft, CommitOutcome, FileEdit, LogEntry, RepairBranch, Repo, RepoError, RepoInfo, Snapshot,
-    applied, written,
+    APPROVED_BY, CommitDraft, CommitOutcome, FileEdit, LogEntry, Merge, RepairBranch, Repo, RepoError, RepoInfo,
+    Snapshot, applied, written,
 };
 
 /// A plain folder of specs.
@@ -272,6 +272,10 @@ impl Repo for FolderRepo {
 
     async fn fetch(&self) -> Result<bool, RepoError> {
         Ok(false)
+    }
+
+    async fn merge_of(&self, _base: &CommitId, _head: &CommitId) -> Result<Option<Merge>, RepoError> {
+        Ok(None)
     }
 
     async fn committed(&self) -> Result<Snapshot, RepoError> {

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 pub use self::asked::{Below, below, prefix, version};
-pub use self::between::{Merge, merge_of};
+pub use self::between::merge_of;
 pub(in crate::repo) use self::history::person;
 pub use self::network::{Access, Login};
 pub use self::remote::Remote;
@@ -38,7 +38,7 @@ use super::names::{self, FOLDERS, Verdict, escape};
 use super::{REPAIR_PREFIX, beneath, io_error, lock_state, needs_person, tree};
 use crate::model::{CommitId, RepoPath};
 use crate::ports::{
-    CommitDraft, CommitOutcome, LogEntry, RepairBranch, Repo, RepoError, RepoInfo, Snapshot, Unreadable,
+    CommitDraft, CommitOutcome, LogEntry, Merge, RepairBranch, Repo, RepoError, RepoInfo, Snapshot, Unreadable,
 };
 
 /// Folders below the state folder that hold an index of our own while a tree is written.
@@ -447,6 +447,10 @@ impl Repo for GitRepo {
 
     async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError> {
         self.read_file_at(commit, path).await
+    }
+
+    async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError> {
+        self.merge_with(base, head).await
     }
 
     async fn person(&self) -> Result<String, RepoError> {

@@ -9,13 +9,16 @@ use super::command::{Call, Done};
 use super::network::Access;
 use crate::ports::RepoError;
 use crate::repo::names::escape;
-use crate::repo::{REPAIR_PREFIX, check_repair_branch, may_heal, needs_person};
+use crate::repo::{REPAIR_PREFIX, check_repair_branch, lock_file, may_heal, needs_person};
 
 /// A look at the remote that takes longer is given up (1 min).
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// A fetch that takes longer is given up (30 min): a large history over a slow line. One that stands still ends by itself.
 pub(super) const FETCH_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// A fetch of one commit that takes longer is given up (2 min): what a person did on a branch.
+const COMMIT_LIMIT: Duration = Duration::from_secs(120);
 
 /// A push that takes longer is given up (2 min): one commit, and what hooks of the remote take.
 const PUSH_LIMIT: Duration = Duration::from_secs(120);
@@ -96,6 +99,10 @@ pub(super) fn looking(remote: &Remote) -> String {
     format!("looking at the remote {}", remote.access.url)
 }
 
+fn fetching(remote: &Remote) -> String {
+    format!("fetching from {}", remote.access.url)
+}
+
 impl GitRepo {
     /// A call on the clone that may reach the remote.
     pub(super) fn reach(&self, remote: &Remote, what: impl Into<String>) -> Result<Call, RepoError> {
@@ -104,18 +111,34 @@ impl GitRepo {
 
     /// Fetches branches, by short name.
     pub(super) async fn fetch_branches(&self, remote: &Remote, branches: &[String]) -> Result<(), RepoError> {
-        let what = format!("fetching from {}", remote.access.url);
-        let refspecs = branches.iter().map(|b| format!("+refs/heads/{b}:{}", self.head_ref(b)));
-        let done = self
-            .reach(remote, &*what)?
-            .limit(FETCH_LIMIT)
+        let refspecs = branches.iter().map(|b| format!("+refs/heads/{b}:{}", self.head_ref(b))).collect();
+        let done = self.fetch_what(remote, refspecs, FETCH_LIMIT).await?;
+        if done.code == 0 { Ok(()) } else { Err(unreachable(fetching(remote), &done)) }
+    }
+
+    /// Brings a commit here that the remote has, by its id and without a ref; false: it has no such commit.
+    pub(super) async fn fetch_commit(&self, commit: &str) -> Result<bool, RepoError> {
+        let Some(remote) = &self.remote else { return Ok(false) };
+        let _turn = remote.turn.lock().await;
+        let _alone = lock_file(&self.state_dir.join("remote.lock")).await?;
+        let done = self.fetch_what(remote, vec![commit.to_owned()], COMMIT_LIMIT).await?;
+        let unknown = ["not our ref", "unadvertised object", "couldn't find remote ref"];
+        match done.code {
+            0 => Ok(true),
+            _ if unknown.iter().any(|words| done.err.contains(words)) => Ok(false),
+            _ => Err(unreachable(fetching(remote), &done)),
+        }
+    }
+
+    async fn fetch_what(&self, remote: &Remote, refspecs: Vec<String>, limit: Duration) -> Result<Done, RepoError> {
+        self.reach(remote, fetching(remote))?
+            .limit(limit)
             .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"])
             // One that is shallow itself has no more to give.
             .args(["--no-recurse-submodules", "--update-shallow", "--", remote.access.url.as_str()])
             .args(refspecs)
             .done()
-            .await?;
-        if done.code == 0 { Ok(()) } else { Err(unreachable(what, &done)) }
+            .await
     }
 
     /// Moves a branch of the remote from `old` (`None`: it is not there) to `new` (`None`: it goes), and nothing if it is

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aam::forge::{self, Access, Credentials, Kind, Manners};
-use aam::ports::{Remark, RequestDraft, RequestState, mark};
+use aam::ports::{CheckState, CommitStatus, ForgeError, Remark, RequestDraft, RequestState, mark};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -126,6 +126,7 @@ async fn every_request_to_github_is_one_of_its_own_documents() {
         url: url.parse().unwrap(),
         project: "admin/config".to_owned(),
         prefix: String::new(),
+        state: std::env::temp_dir(),
         credentials: Credentials::Token(TOKEN.to_owned().into()),
         manners: Manners { deadline: Duration::from_secs(60), ..Manners::default() },
     };
@@ -148,6 +149,21 @@ async fn every_request_to_github_is_one_of_its_own_documents() {
     let said = forge.review(opened.number).await.unwrap().last_comment;
     assert_eq!(said, Some(Remark { author: "admin".to_owned(), text: "why?".to_owned() }));
     assert_eq!(person(Method::GET, &comments, json!({})).await.as_array().unwrap().len(), 2);
+    let listed = forge.open_requests("").await.unwrap();
+    let tip = listed[0].tip.clone().unwrap();
+    // The emulator has no statuses; what is sent is held against the document all the same.
+    let description = "plan 1f2e: 1 error".to_owned();
+    let status = CommitStatus { context: "aam/plan".to_owned(), state: CheckState::Failure, description };
+    let none = forge.status(&tip, "aam/plan").await.unwrap_err();
+    let unsent = forge.send_status(&tip, &status).await.unwrap_err();
+    assert!(matches!((&none, &unsent), (ForgeError::NotFound { .. }, ForgeError::NotFound { .. })), "{none} {unsent}");
+    assert_eq!(*relay.wrong.lock().unwrap(), Vec::<String>::new());
+    for (path, body) in [("statuses", json!({"state": "odd"})), ("statused", json!({"state": "success"}))] {
+        let odd = http.post(format!("{url}/api/v3/repos/admin/config/{path}/{}", tip.0)).bearer_auth(TOKEN).json(&body);
+        odd.send().await.unwrap();
+        let wrong = std::mem::take(&mut *relay.wrong.lock().unwrap());
+        assert_eq!(wrong.len(), 1, "{path}: the document is held up");
+    }
     forge.close(opened.number).await.unwrap();
     let closed = forge.request(opened.number).await.unwrap().unwrap();
     assert!(matches!(closed.state, RequestState::Closed { .. }) && closed.title == draft("two").title);

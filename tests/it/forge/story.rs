@@ -3,81 +3,10 @@
 
 use aam::forge::Kind;
 
-use super::tool::{BRANCH, played};
-use crate::forge_standin::{Fault, Standin, TOKEN};
-use crate::support::world::{World, until};
-
-/// A world whose repository is on a forge, with `crm` onboarded.
-struct Team {
-    world: World,
-    forge: Standin,
-}
-
-impl Team {
-    async fn new(kind: Kind) -> Self {
-        let team = Self::start(kind, "").await;
-        team.world.aam_is(0, &["apply"]);
-        team.world.git(&["push", "--quiet", "origin", "main"]);
-        team
-    }
-
-    /// One where `aam` works with the forge's repository as its remote and pushes itself, with these settings, too.
-    async fn remote(kind: Kind, settings: &str) -> Self {
-        let mut team = Self::start(kind, settings).await;
-        team.world.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
-        team.plug();
-        let remote = team.world.dir().join("remote.git").to_string_lossy().into_owned();
-        team.world.env.push(("AAM_REPOSITORY__REMOTE".to_owned(), remote));
-        team.world.aam_is(0, &["apply"]);
-        team
-    }
-
-    /// Lets the remote be reached.
-    fn plug(&self) {
-        let dir = self.world.dir();
-        std::os::unix::fs::symlink(dir.join("config.git"), dir.join("remote.git")).unwrap();
-    }
-
-    async fn start(kind: Kind, more: &str) -> Self {
-        let bare = tempfile::tempdir().unwrap().keep();
-        super::tool::git(&bare, &["init", "-q", "--bare", "-b", "main"]);
-        let forge = Standin::start(played(kind), &bare).await;
-        let word = format!("{kind:?}").to_lowercase();
-        let settings = format!(
-            "[forge]\nkind = \"{word}\"\nurl = \"{}\"\nproject = \"acme/config\"\ntoken = \"${{env:FORGE_TOKEN}}\"\ncheck = \"1s\"\n{more}",
-            forge.url,
-        );
-        let mut world = World::with_crm(&settings).await;
-        std::fs::rename(&bare, world.dir().join("config.git")).unwrap();
-        world.env.push(("FORGE_TOKEN".to_owned(), TOKEN.to_owned()));
-        let bare = world.dir().join("config.git");
-        forge.edit(|state| state.bare = crate::forge_standin::Bare::new(bare.clone()));
-        world.git(&["remote", "add", "origin", &bare.to_string_lossy()]);
-        Self { world, forge }
-    }
-
-    /// Looks at the source, pushes the repair branch if there is one, and lets `aam` go on.
-    async fn drift(&self, sql: &str, code: i32) {
-        self.world.source.run(sql).await;
-        self.world.aam_is(code, &["apply", "--look"]);
-        if self.world.try_git(&["rev-parse", "--verify", BRANCH]).0 {
-            self.world.git(&["push", "--quiet", "--force", "origin", BRANCH]);
-        }
-        self.world.aam_is(code, &["apply"]);
-    }
-
-    /// What the registry knows of requests: number, state, who.
-    async fn known(&self) -> String {
-        self.world
-            .registry
-            .one("SELECT format('%s %s %s', number, state, coalesce(closed_by, '-')) FROM requests ORDER BY number")
-            .await
-    }
-
-    fn requests(&self) -> usize {
-        self.forge.edit(|state| state.requests.len())
-    }
-}
+use super::team::Team;
+use super::tool::BRANCH;
+use crate::forge_standin::Fault;
+use crate::support::world::until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_request_is_a_rejection_with_its_last_comment() {
@@ -92,11 +21,9 @@ async fn a_closed_request_is_a_rejection_with_its_last_comment() {
     assert_eq!(team.known().await, "1 open -");
 
     // In place, and nothing twice.
-    let writes =
-        |team: &Team| team.forge.edit(|state| state.calls.iter().filter(|call| !call.starts_with("GET")).count());
-    let before = writes(&team);
+    let before = team.writes();
     team.world.aam_is(3, &["apply"]);
-    assert_eq!(writes(&team), before, "what is as it should be is not written");
+    assert_eq!(team.writes(), before, "what is as it should be is not written");
     team.drift("ALTER TABLE accounts DROP COLUMN name", 3).await;
     let (title, said) = team.forge.edit(|state| {
         let request = state.request(1);

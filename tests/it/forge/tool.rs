@@ -58,7 +58,8 @@ pub fn adapter(kind: Kind, url: &str, credentials: Credentials) -> Arc<dyn Forge
     aam::wiring::install_tls();
     let manners = Manners { deadline: Duration::from_secs(20), pause: Duration::from_millis(10) };
     let (url, project) = (url.parse().unwrap(), standin::PROJECT.to_owned());
-    forge::open(Access { kind, url, project, prefix: "deploy/".to_owned(), credentials, manners }).unwrap()
+    let state = std::env::temp_dir();
+    forge::open(Access { kind, url, project, prefix: "deploy/".to_owned(), state, credentials, manners }).unwrap()
 }
 
 /// Runs git.

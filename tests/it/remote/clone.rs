@@ -1,5 +1,6 @@
 //! What the clone shows, what is pushed from it, and the repair branches of the remote.
 
+use aam::model::CommitId;
 use aam::ports::{CommitOutcome, Repo};
 use aam::repo::git::{GitRepo, Remote};
 
@@ -165,4 +166,24 @@ async fn names_are_never_options_and_nothing_of_the_clone_runs() {
     assert!(repo.fetch().await.unwrap_err().why.contains("transport 'ext' not allowed"));
     assert_eq!(std::fs::read_to_string(&mark).unwrap_or_default(), "");
     assert!(try_git(&ground.origin, &["rev-parse", "main"]).0);
+}
+
+#[tokio::test]
+async fn what_a_person_asks_to_merge_is_fetched_by_its_id_and_nothing_else_is_an_id() {
+    let ground = Ground::new();
+    let repo = ground.open().await;
+    let base = CommitId(head(&repo).await);
+    ground.git(&["switch", "--quiet", "--create", "feature"]);
+    let tip = CommitId(ground.push("connectors.d/new.yaml", "kind: connection\n"));
+    let merge = repo.merge_of(&base, &tip).await.unwrap().unwrap();
+    let new: Vec<_> = merge.after.files.keys().filter(|path| !merge.before.files.contains_key(*path)).collect();
+    assert_eq!((new.len(), new[0].as_str(), merge.related), (1, "connectors.d/new.yaml", true));
+    assert_eq!(repo.committed().await.unwrap().commit, Some(base.clone()));
+    assert!(repo.merge_of(&base, &CommitId("1".repeat(40))).await.unwrap().is_none());
+    for odd in ["--upload-pack=x", "refs/heads/feature", "HEAD", "", &"x".repeat(40)] {
+        let error = repo.merge_of(&base, &CommitId(odd.to_owned())).await.unwrap_err();
+        assert!(error.why.contains("is no id of one"), "{odd}: {error}");
+    }
+    let refs = git(&ground.state.join("repository.git"), &["for-each-ref", "--format=%(refname)"]);
+    assert_eq!(refs, "refs/remotes/origin/main");
 }
