@@ -15,8 +15,8 @@ use super::people::{self, Comment, Opinion, User};
 use super::{chosen, open_once, parts, short};
 use crate::model::CommitId;
 use crate::ports::{
-    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, RequestDraft, RequestState,
-    Review,
+    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Merging, RequestDraft,
+    RequestState, Review,
 };
 
 /// Characters of a body: the forge has no limit, and no person reads more.
@@ -62,6 +62,7 @@ struct Side {
     /// The branch' own name, where `ref` is that of the request since its branch is gone.
     #[serde(default)]
     label: String,
+    sha: Option<String>,
     repo_id: i64,
 }
 
@@ -106,6 +107,12 @@ struct Shown {
     description: Option<String>,
 }
 
+/// How a project merges.
+#[derive(Deserialize)]
+struct Ways {
+    default_merge_style: Option<String>,
+}
+
 impl Side {
     /// The branch' name; of one that is gone only the label still tells it.
     fn name(&self) -> &str {
@@ -139,6 +146,7 @@ impl Pull {
             labels: self.labels.unwrap_or_default().into_iter().map(|label| label.name).collect(),
             base: self.base.branch,
             head: self.head.name().to_owned(),
+            tip: self.head.sha.map(CommitId),
             state,
         }
     }
@@ -337,5 +345,32 @@ impl Forge for Gitea {
         let wanted = json!({"state": state, "context": status.context, "description": description});
         let _: Value = self.client.write(Method::POST, path, &wanted).await?;
         Ok(())
+    }
+
+    /// `repoMergePullRequest` with `merge_when_checks_succeed`
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError> {
+        let path = self.pulls(&format!("/{number}"));
+        let now: Pull = self.client.get(path.clone(), Vec::new()).await?;
+        if now.head.sha.as_ref() != Some(&tip.0) {
+            return Ok(Merging::Later);
+        }
+        let ways: Ways = self.client.get(self.client.repo(), Vec::new()).await?;
+        let way = ways.default_merge_style.unwrap_or_else(|| "merge".to_owned());
+        let wanted = json!({"Do": way, "head_commit_id": tip, "merge_when_checks_succeed": true});
+        match self.client.write::<Value>(Method::POST, format!("{path}/merge"), &wanted).await {
+            Err(ForgeError::Exists { why, .. }) if why.contains("already") => Ok(Merging::ByItself),
+            // It still looks for conflicts.
+            Err(ForgeError::Invalid { why, .. }) if why.contains("try again later") => Ok(Merging::Later),
+            merged => merged.map(|_| Merging::ByItself),
+        }
+    }
+
+    /// `repoCancelScheduledAutoMerge`
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.pulls(&format!("/{number}/merge"));
+        match self.client.write::<Value>(Method::DELETE, path, &json!({})).await {
+            Err(ForgeError::NotFound { .. }) => Ok(()),
+            cancelled => cancelled.map(|_| ()),
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::{chosen, open_once, part, parts, short};
 use crate::model::CommitId;
 use crate::ports::{
-    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Remark, RequestDraft,
+    CheckState, CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Merging, Remark, RequestDraft,
     RequestState, Review, WITHDRAWN, carries, is_marked,
 };
 
@@ -121,6 +121,21 @@ struct Shown {
     description: Option<String>,
 }
 
+/// What of a request matters for its merge.
+#[derive(Deserialize)]
+struct Mergeable {
+    sha: Option<String>,
+    #[serde(default)]
+    merge_when_pipeline_succeeds: bool,
+    #[serde(default)]
+    detailed_merge_status: String,
+}
+
+/// Where GitLab is still working out whether a request could be merged.
+const UNDECIDED: [&str; 4] = ["preparing", "unchecked", "checking", "approvals_syncing"];
+/// Where it waits for a pipeline that it may not know yet.
+const PIPELINE: [&str; 2] = ["ci_must_pass", "ci_still_running"];
+
 impl Merge {
     /// Whether its branch is one of the project itself and of no fork.
     fn is_own(&self) -> bool {
@@ -129,6 +144,7 @@ impl Merge {
 
     fn request(self, branch_deleted: bool) -> ForgeRequest {
         let by = |user: Option<User>| user.map(|user| user.username);
+        let tip = self.sha.clone();
         let state = match self.state.as_str() {
             // Locked: it is being merged.
             "opened" | "locked" => RequestState::Open,
@@ -146,6 +162,7 @@ impl Merge {
             labels: self.labels,
             base: self.target_branch,
             head: self.source_branch,
+            tip: tip.map(CommitId),
             state,
         }
     }
@@ -358,5 +375,40 @@ impl Forge for GitLab {
             Err(ForgeError::Invalid { why, .. }) if why.contains("Cannot transition status") => Ok(()),
             sent => sent.map(|_| ()),
         }
+    }
+
+    /// "Merge a merge request" with `auto_merge`, which had another name before 17.11.
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError> {
+        let now: Mergeable = self.client.get(self.merges(&format!("/{number}")), Vec::new()).await?;
+        let status = now.detailed_merge_status.as_str();
+        if now.sha.as_ref() != Some(&tip.0) || UNDECIDED.contains(&status) {
+            return Ok(Merging::Later);
+        }
+        if now.merge_when_pipeline_succeeds {
+            return Ok(Merging::ByItself);
+        }
+        let path = self.merges(&format!("/{number}/merge"));
+        let wanted = json!({"sha": tip, "auto_merge": true, "merge_when_pipeline_succeeds": true});
+        match self.client.write::<Value>(Method::PUT, path, &wanted).await {
+            Err(ForgeError::Invalid { .. }) if PIPELINE.contains(&status) => Ok(Merging::Later),
+            // It says 401 of a token that is good and may not merge.
+            Err(ForgeError::Credentials { call, why }) => Err(ForgeError::Forbidden { call, why }),
+            Err(ForgeError::Invalid { call, why }) => {
+                let why = format!("{why} (detailed_merge_status `{status}`): merge it by hand, or mend that");
+                Err(ForgeError::Invalid { call, why })
+            }
+            merged => merged.map(|_| Merging::ByItself),
+        }
+    }
+
+    /// "Cancel merge when pipeline succeeds"
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.merges(&format!("/{number}"));
+        let now: Mergeable = self.client.get(path.clone(), Vec::new()).await?;
+        if now.merge_when_pipeline_succeeds {
+            let path = format!("{path}/cancel_merge_when_pipeline_succeeds");
+            let _: Value = self.client.write(Method::POST, path, &json!({})).await?;
+        }
+        Ok(())
     }
 }

@@ -5,5 +5,6 @@ mod clients;
 mod emulated;
 mod faults;
 mod languages;
+mod offered;
 mod story;
 mod tool;

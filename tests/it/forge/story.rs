@@ -8,9 +8,9 @@ use crate::forge_standin::{Fault, Standin, TOKEN};
 use crate::support::world::{World, until};
 
 /// A world whose repository is on a forge, with `crm` onboarded.
-struct Team {
-    world: World,
-    forge: Standin,
+pub struct Team {
+    pub world: World,
+    pub forge: Standin,
 }
 
 impl Team {
@@ -22,7 +22,7 @@ impl Team {
     }
 
     /// One where `aam` works with the forge's repository as its remote and pushes itself, with these settings, too.
-    async fn remote(kind: Kind, settings: &str) -> Self {
+    pub async fn remote(kind: Kind, settings: &str) -> Self {
         let mut team = Self::start(kind, settings).await;
         team.world.git(&["push", "--quiet", "--set-upstream", "origin", "main"]);
         team.plug();
@@ -67,14 +67,14 @@ impl Team {
     }
 
     /// What the registry knows of requests: number, state, who.
-    async fn known(&self) -> String {
+    pub async fn known(&self) -> String {
         self.world
             .registry
             .one("SELECT format('%s %s %s', number, state, coalesce(closed_by, '-')) FROM requests ORDER BY number")
             .await
     }
 
-    fn requests(&self) -> usize {
+    pub fn requests(&self) -> usize {
         self.forge.edit(|state| state.requests.len())
     }
 }
