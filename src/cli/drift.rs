@@ -149,13 +149,17 @@ async fn show(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> 
 
 async fn approve(app: &App, name: &str, context: &Context) -> anyhow::Result<Exit> {
     let row = act::connection(app, name).await?;
-    let branch = crate::repair::branch(&row.name);
+    let open = app.repo().repair_branches().await?;
+    // What a rule takes in by a request may be approved by a person, too.
+    let [asked, by_rule, ..] = crate::repair::branches(&row.name);
+    let is_open = |branch: &str| open.iter().any(|open| open.name == branch);
+    let branch = if is_open(&by_rule) && !is_open(&asked) { by_rule } else { asked };
     let approver = app.repo().person().await?;
     let gathered = app.reconciler.gather(None).await?;
     if let Some(why) = app.reconciler.objection_to(&gathered, &row.name, &approver) {
         bail!("{branch} was not merged: {}", escape(&why));
     }
-    let (outcome, what) = if app.repo().repair_branches().await?.iter().any(|open| open.name == branch) {
+    let (outcome, what) = if is_open(&branch) {
         (written("approve", app.repo().approve(&branch, &approver)).await?, branch)
     } else {
         let Some((_, rejection, mut draft)) = gathered.rejected_drift(row.id) else {
@@ -203,6 +207,12 @@ async fn reject(app: &App, name: &str, reason: &str, context: &Context) -> anyho
                 context.out.say(&format!("rejected {} in {} ({path})", target.short(), commit.short()))
             }
             CommitOutcome::Moved => bail!("the tracked branch moved meanwhile; run the command again"),
+            // A remote that does not take it does not take it later either.
+            CommitOutcome::Refused(why) if app.repo().info().await?.remote.is_some() => {
+                app.reconciler.reject_here(&row, &rejection, &why).await?;
+                let branch = crate::repair::rejection_branch(&row.name);
+                context.out.say(&format!("rejected {}; {why}: merge {branch} to have it in git", target.short()));
+            }
             CommitOutcome::Refused(why) => bail!("the rejection was not committed: {why}"),
         }
     } else {

@@ -10,7 +10,7 @@ use reqwest::{Method, Url, header, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::app::proof;
@@ -343,6 +343,23 @@ impl Client {
     pub(super) fn repo(&self) -> String {
         let (owner, name) = self.access.project.split_once('/').unwrap_or((&self.access.project, ""));
         format!("/repos/{}/{}", part(owner), part(name))
+    }
+
+    /// GitHub's GraphQL, for what the REST API does not have; it lies beside that, also on an own server. What it refuses it
+    /// answers with 200.
+    pub(super) async fn graphql(&self, query: &str, variables: &Value) -> Result<(), ForgeError> {
+        const CALL: &str = "POST /graphql";
+        let body = json!({"query": query, "variables": variables});
+        let answer: Value = self.write(Method::POST, "/../graphql".to_owned(), &body).await?;
+        let Some(error) = answer["errors"].as_array().and_then(|errors| errors.first()) else { return Ok(()) };
+        let why = shown(error["message"].as_str().unwrap_or("no reason is given"));
+        Err(match error["type"].as_str() {
+            Some("RATE_LIMITED") => {
+                ForgeError::RateLimited { call: CALL.to_owned(), why, wait: Duration::from_secs(60) }
+            }
+            Some("FORBIDDEN" | "INSUFFICIENT_SCOPES") => ForgeError::Forbidden { call: CALL.to_owned(), why },
+            _ => ForgeError::Invalid { call: CALL.to_owned(), why },
+        })
     }
 }
 

@@ -15,8 +15,8 @@ use super::people::{self, Comment, Opinion, User};
 use super::{chosen, open_once, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, RequestDraft, RequestState,
-    Review, Trouble,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Merging, OwnComment, RequestDraft,
+    RequestState, Review, Trouble,
 };
 
 /// Characters of a body: the forge has no limit, and no person reads more.
@@ -105,6 +105,12 @@ struct Shown {
     context: String,
     status: String,
     description: Option<String>,
+}
+
+/// How a project merges.
+#[derive(Deserialize)]
+struct Ways {
+    default_merge_style: Option<String>,
 }
 
 impl Side {
@@ -344,5 +350,32 @@ impl Forge for Gitea {
 
     fn note(&self, trouble: Option<&Trouble>) {
         self.client.note(trouble);
+    }
+
+    /// `repoMergePullRequest` with `merge_when_checks_succeed`
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError> {
+        let path = self.pulls(&format!("/{number}"));
+        let now: Pull = self.client.get(path.clone(), Vec::new()).await?;
+        if now.head.sha.as_ref() != Some(&tip.0) {
+            return Ok(Merging::Later);
+        }
+        let ways: Ways = self.client.get(self.client.repo(), Vec::new()).await?;
+        let way = ways.default_merge_style.unwrap_or_else(|| "merge".to_owned());
+        let wanted = json!({"Do": way, "head_commit_id": tip, "merge_when_checks_succeed": true});
+        match self.client.write::<Value>(Method::POST, format!("{path}/merge"), &wanted).await {
+            Err(ForgeError::Exists { why, .. }) if why.contains("already") => Ok(Merging::ByItself),
+            // It still looks for conflicts.
+            Err(ForgeError::Invalid { why, .. }) if why.contains("try again later") => Ok(Merging::Later),
+            merged => merged.map(|_| Merging::ByItself),
+        }
+    }
+
+    /// `repoCancelScheduledAutoMerge`
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.pulls(&format!("/{number}/merge"));
+        match self.client.write::<Value>(Method::DELETE, path, &json!({})).await {
+            Err(ForgeError::NotFound { .. }) => Ok(()),
+            cancelled => cancelled.map(|_| ()),
+        }
     }
 }

@@ -16,8 +16,8 @@ use super::people::{self, Comment, Opinion, User};
 use super::{chosen, open_once, part, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, RequestDraft, RequestState,
-    Review, Trouble,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Merging, OwnComment, RequestDraft,
+    RequestState, Review, Trouble,
 };
 
 /// Characters of a body or comment.
@@ -103,6 +103,40 @@ struct Shown {
     state: String,
     description: Option<String>,
 }
+
+/// What of a request matters for its merge.
+#[derive(Deserialize)]
+struct Mergeable {
+    node_id: String,
+    auto_merge: Option<Value>,
+    head: Side,
+}
+
+/// How a project merges; what is not told is allowed.
+#[derive(Deserialize)]
+struct Ways {
+    allow_auto_merge: Option<bool>,
+    allow_merge_commit: Option<bool>,
+    allow_squash_merge: Option<bool>,
+}
+
+impl Ways {
+    /// For GraphQL and for REST.
+    fn way(&self) -> (&'static str, &'static str) {
+        match (self.allow_merge_commit, self.allow_squash_merge) {
+            (None | Some(true), _) => ("MERGE", "merge"),
+            (_, None | Some(true)) => ("SQUASH", "squash"),
+            _ => ("REBASE", "rebase"),
+        }
+    }
+}
+
+/// Turns auto-merge on.
+const ENABLE: &str = "mutation($id: ID!, $tip: GitObjectID!, $way: PullRequestMergeMethod!) { enablePullRequestAutoMerge(\
+                      input: {pullRequestId: $id, expectedHeadOid: $tip, mergeMethod: $way}) { clientMutationId } }";
+/// Turns it off.
+const DISABLE: &str =
+    "mutation($id: ID!) { disablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }";
 
 impl Pull {
     /// Whether its branch is one of the project itself and of no fork.
@@ -326,5 +360,49 @@ impl Forge for GitHub {
 
     fn note(&self, trouble: Option<&Trouble>) {
         self.client.note(trouble);
+    }
+
+    /// `enablePullRequestAutoMerge` of GraphQL: the REST API has no word for it. What GitHub could merge at once it does not
+    /// take there; "Merge a pull request" does that.
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError> {
+        let pull: Mergeable = self.client.get(self.pulls(&format!("/{number}")), Vec::new()).await?;
+        if pull.head.sha.as_ref() != Some(&tip.0) {
+            return Ok(Merging::Later);
+        }
+        if pull.auto_merge.is_some() {
+            return Ok(Merging::ByItself);
+        }
+        let ways: Ways = self.client.get(self.client.repo(), Vec::new()).await?;
+        if ways.allow_auto_merge == Some(false) {
+            let why = "`Allow auto-merge` is off in the repository's settings (General, Pull Requests): turn it on, or merge \
+                       the request by hand";
+            return Err(ForgeError::Forbidden { call: "POST /graphql".to_owned(), why: why.to_owned() });
+        }
+        let (way, rest_way) = ways.way();
+        let enabled = self.client.graphql(ENABLE, &json!({"id": pull.node_id, "tip": tip, "way": way})).await;
+        match enabled {
+            Err(ForgeError::Invalid { why, .. }) if why.contains("clean status") => {
+                let path = self.pulls(&format!("/{number}/merge"));
+                let wanted = json!({"sha": tip, "merge_method": rest_way});
+                let _: Value = self.client.write(Method::PUT, path, &wanted).await?;
+                Ok(Merging::ByItself)
+            }
+            // A check that nobody asks for runs or failed, or GitHub has not worked it out yet.
+            Err(ForgeError::Invalid { why, .. })
+                if why.contains("unstable status") || why.contains("unknown status") =>
+            {
+                Ok(Merging::Later)
+            }
+            enabled => enabled.map(|()| Merging::ByItself),
+        }
+    }
+
+    /// `disablePullRequestAutoMerge` of GraphQL
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError> {
+        let pull: Mergeable = self.client.get(self.pulls(&format!("/{number}")), Vec::new()).await?;
+        match pull.auto_merge {
+            None => Ok(()),
+            Some(_) => self.client.graphql(DISABLE, &json!({"id": pull.node_id})).await,
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::{chosen, open_once, part, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
-    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, OwnComment, Remark, RequestDraft,
+    CommitStatus, Forge, ForgeAccess, ForgeError, ForgeRead, ForgeRequest, Merging, OwnComment, Remark, RequestDraft,
     RequestState, Review, Trouble, WITHDRAWN, carries, is_marked,
 };
 
@@ -127,6 +127,21 @@ impl Note {
         !self.system && login.is_none_or(|login| self.author.username == login)
     }
 }
+
+/// What of a request matters for its merge.
+#[derive(Deserialize)]
+struct Mergeable {
+    sha: Option<String>,
+    #[serde(default)]
+    merge_when_pipeline_succeeds: bool,
+    #[serde(default)]
+    detailed_merge_status: String,
+}
+
+/// Where GitLab is still working out whether a request could be merged.
+const UNDECIDED: [&str; 4] = ["preparing", "unchecked", "checking", "approvals_syncing"];
+/// Where it waits for a pipeline that it may not know yet.
+const PIPELINE: [&str; 2] = ["ci_must_pass", "ci_still_running"];
 
 impl Merge {
     /// Whether its branch is one of the project itself and of no fork.
@@ -364,5 +379,40 @@ impl Forge for GitLab {
 
     fn note(&self, trouble: Option<&Trouble>) {
         self.client.note(trouble);
+    }
+
+    /// "Merge a merge request" with `auto_merge`, which had another name before 17.11.
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError> {
+        let now: Mergeable = self.client.get(self.merges(&format!("/{number}")), Vec::new()).await?;
+        let status = now.detailed_merge_status.as_str();
+        if now.sha.as_ref() != Some(&tip.0) || UNDECIDED.contains(&status) {
+            return Ok(Merging::Later);
+        }
+        if now.merge_when_pipeline_succeeds {
+            return Ok(Merging::ByItself);
+        }
+        let path = self.merges(&format!("/{number}/merge"));
+        let wanted = json!({"sha": tip, "auto_merge": true, "merge_when_pipeline_succeeds": true});
+        match self.client.write::<Value>(Method::PUT, path, &wanted).await {
+            Err(ForgeError::Invalid { .. }) if PIPELINE.contains(&status) => Ok(Merging::Later),
+            // It says 401 of a token that is good and may not merge.
+            Err(ForgeError::Credentials { call, why }) => Err(ForgeError::Forbidden { call, why }),
+            Err(ForgeError::Invalid { call, why }) => {
+                let why = format!("{why} (detailed_merge_status `{status}`): merge it by hand, or mend that");
+                Err(ForgeError::Invalid { call, why })
+            }
+            merged => merged.map(|_| Merging::ByItself),
+        }
+    }
+
+    /// "Cancel merge when pipeline succeeds"
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError> {
+        let path = self.merges(&format!("/{number}"));
+        let now: Mergeable = self.client.get(path.clone(), Vec::new()).await?;
+        if now.merge_when_pipeline_succeeds {
+            let path = format!("{path}/cancel_merge_when_pipeline_succeeds");
+            let _: Value = self.client.write(Method::POST, path, &json!({})).await?;
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,17 @@ use serde::{Deserialize, Serialize};
 use crate::drift::Severity;
 use crate::model::{RepoPath, TenantId};
 
+/// How what a rule takes in gets to the tracked branch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// `aam` commits it.
+    #[default]
+    Commit,
+    /// A request that the forge merges by itself.
+    Request,
+}
+
 /// Who may approve the drifts that it is about. What is left out narrows nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,6 +65,12 @@ impl Approver {
     pub fn rule(name: &str) -> Self {
         let known_as = format!("{RULE}{name}");
         Self { shown: known_as.clone(), known_as }
+    }
+
+    /// What a rule took in by a request; `page` is where people see it.
+    pub fn rule_by_request(name: &str, page: &str) -> Self {
+        let Self { shown, known_as } = Self::rule(name);
+        Self { shown: format!("{shown} ({page})"), known_as }
     }
 
     /// Who git says it was, `Name <mail>`: the mail counts, because a name is whatever its owner wrote.

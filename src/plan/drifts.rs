@@ -35,7 +35,7 @@ impl OpenRepairs {
             .facts
             .iter()
             .filter_map(|(id, facts)| facts.repair.as_ref().map(|repair| (id, facts, repair)))
-            .filter(|(_, _, repair)| repair.proposed.is_some())
+            .filter(|(_, _, repair)| repair.proposed.is_some() && repair.by_rule.is_none())
             .filter(|(id, ..)| !only_reported.contains(*id))
             .map(|(id, facts, repair)| {
                 // Of equal severity the oldest goes first; what was not noted yet is the newest.
@@ -170,14 +170,19 @@ pub(super) fn plan_drift(
         return;
     }
     let edited = facts.branch.as_ref().is_some_and(|(_, edited)| *edited);
-    if !open.allowed.contains(&row.id) {
+    if repair.by_rule.is_none() && !open.allowed.contains(&row.id) {
         plan.standing = Standing::Waiting { target: target.clone() };
         if !noted(target) {
             plan.steps.push(Step::NoteDrift { target: target.clone(), why: Noting::Waiting });
         }
         return;
     }
-    plan.standing = Standing::AwaitingReview { branch: branch.clone(), target: target.clone(), edited };
+    plan.standing = match &repair.by_rule {
+        Some(rule) if !edited => {
+            Standing::AwaitingMerge { branch: branch.clone(), target: target.clone(), rule: rule.clone() }
+        }
+        _ => Standing::AwaitingReview { branch: branch.clone(), target: target.clone(), edited },
+    };
     let opened = pending.is_some_and(|d| d.target == *target && d.branch.as_deref() == Some(branch));
     if (!repair.branch_current && !edited) || !opened {
         plan.steps.push(Step::Propose { target: target.clone(), branch: branch.clone(), draft: draft.clone() });

@@ -39,5 +39,6 @@ pub(super) fn plan_live(connection: &Connection, facts: &Facts, plan: &mut Conne
         branch: offer.filter(|offer| !offer.declined).map(|offer| offer.branch.clone()),
         unsaid: offer.map(|offer| offer.unsaid.clone()).unwrap_or_default(),
         frozen: facts.frozen.iter().cloned().collect(),
+        declined: offer.is_some_and(|offer| offer.declined),
     };
 }

@@ -78,8 +78,13 @@ pub(super) fn plan_lifecycle(
         && steps.iter().any(|step| matches!(step, Step::Heal { .. }))
         && properties.iter().any(|name| name.starts_with("stream "))
     {
-        plan.standing =
-            Standing::LiveEdit { properties: properties.clone(), branch: None, unsaid: Vec::new(), frozen: Vec::new() };
+        plan.standing = Standing::LiveEdit {
+            properties: properties.clone(),
+            branch: None,
+            unsaid: Vec::new(),
+            frozen: Vec::new(),
+            declined: false,
+        };
         return;
     }
     if let Some((why, draft)) = &facts.lock {

@@ -26,4 +26,4 @@ pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render, waits_for_rows};
 pub use row::*;
 pub use step::{Closing, ConnectionPlan, Leaving, Noting, Plan, Standing, Step};
-pub use world::{Confirmed, Facts, Limits, LiveOffer, RepairFacts, World};
+pub use world::{Confirmed, Facts, Limits, LiveOffer, RepairFacts, Unrecorded, World};

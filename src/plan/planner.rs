@@ -165,13 +165,19 @@ fn plan_declared(
     plan_lifecycle(world, connection, row, facts, &mut plan);
     let commits = plan.steps.iter().any(|step| matches!(step, Step::CommitLock { .. }));
     let heals = plan.steps.iter().any(|step| matches!(step, Step::Heal { .. }));
-    let settled = plan.standing == Standing::InSync && !commits && !heals;
+    // What is rejected is known before anything is asked.
+    let note = facts.unrecorded.as_ref().and_then(|unrecorded| unrecorded.note.clone());
+    let settled = plan.standing == Standing::InSync && !commits && !heals && note.is_none();
+    plan.steps.extend(note.map(|rejections| Step::NoteRejections { rejections }));
     if settled {
         plan_drift(world, connection, row, facts, open, &mut plan);
     }
     if connection.mode >= Mode::Propose {
-        let left = facts.merged.iter().map(|branch| Step::LeaveBranch { branch: branch.clone(), why: Leaving::Merged });
-        plan.steps.extend(left);
+        let merged = facts.merged.iter().map(|branch| (branch, Leaving::Merged));
+        let left = merged.chain(facts.left.iter().map(|branch| (branch, Leaving::Left)));
+        plan.steps.extend(left.map(|(branch, why)| Step::LeaveBranch { branch: branch.clone(), why }));
+        let offer = facts.unrecorded.as_ref().and_then(|unrecorded| unrecorded.offer.clone());
+        plan.steps.extend(offer.map(|(branch, draft)| Step::OfferRejection { branch, draft }));
     }
     plan_live(connection, facts, &mut plan);
     let withheld = world.remote_down.filter(|_| wait_for_remote(&mut plan));

@@ -55,9 +55,9 @@ pub fn render(plan: &Plan) -> String {
     out
 }
 
-/// Whether something is done by itself once rows have moved.
+/// Whether something is done by itself once rows have moved, or the forge has merged.
 pub fn waits_for_rows(standing: &Standing) -> bool {
-    matches!(standing, Standing::Finishing { .. } | Standing::AwaitingSync { .. })
+    matches!(standing, Standing::Finishing { .. } | Standing::AwaitingSync { .. } | Standing::AwaitingMerge { .. })
 }
 
 /// Whether a drift waits for a person.
@@ -95,6 +95,9 @@ pub fn describe(standing: &Standing) -> String {
             let edited = if *edited { ", edited by a person" } else { "" };
             format!("drift {} awaits review on {branch}{edited}", target.short())
         }
+        Standing::AwaitingMerge { branch, target, rule } => {
+            format!("drift {} is taken in by rule:{rule} once the forge has merged {branch}", target.short())
+        }
         Standing::Waiting { target } => {
             format!("drift {} waits: as many repairs as `max_open` allows are open", target.short())
         }
@@ -114,13 +117,19 @@ pub fn describe(standing: &Standing) -> String {
         Standing::Unseen { reason } => format!("could not look: {reason}"),
         Standing::Failed { reason, retry_at: Some(at) } => format!("failed: {reason} (again at {at})"),
         Standing::Failed { reason, retry_at: None } => format!("failed: {reason}"),
-        Standing::LiveEdit { properties, branch, unsaid, frozen } => {
+        Standing::LiveEdit { properties, branch, unsaid, frozen, declined } => {
             let mut text = format!(
                 "live edit: {} changed in the engine, not written until it is taken back there or follows in git",
                 properties.join(", ")
             );
             if let Some(branch) = branch {
                 text.push_str(&format!("; merge {branch} to keep it"));
+            }
+            if *declined {
+                text.push_str(
+                    "; it was offered, and that was declined: say it in the spec yourself, or have git's value written back with \
+                     `on_live_edit: revert`",
+                );
             }
             if !unsaid.is_empty() {
                 text.push_str(&format!("; no spec says this of {}", unsaid.join(", ")));

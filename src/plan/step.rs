@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::drift::Radius;
 use crate::model::{CommitDraft, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName};
-use crate::spec::OnDelete;
+use crate::spec::{OnDelete, Rejection};
 
 /// Everything that would be done, connection by connection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,15 @@ pub enum Standing {
         target: Fingerprint,
         /// Whether a person added commits of their own to the branch.
         edited: bool,
+    },
+    /// The forge merges a repair by itself once everything that it asks of a merge is there.
+    AwaitingMerge {
+        /// The branch that it merges.
+        branch: String,
+        /// What the source shows, short.
+        target: Fingerprint,
+        /// The rule that takes it in.
+        rule: String,
     },
     /// A drift waits because so many repairs are open already.
     Waiting {
@@ -134,6 +143,9 @@ pub enum Standing {
         /// What of it is left alone because it comes again and again.
         #[serde(default)]
         frozen: Vec<String>,
+        /// Whether a branch carried it and went unmerged.
+        #[serde(default)]
+        declined: bool,
     },
     /// The engine stopped it by itself, or somebody deleted it there; it is never silently started again.
     Stopped {
@@ -208,6 +220,18 @@ pub enum Step {
         why: String,
         /// The commit.
         draft: CommitDraft,
+    },
+    /// Open the branch that writes down rejections which the tracked branch does not take, or bring it up to date.
+    OfferRejection {
+        /// The branch.
+        branch: String,
+        /// The commit.
+        draft: CommitDraft,
+    },
+    /// Note which rejections are in force that git does not hold.
+    NoteRejections {
+        /// All of them.
+        rejections: Vec<Rejection>,
     },
     /// Keep what landed of fields that went: what came is taken in then, and compared once a sync has landed it.
     Keep,
@@ -308,6 +332,8 @@ pub enum Leaving {
     Pinned,
     /// The engine is as git says again.
     Over,
+    /// What it brings is asked for no more, or on another branch.
+    Left,
 }
 
 impl Leaving {
@@ -317,6 +343,7 @@ impl Leaving {
             Self::Merged => "the tracked branch holds what it brings",
             Self::Pinned => "the connection is pinned",
             Self::Over => "the engine is as git says",
+            Self::Left => "what it brings is due no more, or on another branch",
         }
     }
 }
@@ -395,6 +422,7 @@ impl Step {
                 | Self::Sync
                 | Self::Normalize { .. }
                 | Self::NoteDrift { .. }
+                | Self::NoteRejections { .. }
         )
     }
 
@@ -414,6 +442,8 @@ impl Step {
             Self::Rename { .. }
             | Self::Settle
             | Self::CommitRejection { .. }
+            | Self::OfferRejection { .. }
+            | Self::NoteRejections { .. }
             | Self::Propose { .. }
             | Self::NoteDrift { .. }
             | Self::CloseDrift { .. }
@@ -451,6 +481,8 @@ impl Step {
             | Self::Settle
             | Self::CommitLock { .. }
             | Self::CommitRejection { .. }
+            | Self::OfferRejection { .. }
+            | Self::NoteRejections { .. }
             | Self::Keep
             | Self::Try
             | Self::CommitRepair { .. }
@@ -470,6 +502,7 @@ impl Step {
         match self {
             Self::CommitLock { .. }
             | Self::CommitRejection { .. }
+            | Self::OfferRejection { .. }
             | Self::CommitRepair { .. }
             | Self::Propose { .. }
             | Self::LeaveBranch { .. }
@@ -484,6 +517,7 @@ impl Step {
             | Self::ApplySettings { .. }
             | Self::Hold { .. }
             | Self::RevertLive { .. }
+            | Self::NoteRejections { .. }
             | Self::Look
             | Self::Keep
             | Self::Sample
@@ -521,6 +555,8 @@ impl Step {
             }
             Self::CommitLock { why, .. } => format!("commit lock: {why}"),
             Self::CommitRejection { why, .. } => format!("commit rejection: the automatic repair was {why}"),
+            Self::OfferRejection { branch, .. } => format!("offer the rejection on {branch}"),
+            Self::NoteRejections { rejections } => format!("note that git lacks {} rejections", rejections.len()),
             Self::Keep => "keep what landed of the fields that went, to compare it with the next sync".into(),
             Self::Sample => "compare values of the fields that changed".into(),
             Self::Try => "try the repair on landed records".into(),

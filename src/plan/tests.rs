@@ -45,6 +45,7 @@ fn proposed(digit: char) -> RepairFacts {
         proposed: Some((shows(digit), draft("repair"))),
         rejected: None,
         rejection_noted: false,
+        by_rule: None,
         branch: "aam/drift/x".into(),
         branch_current: false,
         breaking: false,
@@ -791,6 +792,41 @@ fn dead_letters_wait_for_the_mapping_that_is_in_force() {
     insta::assert_snapshot!(Case::crm("mode: observe\n").after(letters), @"= crm  in sync");
 }
 
+#[test]
+fn what_a_rule_takes_in_by_a_request_waits_for_the_forge_and_for_no_place() {
+    let by_rule = |c: &mut Case| {
+        c.limits.max_open = 0;
+        c.facts().repair = Some(RepairFacts { by_rule: Some("additive".into()), ..proposed('b') });
+    };
+    let mut case = Case::crm("");
+    by_rule(&mut case);
+    insta::assert_snapshot!(case.text(), @"~ crm  open repair bbbbbbbb on aam/drift/x");
+    let plan = case.plan();
+    carry_out(&mut case, &plan);
+    insta::assert_snapshot!(case.text(), @"~ crm  drift bbbbbbbb is taken in by rule:additive once the forge has merged aam/drift/x");
+    case.facts().branch = Some(("aam/drift/x".into(), true));
+    insta::assert_snapshot!(case.text(), @"! crm  drift bbbbbbbb awaits review on aam/drift/x, edited by a person");
+}
+
+#[test]
+fn a_rejection_that_git_lacks_is_noted_before_anything_is_asked_and_then_offered() {
+    let mut case = Case::crm("");
+    case.facts().repair = Some(proposed('b'));
+    let offer = Some(("aam/drift/rejection-of/default/crm".to_owned(), draft("reject")));
+    let note = Some(vec![rejection("no")]);
+    case.facts().unrecorded = Some(Unrecorded { over: false, note, offer });
+    insta::assert_snapshot!(case.text(), @"
+    . crm  note that git lacks 1 rejections
+    ~ crm  offer the rejection on aam/drift/rejection-of/default/crm
+    ");
+    let plan = case.plan();
+    carry_out(&mut case, &plan);
+    insta::assert_snapshot!(case.text(), @"
+    ~ crm  drift bbbbbbbb awaits review on aam/drift/x
+    ~ crm  open repair bbbbbbbb on aam/drift/x
+    ");
+}
+
 /// Carries a plan out on the rows as the loop would, as far as that needs no engine and no repository.
 fn carry_out(case: &mut Case, plan: &Plan) {
     for planned in &plan.connections {
@@ -813,6 +849,8 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::Try => facts.untried = false,
                 Step::CommitRejection { .. } => facts.repair.as_mut().unwrap().taken_back = Ok(None),
                 Step::CommitRepair { .. } => facts.repair = None,
+                Step::OfferRejection { .. } => facts.unrecorded.as_mut().unwrap().offer = None,
+                Step::NoteRejections { .. } => facts.unrecorded.as_mut().unwrap().note = None,
                 Step::Propose { branch, target, .. } => {
                     facts.branch = Some((branch.clone(), false));
                     facts.repair.as_mut().unwrap().branch_current = true;
@@ -832,6 +870,7 @@ fn carry_out(case: &mut Case, plan: &Plan) {
                 Step::LeaveBranch { branch, .. } => {
                     facts.live_branch = facts.live_branch.take().filter(|(name, _)| name != branch);
                     facts.merged.retain(|merged| merged != branch);
+                    facts.left.retain(|left| left != branch);
                     facts.branch = facts.branch.take().filter(|(name, _)| name != branch);
                 }
                 Step::Retire { .. } => row.status = ConnectionStatus::Retired,

@@ -94,6 +94,11 @@ pub struct Facts {
     pub branch: Option<(String, bool)>,
     /// Whether that branch is checked out, so that it cannot be removed.
     pub branch_in_use: bool,
+    /// Branches of ours that say nothing any more, though what they bring is not in the tracked branch: the repair is on
+    /// another one, the lock is not due, no rejection is to be written down.
+    pub left: Vec<String>,
+    /// What becomes of rejections that git does not hold yet.
+    pub unrecorded: Option<Unrecorded>,
     /// Branches of ours, beside the drift's, whose whole change is in the tracked branch.
     pub merged: Vec<String>,
     /// A person asked for a look.
@@ -148,6 +153,8 @@ pub struct LiveOffer {
     pub current: bool,
     /// Whether a person added commits of their own to it.
     pub edited: bool,
+    /// Whether the branch was made for something else.
+    pub moved: bool,
     /// Whether the same was offered before and its branch is gone.
     pub declined: bool,
     /// Names what is offered.
@@ -156,6 +163,18 @@ pub struct LiveOffer {
     pub unsaid: Vec<String>,
     /// The commit.
     pub draft: CommitDraft,
+}
+
+/// Rejections that are in force and that git does not hold yet.
+#[derive(Debug, Clone)]
+pub struct Unrecorded {
+    /// Whether nothing is left to be written down.
+    pub over: bool,
+    /// What the registry is to hold, where that differs: git holds some by now, some changes are approved all the same, or
+    /// the registry was lost and their branch was not.
+    pub note: Option<Vec<Rejection>>,
+    /// The branch and the commit that write them down, unless it carries that already.
+    pub offer: Option<(String, CommitDraft)>,
 }
 
 /// The answer to a difference between lock and source.
@@ -172,6 +191,8 @@ pub struct RepairFacts {
     pub rejected: Option<(Fingerprint, Rejection)>,
     /// Whether the registry holds a drift that was rejected for the same changes.
     pub rejection_noted: bool,
+    /// The rule that takes all of that in by a request.
+    pub by_rule: Option<String>,
     /// The repair branch's name.
     pub branch: String,
     /// Whether the branch carries exactly the proposal already.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Remedy, Trouble};
 use crate::model::CommitId;
 pub use crate::plan::requests::{
-    ForgeRequest, Remark, RequestDraft, RequestRow, RequestStanding, RequestState, Review, WITHDRAWN, carries,
-    is_marked, mark,
+    ByRule, ForgeRequest, Remark, RequestDraft, RequestRow, RequestStanding, RequestState, Review, Subject, WITHDRAWN,
+    carries, is_marked, mark,
 };
 
 /// Who the credentials are and what they may do; what is not told is absent.
@@ -56,6 +56,15 @@ pub struct OwnComment {
     pub id: u64,
     /// As written.
     pub text: String,
+}
+
+/// What became of a wish to have a request merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merging {
+    /// The forge does it, or did.
+    ByItself,
+    /// The forge has not looked through the branch yet: to be asked again.
+    Later,
 }
 
 /// Reads a project of a forge. Lists are read to their end.
@@ -120,6 +129,11 @@ pub trait Forge: ForgeRead {
     }
     /// Keeps what fails about the plans on people's requests, or that nothing does, for every process of this machine.
     fn note(&self, trouble: Option<&Trouble>);
+    /// Has the forge merge it by itself once everything that it asks of a merge is there, if its branch is at this commit; at
+    /// once where nothing is asked. [`Merging::Later`] where the forge cannot say yet.
+    async fn automate(&self, number: u64, tip: &CommitId) -> Result<Merging, ForgeError>;
+    /// Takes that back; no error if it was never so.
+    async fn leave_to_people(&self, number: u64) -> Result<(), ForgeError>;
 }
 
 /// A call that did not bring what was asked for. Nothing in it holds a token.

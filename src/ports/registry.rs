@@ -19,6 +19,7 @@ use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, 
 pub use crate::plan::{Agreed, ConnectionRow, ConnectionStatus, DriftRow, DriftStatus, Look, Trouble};
 use crate::plan::{EngineId, Job, ObjectKind};
 use crate::repair::Trials;
+use crate::spec::Rejection;
 
 /// A failure of the registry.
 #[derive(Debug, thiserror::Error)]
@@ -270,6 +271,11 @@ pub trait Registry: Send + Sync {
     async fn put_request(&self, lease: &Lease, request: &RequestRow, cause: &Cause) -> Result<(), RegistryError>;
     /// Requests of a project on a forge, the oldest first; `open` leaves out those that are over.
     async fn requests(&self, project: &str, open: bool) -> Result<Vec<RequestRow>, RegistryError>;
+    /// Rejections that are in force and that git does not hold yet, of each connection that has some.
+    async fn rejections(&self) -> Result<BTreeMap<ConnectionId, Vec<Rejection>>, RegistryError>;
+    /// Replaces those of a connection.
+    async fn set_rejections(&self, lease: &Lease, rejections: &[Rejection], cause: &Cause)
+    -> Result<(), RegistryError>;
 
     // --- intents
     /// Writes the intent of an effect that is about to be sent.

@@ -158,6 +158,8 @@ pub trait Repo: Send + Sync {
     async fn approve(&self, branch: &str, approver: &str) -> Result<CommitOutcome, RepoError>;
     /// The unified diff of a repair branch against the tracked branch.
     async fn branch_diff(&self, branch: &str) -> Result<String, RepoError>;
+    /// The message of the first commit of a repair branch; empty where it has none, as a patch.
+    async fn branch_message(&self, branch: &str) -> Result<String, RepoError>;
     /// Commits of the tracked branch that touched the path, newest first.
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError>;
     /// A file as it was at a commit.

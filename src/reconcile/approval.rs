@@ -5,7 +5,7 @@ use super::publish::COMMIT_REPAIR;
 use super::{Gathered, Reconciler, TurnError};
 use crate::drift::rename::Values;
 use crate::drift::{Scene, Severity, assess, compare, is_of_key_or_cursor};
-use crate::model::{Catalog, ConnectionRef, RepoPath};
+use crate::model::{Catalog, CommitId, ConnectionRef, RepoPath};
 use crate::plan::approval::{Approved, Approver, objection};
 use crate::ports::{ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry, RequestStanding};
 use crate::spec::{Connection, Lock};
@@ -72,7 +72,7 @@ impl Reconciler {
         let by = match self.rule_of(row, lock, intents).await? {
             Some(rule) => Some(Approver::rule(&rule)),
             None => match self.brought_by(connection, lock).await? {
-                Some(entry) => Some(self.approver_of(row, entry).await?),
+                Some(entry) => Some(self.approver_of(connection, row, lock, entry).await?),
                 None => None,
             },
         };
@@ -95,24 +95,55 @@ impl Reconciler {
         Ok(rule.and_then(|drift| drift.cause.strip_prefix("rule:").map(str::to_owned)))
     }
 
-    /// Who approved by this commit. What comes from a remote was written by anybody who may push: there only what `aam`
-    /// committed for somebody here counts, and whom the forge says that it merged the request.
-    pub(super) async fn approver_of(&self, row: &ConnectionRow, entry: LogEntry) -> Result<Approver, TurnError> {
-        if self.doors.repo.info().await?.remote.is_none() || (entry.recorded && entry.approved_by.is_some()) {
-            return Ok(Approver::by_git(&entry.vouched_approver()));
-        }
-        if let Some(forge) = &self.doors.forge {
-            let requests = self.doors.registry.requests(forge.project(), false).await?;
-            let merged = requests.iter().find(|request| {
-                request.connection == row.id
-                    && request.state == RequestStanding::Merged
-                    && request.commit.as_ref() == Some(&entry.commit)
-            });
-            if let Some((login, page)) = merged.and_then(|request| Some((request.by.as_ref()?, &request.url))) {
-                return Ok(Approver::by_forge(login, page));
+    /// Who approved by this commit: a rule by a request, or else a person. What comes from a remote was written by anybody who
+    /// may push: there only what `aam` committed for somebody here counts, and whom the forge says that it merged the request.
+    pub(super) async fn approver_of(
+        &self,
+        connection: &Connection,
+        row: &ConnectionRow,
+        lock: &Lock,
+        entry: LogEntry,
+    ) -> Result<Approver, TurnError> {
+        let requests = match &self.doors.forge {
+            Some(forge) => self.doors.registry.requests(forge.project(), false).await?,
+            None => Vec::new(),
+        };
+        let own = || requests.iter().filter(|request| request.connection == row.id);
+        for request in own().filter(|request| request.target == lock.fingerprint.as_str()) {
+            if let Some(by_rule) = &request.by_rule
+                && self.brings_just(connection, &entry.commit, &by_rule.tip).await?
+            {
+                return Ok(Approver::rule_by_request(&by_rule.rule, &request.url));
             }
         }
+        let is_local = self.doors.repo.info().await?.remote.is_none();
+        if is_local || (entry.recorded && entry.approved_by.is_some()) {
+            return Ok(Approver::by_git(&entry.vouched_approver()));
+        }
+        let merged = own()
+            .find(|request| request.state == RequestStanding::Merged && request.commit.as_ref() == Some(&entry.commit));
+        if let Some((login, page)) = merged.and_then(|request| Some((request.by.as_ref()?, &request.url))) {
+            return Ok(Approver::by_forge(login, page));
+        }
         Ok(Approver::by_word(&entry.vouched_approver()))
+    }
+
+    /// Whether a commit brought lock, mapping and spec as a rule judged them on its branch: what others added there, or merged
+    /// in beside it, is not the rule's.
+    async fn brings_just(
+        &self,
+        connection: &Connection,
+        commit: &CommitId,
+        judged: &CommitId,
+    ) -> Result<bool, TurnError> {
+        for path in paths(connection) {
+            // What was judged is known here no more where the clone was made anew.
+            let Ok(wanted) = self.doors.repo.file_at(judged, path).await else { return Ok(false) };
+            if self.doors.repo.file_at(commit, path).await? != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -70,10 +70,12 @@ impl Reconciler {
             None => false,
         };
         let offered = seen.agreed.as_ref().and_then(|agreed| agreed.offered.as_ref()) == Some(&digest);
+        let moved = !offered;
         Ok(Some(LiveOffer {
             branch: repair::live_branch(&connection.name),
             current,
             edited: branch.is_some_and(|branch| branch.edited),
+            moved,
             declined: offered && branch.is_none(),
             digest,
             unsaid,
@@ -207,6 +209,7 @@ impl Reconciler {
         self.doors.registry.audit(&lease.tenant, "live.proposed", Some(row.id), &cause).await?;
         self.note_live(row.id, agreed, |_| false, Properties::new());
         recorded("propose");
+        self.ask_requests();
         Ok(OutcomeKind::Applied)
     }
 

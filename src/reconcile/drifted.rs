@@ -23,6 +23,8 @@ pub(super) fn rule_of(changes: &[Change]) -> &'static str {
 /// A difference between lock and source, with its repair.
 pub(super) struct Drifted {
     pub(super) repair: Repair,
+    /// The rule that takes in all of what is proposed, by a request.
+    pub(super) by_rule: Option<String>,
     /// The last rejection that names what was rejected.
     rejection: Option<Rejection>,
     /// The lock's fingerprint.
@@ -122,6 +124,7 @@ impl Drifted {
             keeping_fails: seen.keeping_fails,
             questions,
             untried: false,
+            by_rule: None,
             arrivals,
             repair,
         })
@@ -177,6 +180,18 @@ impl Drifted {
         let target = part.lock.fingerprint.clone();
         let rule = rule_of(&self.changes(&target));
         Some((target, rule.to_owned(), part.commit.clone()))
+    }
+
+    /// What the lock becomes by a rule, committed or by a request.
+    pub(super) fn taken_in(&self) -> Option<Fingerprint> {
+        let by_request = self.repair.proposed.as_ref().filter(|_| self.by_rule.is_some());
+        self.repair.automatic.as_ref().or(by_request).map(|part| part.lock.fingerprint.clone())
+    }
+
+    /// The rule that takes all of it in; `None` where a part is a person's.
+    pub(super) fn rule(&self) -> Option<String> {
+        let (_, rule, _) = self.automatic().filter(|_| self.repair.proposed.is_none())?;
+        Some(rule)
     }
 
     /// What a person decides.

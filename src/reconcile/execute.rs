@@ -286,6 +286,8 @@ impl Reconciler {
             Step::NoteSync { job } => self.note_sync(gathered, connection, &row, *job, lease).await,
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
+            Step::OfferRejection { branch, draft } => self.offer_rejection(connection, (branch, draft), lease).await,
+            Step::NoteRejections { rejections } => self.note_rejections(connection, rejections, lease).await,
             Step::Keep => self.keep(gathered, connection, &row, lease).await,
             Step::Sample => self.sample(gathered, connection, &row, lease).await,
             Step::Try => self.try_repair(gathered, connection, &row, lease).await,

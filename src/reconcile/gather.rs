@@ -18,9 +18,13 @@ use super::{Ask, Gathered, Offered, Reconciler, TurnError, text_of};
 use crate::drift::rename::{Arrival, Arrivals, Sampled, Values};
 use crate::drift::{self, Change};
 use crate::model::{Catalog, CommitDraft, ConnectionId, Fingerprint, StreamName};
+use crate::plan::approval::Way;
 use crate::plan::{Facts, Limits, Live, RepairFacts, Step};
 use crate::ports::{ConnectionRow, DriftStatus, Intent, RepairBranch, RepoInfo};
 use crate::spec::{self, Connection, Lock};
+
+/// Why nothing is committed by a rule where [approval] says so.
+const BY_REQUEST: &str = "[approval] has the forge merge what a rule takes in";
 
 /// How long the fingerprint of a secret counts: files with secrets are not read at each turn.
 const SECRETS_COUNT: TimeDelta = TimeDelta::seconds(30);
@@ -52,6 +56,8 @@ impl Reconciler {
         let info = self.doors.repo.info().await?;
         let rows = self.doors.registry.connections().await?;
         let resolved = self.resolve_committed(&info, &policy, &rows).await?;
+        let unrecorded = self.doors.registry.rejections().await?;
+        let resolved = self.joined(resolved, &rows, &unrecorded);
         let drifts = self.doors.registry.drifts(None, true).await?;
         let mut open = Open::new();
         for intent in self.doors.registry.intents(None).await? {
@@ -66,6 +72,7 @@ impl Reconciler {
             info,
             rows,
             drifts,
+            unrecorded,
             facts: BTreeMap::new(),
             drifted: BTreeMap::new(),
             drives_itself: self.doors.engine.manner().drives_itself,
@@ -135,8 +142,9 @@ impl Reconciler {
         branches: &BTreeMap<String, RepairBranch>,
         open: &Open,
     ) -> Result<(Facts, Option<Arc<Drifted>>), TurnError> {
-        let branch_name = crate::repair::branch(&connection.name);
-        let branch = branches.get(&branch_name);
+        let (asked, by_rule) = (crate::repair::branch(&connection.name), crate::repair::rule_branch(&connection.name));
+        // Which one is wanted is known when the repair is.
+        let branch = branches.get(&asked).or_else(|| branches.get(&by_rule));
         let intents = open.get(&row.id).map_or(&[][..], Vec::as_slice);
         let syncing = intents.iter().any(|intent| intent.effect == "sync");
         if connection.mode < spec::Mode::Manage {
@@ -158,6 +166,14 @@ impl Reconciler {
             ..Facts::default()
         };
         self.engine_facts(connection, row, &mut facts);
+        let to_leave = |name: &String| {
+            branches.get(name).filter(|branch| !branch.merged && !branch.edited && !branch.stays).map(|_| name.clone())
+        };
+        let rejections = crate::repair::rejection_branch(&connection.name);
+        facts.unrecorded = self.unrecorded(gathered, connection, row, branches.get(&rejections)).await?;
+        if facts.unrecorded.as_ref().is_some_and(|unrecorded| unrecorded.over) {
+            facts.left.extend(to_leave(&rejections));
+        }
         let live_branch = branches.get(&crate::repair::live_branch(&connection.name));
         facts.live_branch = live_branch
             .filter(|branch| !branch.stays && !branch.merged)
@@ -181,8 +197,9 @@ impl Reconciler {
         {
             facts.lock = Some(overruling(connection, facts.lock.take(), edit));
         }
-        if facts.lock.is_some() {
-            facts.blocked = self.refusal(row.id, Offered::AsBranch);
+        match &facts.lock {
+            Some(_) => facts.blocked = self.refusal(row.id, Offered::AsBranch),
+            None => facts.left.extend(to_leave(&crate::repair::lock_branch(&connection.name))),
         }
         if facts.blocked.is_none() {
             facts.blocked = self.unapproved(gathered, connection, row, intents).await?;
@@ -198,8 +215,16 @@ impl Reconciler {
         let Some(whole) = whole else { return Ok((facts, None)) };
         let Some(drifted) = self.work_out(gathered, connection, row, lock, &whole).await? else {
             facts.held.clear();
+            if branches.contains_key(&asked) {
+                facts.left.extend(to_leave(&by_rule));
+            }
             return Ok((facts, None));
         };
+        let (wanted, other) = if drifted.by_rule.is_some() { (&by_rule, &asked) } else { (&asked, &by_rule) };
+        let branch = branches.get(wanted);
+        facts.branch = branch.map(|branch| (branch.name.clone(), branch.edited && !branch.merged));
+        facts.branch_in_use = branch.is_some_and(|branch| branch.stays);
+        facts.left.extend(to_leave(other));
         facts.unsampled =
             self.doors.sampler.is_some() && connection.mode >= spec::Mode::Propose && !drifted.questions.is_empty();
         let looked_through = |name| drifted.arrivals.get(name).is_some_and(|a| row.last_ended_job <= Some(a.job));
@@ -230,7 +255,8 @@ impl Reconciler {
             proposed,
             rejected,
             rejection_noted,
-            branch: branch_name,
+            by_rule: drifted.by_rule.clone(),
+            branch: wanted.clone(),
             branch_current,
             breaking: !drifted.breaking_streams().is_empty(),
             automatic_breaking: drifted.automatic_breaks(),
@@ -434,8 +460,10 @@ impl Reconciler {
                 None => Arrivals::new(),
             };
             values.extend(landed_values(&arrivals, connection, lock, &observed));
+            let by_request = self.policy().automatic == Way::Request;
             let may_keep = self.doors.newest.is_some()
                 && ask.is_none()
+                && !by_request
                 && connection.mode == spec::Mode::Manage
                 && connection.drift.repair == spec::RepairPolicy::Auto
                 && self.may_take_in(connection);
@@ -457,6 +485,10 @@ impl Reconciler {
             });
             if doubt.is_some() {
                 drifted = draft(doubt);
+            } else if let Some(first) = drifted.as_ref().filter(|d| by_request && d.repair.automatic.is_some()) {
+                let rule = first.rule();
+                drifted = draft(Some(BY_REQUEST));
+                drifted.iter_mut().for_each(|drifted| drifted.by_rule.clone_from(&rule));
             }
         }
         if let Some(drifted) = &mut drifted {

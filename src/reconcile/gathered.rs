@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::drifted::Drifted;
+use super::rejections::Rejections;
 use super::resolved::Resolved;
 use crate::diag::Diagnostic;
 use crate::drift::{Change, Radius};
@@ -24,6 +25,8 @@ pub struct Gathered {
     pub(super) index: Index,
     /// Open drifts.
     pub drifts: Vec<DriftRow>,
+    /// Rejections that git does not hold yet.
+    pub(super) unrecorded: Rejections,
     pub(super) facts: BTreeMap<ConnectionId, Facts>,
     pub(super) drifted: BTreeMap<ConnectionId, Arc<Drifted>>,
     pub(super) drives_itself: bool,

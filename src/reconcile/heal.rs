@@ -41,7 +41,7 @@ impl Reconciler {
         let brought = self.brought_by(connection, lock).await?;
         let commit = brought.as_ref().map(|entry| entry.commit.clone());
         let by = match brought {
-            Some(entry) => self.approver_of(row, entry).await?.shown().to_owned(),
+            Some(entry) => self.approver_of(connection, row, lock, entry).await?.shown().to_owned(),
             None => "unknown".to_owned(),
         };
         // What was rejected may be approved all the same.

@@ -5,7 +5,7 @@
 //!
 //! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
-//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `requests` and `request` what people decide on a forge (`vain` what it does not take), `plans` what merging their own requests would do (of two states that `weighed` resolves), `survey` everything that
+//! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `offers`, `requests` and `request` what people decide on a forge (`vain` what it does not take), `rejections` what of that git does not hold yet, `plans` what merging their own requests would do (of two states that `weighed` resolves), `survey` everything that
 //! the engine holds, `trouble` what fails.
 
 mod approval;
@@ -26,10 +26,12 @@ mod live;
 mod look;
 mod moved;
 mod normalize;
+mod offers;
 mod onboard;
 mod plans;
 mod publish;
 mod radius;
+mod rejections;
 mod relock;
 mod report;
 mod request;
@@ -64,7 +66,7 @@ pub use rollback::RolledBack;
 pub use weighed::{State, notes_of};
 
 use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, RepoPath, StreamName};
-use crate::plan::approval::ApprovalRule;
+use crate::plan::approval::{ApprovalRule, Way};
 use crate::plan::{Limits, Standing};
 use crate::ports::{
     Cause, Clock, ConfiguredStream, EngineWrite, EventStore, Forge, Landing, NewestRows, Registry, Repo, Sampler,
@@ -110,6 +112,8 @@ pub struct Policy {
     pub limits: Limits,
     /// Who may approve what.
     pub approval: Vec<ApprovalRule>,
+    /// How what a rule takes in gets to the tracked branch.
+    pub automatic: Way,
     /// How long a lease holds without renewal.
     pub lease_ttl: Duration,
     /// How often an engine that other people use is looked at as a whole.
@@ -140,6 +144,8 @@ pub struct Reconciler {
 #[derive(Default)]
 struct Cache {
     resolution: Option<Arc<resolved::Resolved>>,
+    /// The same with rejections that git does not hold yet.
+    with_rejections: Option<rejections::Joined>,
     last_good: Option<Arc<BTreeMap<String, String>>>,
     /// Whether stale leases were removed.
     tidied: bool,

@@ -60,6 +60,14 @@ impl Reconciler {
                 return Ok(OutcomeKind::Applied);
             }
             CommitOutcome::Moved => "the branch moved on meanwhile; planned again".to_owned(),
+            CommitOutcome::Refused(refused) if self.doors.repo.info().await?.remote.is_some() => {
+                let text = draft.edits.first().and_then(|edit| edit.after.as_deref()).unwrap_or_default();
+                if let Some(rejection) = crate::repair::rejections(text).pop() {
+                    self.keep_rejection(&connection.name, &rejection, &refused, lease).await?;
+                }
+                self.doors.registry.settle(lease, intent).await?;
+                return Ok(OutcomeKind::Applied);
+            }
             CommitOutcome::Refused(why) => self.refuse(draft, &why, Offered::Nowhere, lease),
         };
         self.doors.registry.settle(lease, intent).await?;
@@ -98,8 +106,11 @@ impl Reconciler {
             CommitOutcome::Moved => Ok(OutcomeKind::Skipped("the branch moved on meanwhile; planned again".into())),
             CommitOutcome::Refused(why) => {
                 let reason = self.refuse(draft, &why, Offered::AsBranch, lease);
-                if let Err(error) = self.doors.repo.propose(&crate::repair::branch(&connection.name), draft).await {
-                    tracing::warn!(connection.name = %connection.name, "connection {}: offering a branch: {error}", connection.name);
+                match self.doors.repo.propose(&crate::repair::lock_branch(&connection.name), draft).await {
+                    Ok(_) => self.ask_requests(),
+                    Err(error) => {
+                        tracing::warn!(connection.name = %connection.name, "connection {}: offering a branch: {error}", connection.name);
+                    }
                 }
                 Ok(OutcomeKind::Skipped(reason))
             }
@@ -326,6 +337,7 @@ impl Reconciler {
         let cause = by_aam(format!("connection {name}: branch {branch} removed: {}", why.describe()), json!({}));
         self.doors.registry.audit(&lease.tenant, "repair.withdrawn", Some(lease.connection), &cause).await?;
         recorded("withdraw");
+        self.ask_requests();
         Ok(OutcomeKind::Applied)
     }
 

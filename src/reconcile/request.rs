@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Reconciler, StepError, text_of};
 use crate::model::{ConnectionId, ConnectionRef};
-use crate::plan::requests::{Doing, Offer, RequestAction};
+use crate::plan::requests::{Doing, Offer, RequestAction, Subject};
 use crate::ports::{
-    Cause, CommitOutcome, Forge, ForgeError, Lease, RegistryError, Remedy, RequestRow, RequestStanding, WITHDRAWN,
-    mark, recorded, sent,
+    ByRule, Cause, CommitOutcome, Forge, ForgeError, Lease, Merging, RegistryError, Remedy, RequestRow,
+    RequestStanding, WITHDRAWN, mark, recorded, sent,
 };
 use crate::repair;
 use crate::spec::Rejection;
@@ -21,8 +21,10 @@ const REASON: usize = 2_000;
 
 /// What an action came to.
 pub(super) struct Acted {
-    /// Whether the committed state changed.
+    /// Whether the committed state changed, or what stands beside it.
     pub(super) committed: bool,
+    /// Whether it came to nothing yet.
+    pub(super) later: bool,
 }
 
 impl Reconciler {
@@ -74,24 +76,47 @@ impl Reconciler {
             Doing::Update { number, what, offer } => {
                 let update = forge.update(*number, &offer.draft, what);
                 self.effect("update_request", &number.to_string(), Value::Null, lease, update).await?;
-                let row = RequestRow { drift: offer.drift, target: offer.target.clone(), ..known(*number) };
+                let (drift, target, branch) = (offer.drift, offer.target.clone(), offer.draft.head.clone());
+                let row = RequestRow { drift, target, branch, ..known(*number) };
                 self.put_request(action, &row, lease).await?;
                 recorded("update_request");
             }
             Doing::Tell { number, text, offer } => {
-                let word = format!("changes:{}", &hex::encode(Sha256::digest(text))[..16]);
-                let sentence = "The source moved on: what this request repairs has changed.";
-                let text = format!("{}\n{}", repair::request_comment(sentence, text), mark(&word));
+                let word = match offer.stale {
+                    // One comment, however often it moves on.
+                    true => "stale".to_owned(),
+                    false => format!("changes:{}", &hex::encode(Sha256::digest(text))[..16]),
+                };
+                let text = format!("{}\n{}", repair::request_comment(moved_on(offer), text), mark(&word));
                 let tell = forge.upsert_comment(*number, &word, &text);
                 self.effect("tell_request", &number.to_string(), Value::Null, lease, tell).await?;
-                let row = RequestRow {
-                    changes: offer.changes.clone(),
-                    drift: offer.drift,
-                    target: offer.target.clone(),
-                    ..known(*number)
-                };
+                let mut row = RequestRow { changes: offer.changes.clone(), ..known(*number) };
+                if !offer.stale {
+                    (row.drift, row.target) = (offer.drift, offer.target.clone());
+                }
                 self.put_request(action, &row, lease).await?;
                 recorded("tell_request");
+            }
+            Doing::Automate { number, by_rule } => {
+                // Noted first: a forge may merge at once, and healing is to know by which rule it was.
+                let judged = Some(ByRule { told: false, ..by_rule.clone() });
+                let row = known(*number);
+                if row.by_rule != judged {
+                    self.put_request(action, &RequestRow { by_rule: judged, ..row.clone() }, lease).await?;
+                }
+                let detail = json!({"rule": by_rule.rule, "tip": by_rule.tip});
+                let asked = forge.automate(*number, &by_rule.tip);
+                match self.effect("automate_request", &number.to_string(), detail, lease, asked).await? {
+                    Merging::Later => return Ok(Acted { committed: false, later: true }),
+                    Merging::ByItself => {}
+                }
+                self.put_request(action, &RequestRow { by_rule: Some(by_rule.clone()), ..row }, lease).await?;
+                recorded("automate_request");
+            }
+            Doing::LeaveToPeople { number } => {
+                let leave = forge.leave_to_people(*number);
+                self.effect("leave_request", &number.to_string(), Value::Null, lease, leave).await?;
+                self.put_request(action, &RequestRow { by_rule: None, ..known(*number) }, lease).await?;
             }
             Doing::Close { number, reason } => {
                 let sentence = "Nothing is to be decided here any more, so `aam` closes this request:";
@@ -111,14 +136,14 @@ impl Reconciler {
                 let row = RequestRow { state: RequestStanding::Merged, by, commit, approvals, ..known(*number) };
                 self.put_request(action, &row, lease).await?;
                 // A lock that waits for this person's approval is looked at again.
-                return Ok(Acted { committed: true });
+                return Ok(Acted { committed: true, later: false });
             }
             Doing::NoteClosed { number, by, why } => {
                 let (by, reason) = (by.clone(), Some(why.clone()));
                 let row = RequestRow { state: RequestStanding::Closed, by, reason, ..known(*number) };
                 self.put_request(action, &row, lease).await?;
             }
-            Doing::Reject { number, by, reason, approvals, .. } => {
+            Doing::Reject { number, by, reason, approvals } => {
                 let row = known(*number);
                 let reason: String = reason.chars().take(REASON).collect();
                 let committed = self.reject_by_request(action, &row, by, &reason, lease).await?;
@@ -127,11 +152,21 @@ impl Reconciler {
                 let row = RequestRow { state, by, reason, approvals: approvals.clone(), ..row };
                 self.put_request(action, &row, lease).await?;
                 recorded("reject_request");
-                return Ok(Acted { committed });
+                return Ok(Acted { committed, later: false });
+            }
+            Doing::Decline { number, by, reason, approvals } => {
+                let row = known(*number);
+                self.leave_declined(&row).await?;
+                let (by, reason) = (Some(by.clone()), Some(reason.chars().take(REASON).collect()));
+                let state = RequestStanding::Rejected;
+                let row = RequestRow { state, by, reason, approvals: approvals.clone(), ..row };
+                self.put_request(action, &row, lease).await?;
+                recorded("decline_request");
+                return Ok(Acted { committed: true, later: false });
             }
             Doing::Wait => {}
         }
-        Ok(Acted { committed: false })
+        Ok(Acted { committed: false, later: false })
     }
 
     /// An effect with its intent. The intent stays where the outcome is not known: what it was is seen at the next look.
@@ -151,7 +186,23 @@ impl Reconciler {
         Ok(done?)
     }
 
-    /// Commits the rejection of what a request showed, as `aam drift reject` does; whether it was not committed yet.
+    /// Removes the branch of what is not wanted; a person's own commits on it stay. A lock and a rejection are due all the same,
+    /// and stay on theirs.
+    async fn leave_declined(&self, row: &RequestRow) -> Result<(), StepError> {
+        if matches!(row.subject, Subject::Lock | Subject::Rejection) {
+            return Ok(());
+        }
+        match sent("withdraw", self.doors.repo.withdraw(&row.branch)).await {
+            Err(error) if error.remedy == Remedy::Person => {
+                tracing::info!(connection.id = %row.connection, "connection {}: {error}", row.connection);
+                Ok(())
+            }
+            withdrawn => Ok(withdrawn?),
+        }
+    }
+
+    /// Commits the rejection of what a request showed, as `aam drift reject` does; whether it was not in force yet. Where the
+    /// tracked branch does not take it, it is in force all the same, and offered to be written down.
     async fn reject_by_request(
         &self,
         action: &RequestAction,
@@ -162,7 +213,7 @@ impl Reconciler {
     ) -> Result<bool, StepError> {
         let name = &action.connection;
         let rejection = Rejection {
-            fingerprint: row.target.clone(),
+            fingerprint: row.target.parse().map_err(StepError::Spec)?,
             by: format!("{by} ({})", row.url),
             at: self.doors.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             reason: reason.to_owned(),
@@ -184,8 +235,9 @@ impl Reconciler {
                 Err(StepError::Busy(format!("the rejection of {name}, while the tracked branch moved,")))
             }
             CommitOutcome::Refused(why) => {
+                self.keep_rejection(name, &rejection, &why, lease).await?;
                 self.doors.registry.settle(lease, intent).await?;
-                Err(StepError::Spec(format!("the rejection on the forge cannot be committed: {why}")))
+                Ok(true)
             }
         }
     }
@@ -198,9 +250,11 @@ impl Reconciler {
             number,
             url: url.to_owned(),
             branch: offer.draft.head.clone(),
+            subject: offer.subject,
             drift: offer.drift,
             target: offer.target.clone(),
             changes: offer.changes.clone(),
+            by_rule: None,
             state: RequestStanding::Open,
             approvals: Vec::new(),
             by: None,
@@ -216,10 +270,26 @@ impl Reconciler {
         let row = RequestRow { changed_at: self.doors.clock.now(), ..row.clone() };
         let actor = row.by.as_ref().map_or_else(|| "aam".to_owned(), |by| format!("{by} ({})", row.project));
         let detail = json!({
-            "request": row.url, "fingerprint": row.target, "drift": row.drift, "by": row.by, "approvals": row.approvals,
-            "commit": row.commit, "reason": row.reason,
+            "request": row.url, "subject": row.subject, "fingerprint": row.target, "drift": row.drift, "by": row.by,
+            "approvals": row.approvals, "commit": row.commit, "reason": row.reason,
         });
         let summary = format!("connection {}: {}", action.connection, action.describe());
         Ok(self.doors.registry.put_request(lease, &row, &Cause { actor, summary, detail }).await?)
+    }
+}
+
+/// What a comment on changes begins with.
+fn moved_on(offer: &Offer) -> &'static str {
+    match (offer.subject, offer.stale) {
+        (Subject::Drift, false) => "The source moved on: what this request repairs has changed.",
+        (Subject::Drift, true) => {
+            "The source moved on, and this branch is out of date: it holds commits of a person, so `aam` leaves it as it is. Merge \
+             it, and the rest is asked anew; or delete the branch, and all of it is."
+        }
+        (_, false) => "What this request is about has changed.",
+        (_, true) => {
+            "What this request is about has changed, and this branch is out of date: it holds commits of a person, so `aam` leaves \
+             it as it is. Delete the branch to have it made anew."
+        }
     }
 }

@@ -6,15 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 use super::{Gathered, Reconciler, StepError, TurnError};
-use crate::drift::line_of;
-use crate::model::{CommitId, ConnectionId};
-use crate::plan::requests::{Doing, Offer, RequestAction, RequestFacts, TROUBLE, plan_requests};
+use crate::model::{CommitId, ConnectionId, ConnectionRef, RepoPath};
+use crate::plan::requests::{Doing, Offer, RequestAction, RequestFacts, Subject, TROUBLE, plan_requests};
 use crate::ports::{
-    DriftRow, DriftStatus, Forge, ForgeError, ForgeRequest, RequestDraft, RequestRow, RequestStanding, Review, Trouble,
-    mark,
+    DriftRow, DriftStatus, Forge, ForgeError, ForgeRequest, RequestRow, RequestStanding, Review, Trouble,
 };
 use crate::repair;
 
@@ -162,7 +159,9 @@ impl Reconciler {
         let fresh;
         // A merge by another way closes a request, too: what is committed by now decides, not what was before the look. And
         // what was merged is no offer any more.
-        let ends = |action: &RequestAction| matches!(action.what, Doing::Reject { .. } | Doing::NoteMerged { .. });
+        let ends = |action: &RequestAction| {
+            matches!(action.what, Doing::Reject { .. } | Doing::Decline { .. } | Doing::NoteMerged { .. })
+        };
         if actions.iter().any(ends) {
             match self.doors.repo.fetch().await {
                 Ok(_) => {
@@ -191,7 +190,10 @@ impl Reconciler {
             }
             let row = |number: u64| facts.rows.iter().find(|row| row.number == number);
             match Box::pin(self.act_on_request(forge, &action, row)).await {
+                Ok(Some(acted)) if acted.later => {}
                 Ok(Some(acted)) => {
+                    // One that nothing is asked of is merged by now.
+                    passed.waits |= matches!(action.what, Doing::Automate { .. });
                     tracing::info!(connection.name = %action.connection, "connection {}: {}", action.connection, action.describe());
                     self.note_update(&action, &facts.open);
                     if matches!(action.what, Doing::Open(_)) {
@@ -207,43 +209,6 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The repairs that are open for review, and what their requests should say.
-    async fn offers(&self, gathered: &Gathered, forge: &dyn Forge) -> Result<Vec<Offer>, TurnError> {
-        let Some(base) = &gathered.info.branch else { return Ok(Vec::new()) };
-        let policy = self.policy().requests;
-        let mut offers = Vec::new();
-        let branches = self.doors.repo.repair_branches().await?;
-        for drift in gathered.drifts.iter().filter(|drift| drift.status == DriftStatus::Pending) {
-            let known = drift.branch.as_ref().and_then(|name| branches.iter().find(|b| b.name == *name && !b.merged));
-            let (Some(branch), Some(row)) = (known, gathered.row(drift.connection)) else { continue };
-            // What is out of date here is proposed anew by the next turn, and told then.
-            let current = gathered.open_drift(row.id).is_some_and(|(target, _)| target == drift.target);
-            let (true, Some(file)) = (current, gathered.drift_file(row.id)) else { continue };
-            let Ok(path) = repair::drift_path(&row.name, &drift.target) else { continue };
-            let stale = branch.edited && self.doors.repo.file_at(&branch.tip, &path).await?.is_none();
-            let link = forge.link(&branch.name, path.as_str());
-            let text = repair::request_text(&row.name, &file, &link, forge.longest_text());
-            offers.push(Offer {
-                connection: row.name.clone(),
-                id: row.id,
-                drift: drift.id,
-                target: drift.target.clone(),
-                changes: drift.changes.iter().map(line_of).collect(),
-                tip: branch.tip.clone(),
-                stale,
-                draft: RequestDraft {
-                    head: branch.name.clone(),
-                    base: base.clone(),
-                    title: text.title,
-                    body: format!("{}\n{}", text.body, mark(&text.digest)),
-                    labels: policy.labels.clone(),
-                    draft: policy.draft,
-                },
-            });
-        }
-        Ok(offers)
-    }
-
     async fn request_facts(
         &self,
         gathered: &Gathered,
@@ -254,22 +219,30 @@ impl Reconciler {
     ) -> Result<RequestFacts, StepError> {
         let locks = gathered.desired().connections.values().filter_map(|connection| connection.lock.as_ref());
         let mut over = BTreeMap::new();
-        for row in rows.iter().filter(|row| !offers.iter().any(|offer| offer.id == row.connection)) {
-            let drifts = self.doors.registry.drifts(Some(row.connection), false).await?;
-            let drift = drifts.iter().find(|drift| drift.id == row.drift);
-            // One that another took the place of is followed by its request, once that is offered.
-            let replaced = drifts.iter().any(|drift| drift.status == DriftStatus::Pending)
-                && drift.is_some_and(|drift| drift.status == DriftStatus::Withdrawn);
-            if replaced {
-                continue;
-            }
-            over.extend(ending(drift, gathered.now).map(|why| (row.connection, why)));
+        for row in rows.iter().filter(|row| !offers.iter().any(|offer| offer.is_of(row))) {
+            let why = match row.subject {
+                Subject::Drift => self.drift_over(gathered, row).await?,
+                Subject::Rollback | Subject::LiveEdit | Subject::Lock | Subject::Rejection => {
+                    self.offer_over(gathered, row).await?
+                }
+            };
+            over.extend(why.map(|why| ((row.connection, row.subject), why)));
         }
+        let mut known = Vec::new();
+        if !offers.is_empty() {
+            known = self.doors.registry.requests(forge.project(), false).await?;
+        }
+        let newest = |offer: &Offer| {
+            let past = known.iter().filter(|row| row.state != RequestStanding::Open && offer.is_of(row));
+            past.max_by_key(|row| row.number).cloned()
+        };
+        let past: Vec<RequestRow> = offers.iter().filter_map(newest).collect();
         Ok(RequestFacts {
             names: gathered.rows.iter().map(|row| (row.id, row.name.clone())).collect(),
             locks: locks.map(|lock| (lock.id, lock.fingerprint.clone())).collect(),
             over,
-            merged: self.merged_elsewhere(gathered, forge, &rows, &offers).await?,
+            merged: self.merged_elsewhere(gathered, &offers, &past).await?,
+            past,
             offers,
             rows,
             open: shown.open,
@@ -278,28 +251,43 @@ impl Reconciler {
         })
     }
 
-    /// Drifts whose newest request was merged by a commit that has not come here yet.
+    /// Why a drift is over that nothing is offered for, if so.
+    async fn drift_over(&self, gathered: &Gathered, row: &RequestRow) -> Result<Option<String>, StepError> {
+        let drifts = self.doors.registry.drifts(Some(row.connection), false).await?;
+        let drift = drifts.iter().find(|drift| Some(drift.id) == row.drift);
+        // One that another took the place of is followed by its request, once that is offered.
+        let replaced = drifts.iter().any(|drift| drift.status == DriftStatus::Pending)
+            && drift.is_some_and(|drift| drift.status == DriftStatus::Withdrawn);
+        Ok(if replaced { None } else { ending(drift, gathered.now) })
+    }
+
+    /// Why a branch beside a drift's is offered no more. One that came in is left to the forge to see for a moment.
+    async fn offer_over(&self, gathered: &Gathered, row: &RequestRow) -> Result<Option<String>, StepError> {
+        let path = gathered.row(row.connection).and_then(|known| path_of(gathered, row.subject, &known.name));
+        let newest = match path {
+            Some(path) => self.doors.repo.log(&path, 1).await?.pop(),
+            None => None,
+        };
+        let fresh = newest.is_some_and(|entry| gathered.now < entry.at + MERGE_SEEN);
+        Ok((!fresh).then(|| "what it offers is committed, or asked for no more".to_owned()))
+    }
+
+    /// Branches whose newest request was merged by a commit that has not come here yet.
     async fn merged_elsewhere(
         &self,
         gathered: &Gathered,
-        forge: &dyn Forge,
-        rows: &[RequestRow],
         offers: &[Offer],
-    ) -> Result<BTreeSet<Uuid>, StepError> {
+        past: &[RequestRow],
+    ) -> Result<BTreeSet<String>, StepError> {
         let mut merged = BTreeSet::new();
-        let mut known = None;
-        for offer in offers.iter().filter(|offer| !rows.iter().any(|row| row.connection == offer.id)) {
-            let known = match &mut known {
-                Some(known) => known,
-                none => none.insert(self.doors.registry.requests(forge.project(), false).await?),
-            };
-            let newest = known.iter().filter(|row| row.drift == offer.drift).max_by_key(|row| row.number);
+        for offer in offers {
+            // A drift's request is about that one drift; the others of its connection are told apart by it.
+            let newest = past.iter().find(|row| offer.is_of(row) && row.drift == offer.drift);
             let merge = newest.filter(|row| row.state == RequestStanding::Merged).and_then(|row| row.commit.as_ref());
-            let connection = gathered.desired().connections.get(&offer.connection);
-            if let (Some(commit), Some(connection)) = (merge, connection) {
-                let here = self.doors.repo.log(&connection.lock_path, RECENT).await?;
+            if let (Some(commit), Some(path)) = (merge, path_of(gathered, offer.subject, &offer.connection)) {
+                let here = self.doors.repo.log(&path, RECENT).await?;
                 if !here.iter().any(|entry| entry.commit == *commit) {
-                    merged.insert(offer.drift);
+                    merged.insert(offer.draft.head.clone());
                 }
             }
         }
@@ -372,7 +360,7 @@ async fn look(forge: &dyn Forge, rows: &[RequestRow], offers: &[Offer]) -> Resul
         };
         ended.insert(row.number, read);
     }
-    for offer in offers.iter().filter(|offer| !rows.iter().any(|row| row.connection == offer.id)) {
+    for offer in offers.iter().filter(|offer| !rows.iter().any(|row| offer.is_of(row))) {
         if !open.iter().any(|shown| shown.head == offer.draft.head && shown.base == offer.draft.base) {
             tips.insert(offer.draft.head.clone(), forge.tip(&offer.draft.head).await?);
         }
@@ -412,5 +400,15 @@ fn ending(drift: Option<&DriftRow>, now: DateTime<Utc>) -> Option<String> {
         DriftStatus::Rejected => Some(format!("rejected: {}", drift.cause)),
         DriftStatus::Withdrawn => Some(format!("withdrawn: {}", drift.cause)),
         DriftStatus::Failed => Some(format!("the repair failed: {}", drift.cause)),
+    }
+}
+
+/// The file by which it is told whether what a branch offers came in.
+fn path_of(gathered: &Gathered, subject: Subject, name: &ConnectionRef) -> Option<RepoPath> {
+    let connection = gathered.desired().connections.get(name)?;
+    match subject {
+        Subject::Drift | Subject::Rollback | Subject::Lock => Some(connection.lock_path.clone()),
+        Subject::LiveEdit => Some(connection.path.clone()),
+        Subject::Rejection => repair::rejected_path(name).ok(),
     }
 }

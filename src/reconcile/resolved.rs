@@ -13,6 +13,7 @@ use crate::spec::{self, Desired};
 pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
 
 /// A committed state, checked and resolved.
+#[derive(Clone)]
 pub(super) struct Resolved {
     pub(super) commit: Option<CommitId>,
     /// What the settings said about specs.

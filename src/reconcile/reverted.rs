@@ -26,7 +26,7 @@ impl Reconciler {
         row: &ConnectionRow,
         drifted: &Drifted,
     ) -> Result<Result<Option<(Rejection, CommitDraft)>, String>, TurnError> {
-        let Some((target, ..)) = drifted.automatic() else { return Ok(Ok(None)) };
+        let Some(target) = drifted.taken_in() else { return Ok(Ok(None)) };
         let versions = self.doors.registry.versions(row.id).await?;
         let log = self.doors.repo.log(&connection.lock_path, LOG).await?;
         let mut answers: BTreeSet<CommitId> =
@@ -64,18 +64,12 @@ impl Reconciler {
         row: &ConnectionRow,
     ) -> Result<Option<FileEdit>, TurnError> {
         let Some(rejections) = gathered.desired().rejected.get(&connection.name) else { return Ok(None) };
-        let in_force = connection.lock.as_ref().is_some_and(|lock| row.fingerprint.as_ref() == Some(&lock.fingerprint));
-        if connection.mode < Mode::Manage || !in_force {
+        if connection.mode < Mode::Manage {
             return Ok(None);
         }
-        let versions = self.doors.registry.versions(row.id).await?;
-        let [.., before, now] = &versions[..] else { return Ok(None) };
-        let (Ok(before), Ok(now)) = (Catalog::from_body(&before.body), Catalog::from_body(&now.body)) else {
-            return Ok(None);
-        };
+        let brought = self.newest_changes(connection, row).await?;
         // A rejection of what the newest version brought cannot be younger than that version: it would be about a change
         // that the lock carries already.
-        let brought = compare(&before, &now).iter().map(line_of).collect::<Vec<_>>();
         if !rejections.iter().any(|rejection| rejection.changes.iter().any(|change| brought.contains(change))) {
             return Ok(None);
         }

@@ -193,6 +193,7 @@ impl Reconciler {
                 detail: json!({"branch": branch, "tip": open.tip, "version": rollback.to, "fingerprint": rollback.fingerprint}),
             };
             self.doors.registry.audit(&lease.tenant, "rollback.proposed", Some(row.id), &cause).await?;
+            self.ask_requests();
             Ok(RolledBack::Proposed { branch, why })
         };
         let done = Box::pin(self.with_renewal(std::slice::from_ref(&lease), work)).await;

@@ -18,6 +18,7 @@ use crate::ports::{
     Look, ObjectKind, Registry, RegistryError, RequestRow, Trouble, written,
 };
 use crate::repair::Trials;
+use crate::spec::Rejection;
 
 #[async_trait]
 impl Registry for PgRegistry {
@@ -216,6 +217,19 @@ impl Registry for PgRegistry {
 
     async fn requests(&self, project: &str, open: bool) -> Result<Vec<RequestRow>, RegistryError> {
         requests::list(self, project, open).await
+    }
+
+    async fn rejections(&self) -> Result<BTreeMap<ConnectionId, Vec<Rejection>>, RegistryError> {
+        requests::rejections(self).await
+    }
+
+    async fn set_rejections(
+        &self,
+        lease: &Lease,
+        rejections: &[Rejection],
+        cause: &Cause,
+    ) -> Result<(), RegistryError> {
+        written("set_rejections", requests::set_rejections(self, lease, rejections, cause)).await
     }
 
     async fn begin(&self, lease: &Lease, intent: &Intent) -> Result<(), RegistryError> {

@@ -1,4 +1,6 @@
-//! Requests on forges.
+//! Requests on forges, and the rejections that came of them and that git does not hold yet.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
@@ -7,7 +9,8 @@ use uuid::Uuid;
 use super::error::{Fail, transact};
 use super::{PgRegistry, audit, word};
 use crate::model::{CommitId, ConnectionId};
-use crate::ports::{Cause, Lease, RegistryError, RequestRow, applied};
+use crate::ports::{ByRule, Cause, Lease, RegistryError, RequestRow, applied};
+use crate::spec::Rejection;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -16,7 +19,8 @@ struct Row {
     number: i64,
     url: String,
     branch: String,
-    drift_id: Uuid,
+    subject: String,
+    drift_id: Option<Uuid>,
     target: String,
     changes: Json<Vec<String>>,
     state: String,
@@ -26,6 +30,9 @@ struct Row {
     reason: Option<String>,
     opened_at: DateTime<Utc>,
     changed_at: DateTime<Utc>,
+    rule: Option<String>,
+    rule_tip: Option<String>,
+    rule_told: bool,
 }
 
 impl TryFrom<Row> for RequestRow {
@@ -39,9 +46,15 @@ impl TryFrom<Row> for RequestRow {
             number: u64::try_from(row.number).map_err(|e| broken(e.to_string()))?,
             url: row.url,
             branch: row.branch,
+            subject: word::read(&row.subject)?,
             drift: row.drift_id,
-            target: row.target.parse().map_err(broken)?,
+            target: row.target,
             changes: row.changes.0,
+            by_rule: row.rule.zip(row.rule_tip).map(|(rule, tip)| ByRule {
+                rule,
+                tip: CommitId(tip),
+                told: row.rule_told,
+            }),
             state: word::read(&row.state)?,
             approvals: row.approvals.0,
             by: row.closed_by,
@@ -57,8 +70,9 @@ impl TryFrom<Row> for RequestRow {
 pub(super) async fn list(registry: &PgRegistry, project: &str, open: bool) -> Result<Vec<RequestRow>, RegistryError> {
     transact("reading requests", move || async move {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT connection_id, project, number, url, branch, drift_id, target, changes, state, approvals, closed_by,
-                    merge_commit, reason, opened_at, changed_at
+            "SELECT connection_id, project, number, url, branch, subject, drift_id, target, changes, state, approvals,
+                    closed_by, merge_commit, reason, opened_at, changed_at, rule, rule_tip,
+                    rule_told
              FROM requests WHERE project = $1 AND (NOT $2 OR state = 'open') ORDER BY opened_at, number",
         )
         .bind(project)
@@ -84,13 +98,16 @@ pub(super) async fn put(
         let state = word::of(&request.state)?;
         sqlx::query(
             "INSERT INTO requests (tenant_id, connection_id, project, number, url, branch, drift_id, target, changes, state,
-                                   approvals, closed_by, merge_commit, reason, opened_at, changed_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10, $11::text::json, $12, $13, $14, $15, $16)
+                                   approvals, closed_by, merge_commit, reason, opened_at, changed_at, subject, rule, rule_tip,
+                                   rule_told)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10, $11::text::json, $12, $13, $14, $15, $16, $17, $18,
+                     $19, $20)
              ON CONFLICT (tenant_id, connection_id, project, number) DO UPDATE SET
                  url = excluded.url, branch = excluded.branch, drift_id = excluded.drift_id, target = excluded.target,
                  changes = excluded.changes, state = excluded.state, approvals = excluded.approvals,
                  closed_by = excluded.closed_by, merge_commit = excluded.merge_commit, reason = excluded.reason,
-                 changed_at = excluded.changed_at",
+                 changed_at = excluded.changed_at, subject = excluded.subject, rule = excluded.rule,
+                 rule_tip = excluded.rule_tip, rule_told = excluded.rule_told",
         )
         .bind(lease.tenant.as_str())
         .bind(lease.connection.0)
@@ -99,7 +116,7 @@ pub(super) async fn put(
         .bind(&request.url)
         .bind(&request.branch)
         .bind(request.drift)
-        .bind(request.target.as_str())
+        .bind(&request.target)
         .bind(word::json(&request.changes)?)
         .bind(&state)
         .bind(word::json(&request.approvals)?)
@@ -108,10 +125,46 @@ pub(super) async fn put(
         .bind(request.reason.as_deref().map(audit::storable))
         .bind(request.opened_at)
         .bind(request.changed_at)
+        .bind(word::of(&request.subject)?)
+        .bind(request.by_rule.as_ref().map(|by_rule| &by_rule.rule))
+        .bind(request.by_rule.as_ref().map(|by_rule| &by_rule.tip.0))
+        .bind(request.by_rule.as_ref().is_some_and(|by_rule| by_rule.told))
         .execute(&mut *tx)
         .await?;
         audit::append(&mut tx, &lease.tenant, &format!("request.{state}"), Some(lease.connection), cause).await?;
         applied("put_request", tx.commit()).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Rejections that git does not hold yet, of each connection that has some.
+pub(super) async fn rejections(registry: &PgRegistry) -> Result<BTreeMap<ConnectionId, Vec<Rejection>>, RegistryError> {
+    transact("reading rejections", move || async move {
+        let sql = "SELECT id, rejections FROM connections WHERE rejections::text <> '[]'";
+        let rows: Vec<(Uuid, Json<Vec<Rejection>>)> = sqlx::query_as(sql).fetch_all(registry.pool()).await?;
+        Ok(rows.into_iter().map(|(id, rejections)| (ConnectionId(id), rejections.0)).collect())
+    })
+    .await
+}
+
+/// Replaces those of a connection, with an audit line.
+pub(super) async fn set_rejections(
+    registry: &PgRegistry,
+    lease: &Lease,
+    rejections: &[Rejection],
+    cause: &Cause,
+) -> Result<(), RegistryError> {
+    transact("recording rejections", move || async move {
+        let mut tx = registry.begin_leased(lease).await?;
+        sqlx::query("UPDATE connections SET rejections = $3::text::json WHERE tenant_id = $1 AND id = $2")
+            .bind(lease.tenant.as_str())
+            .bind(lease.connection.0)
+            .bind(word::json(rejections)?)
+            .execute(&mut *tx)
+            .await?;
+        audit::append(&mut tx, &lease.tenant, "drift.rejections", Some(lease.connection), cause).await?;
+        applied("set_rejections", tx.commit()).await?;
         Ok(())
     })
     .await

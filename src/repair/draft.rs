@@ -465,9 +465,26 @@ pub fn live_branch(connection: &ConnectionRef) -> String {
     format!("aam/drift/live-edit-of/{}/{}", connection.tenant, connection.name)
 }
 
+/// The branch of a repair that a rule takes in by a request. Nothing else is ever offered on it: what a forge was told to merge
+/// by itself never becomes something that a person is to decide.
+pub fn rule_branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/by-rule-of/{}/{}", connection.tenant, connection.name)
+}
+
+/// The branch of a lock that the tracked branch does not take.
+pub fn lock_branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/lock-of/{}/{}", connection.tenant, connection.name)
+}
+
+/// The branch of rejections that the tracked branch does not take.
+pub fn rejection_branch(connection: &ConnectionRef) -> String {
+    format!("aam/drift/rejection-of/{}/{}", connection.tenant, connection.name)
+}
+
 /// Every branch that may be made for a connection, the drift's first.
-pub fn branches(connection: &ConnectionRef) -> [String; 3] {
-    [branch(connection), rollback_branch(connection), live_branch(connection)]
+pub fn branches(connection: &ConnectionRef) -> [String; 6] {
+    let of = [branch, rule_branch, rollback_branch, live_branch, lock_branch, rejection_branch];
+    of.map(|name| name(connection))
 }
 
 /// `drift/<tenant>/<connection>/<short fingerprint>.md`

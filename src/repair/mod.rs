@@ -24,12 +24,15 @@ mod tests;
 mod trial;
 mod yaml;
 
-pub use draft::{Input, Part, Repair, branch, branches, draft, drift_path, live_branch, rejection_of, rollback_branch};
+pub use draft::{
+    Input, Part, Repair, branch, branches, draft, drift_path, live_branch, lock_branch, rejection_branch, rejection_of,
+    rollback_branch, rule_branch,
+};
 pub(crate) use entry::set as set_entry;
 pub use lock::{LockEdit, edit_lock};
-pub use rejected::{overrule, reject, rejected_path};
+pub use rejected::{overrule, reject, rejected_path, rejections};
 pub(crate) use request::said;
-pub use request::{RequestText, request_comment, request_text};
+pub use request::{Offered, RequestText, offer_text, request_comment, request_text};
 pub use rollback::{Basis, Effect, Moment, NextSync, Rollback, Way, Wish, roll_back};
 pub use tell::Telling;
 pub use trial::{Outcome, Trial, Trials, try_out};

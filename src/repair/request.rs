@@ -16,6 +16,8 @@ const SIGNS: &[char] = &['@', '#', '!', '$', '%', '&', '~', '^'];
 const COMMIT: usize = 7;
 /// What a comment says of changes or reasons.
 const COMMENT: Room = Room { lines: 100, bytes: 10_000 };
+/// What is shown of a branch's message, and of its diff.
+const DIFF: Room = Room { lines: 300, bytes: 30_000 };
 /// Room for what follows the text: marks, ends of blocks, the link.
 const REST: usize = 1_500;
 
@@ -30,8 +32,14 @@ pub struct RequestText {
     pub digest: String,
 }
 
-/// What the request of a drift says. `link` leads to the drift file on the repair branch; `longest` counts characters.
-pub fn request_text(connection: &ConnectionRef, file: &str, link: &str, longest: usize) -> RequestText {
+/// What the request of a drift says. `link` leads to the drift file on the repair branch; `longest` counts characters. `rule`
+/// is the one for which the forge merges it by itself.
+pub fn request_text(
+    connection: &ConnectionRef,
+    (file, link): (&str, &str),
+    rule: Option<&str>,
+    longest: usize,
+) -> RequestText {
     let (front, text) = file.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).unwrap_or(("", file));
     let count = |key: &str| {
         let value = front.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
@@ -44,9 +52,57 @@ pub fn request_text(connection: &ConnectionRef, file: &str, link: &str, longest:
     let title = format!("Drift of {}: {changes} change{plural}{breaking}", shortened(&name, 120));
     let (lines, cut) = fitted(&harmless(text), longest.saturating_sub(REST));
     let told = if cut { "This is not all: the whole text is in the" } else { "The same is in the" };
-    let body = format!("{}\n\n{told} [drift file]({link}).\n", lines.trim_matches('\n'));
-    let digest = hex::encode(Sha256::digest(format!("{title}\n{body}")))[..16].to_owned();
-    RequestText { title, body, digest }
+    let by_itself = rule.map(|rule| {
+        format!(
+            "The rule `{rule}` takes this in: the forge merges it by itself once everything that it asks of a merge is there. \
+             Close it to reject.\n\n"
+        )
+    });
+    let by_itself = by_itself.unwrap_or_default();
+    let body = format!("{by_itself}{}\n\n{told} [drift file]({link}).\n", lines.trim_matches('\n'));
+    RequestText::new(title, body)
+}
+
+/// What is offered beside a drift: a branch with its commit's words, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Offered<'a> {
+    /// `Rollback of`: begins the title, which ends with the connection.
+    pub what: &'static str,
+    /// A paragraph of ours.
+    pub why: &'static str,
+    /// The commit's message.
+    pub message: &'a str,
+    /// The unified diff.
+    pub diff: &'a str,
+    /// What merging and closing mean, in words of ours.
+    pub decide: &'static str,
+}
+
+/// What the request of such a branch says.
+pub fn offer_text(connection: &ConnectionRef, branch: &str, offered: Offered<'_>, longest: usize) -> RequestText {
+    let Offered { what, why, message, diff, decide } = offered;
+    let name = visible(&connection.to_string(), false);
+    let title = format!("{what} {}", shortened(&name, 120));
+    let block = |kind: &str, text: &str| {
+        let (kept, left) = fitting_lines(&text.lines().map(str::to_owned).collect::<Vec<_>>(), DIFF);
+        let more = if left > 0 { format!("… and {left} more lines.\n\n") } else { String::new() };
+        format!("{}\n{more}", fence(kind, &kept.join("\n")))
+    };
+    let said: Vec<&str> = message.lines().filter(|line| !line.starts_with("Aam-")).collect();
+    let said = block("text", said.join("\n").trim());
+    let commands = fence("sh", &format!("git show origin/{branch}\ngit merge origin/{branch}"));
+    let text = format!(
+        "# {title}\n\n{why}\n\n{said}\n## How to decide\n\n{decide} In a terminal:\n\n{commands}\n## Changes\n\n{}",
+        block("diff", diff)
+    );
+    RequestText::new(title, fitted(&text, longest.saturating_sub(REST)).0)
+}
+
+impl RequestText {
+    fn new(title: String, body: String) -> Self {
+        let digest = hex::encode(Sha256::digest(format!("{title}\n{body}")))[..16].to_owned();
+        Self { title, body, digest }
+    }
 }
 
 /// A comment: a sentence of ours, and lines from outside.
@@ -239,7 +295,7 @@ by \\@acme/team, fixes \\#12 and acme/config\\#3, see https\u{3a}//evil.example/
     fn a_request_says_what_the_drift_file_says() {
         let file = "---\nconnection: \"crm\"\nchanges: 3\nbreaking: 1\n---\n\n# Drift of crm: 3 changes\n\n```diff\n- a\n```\n\n\
                     ## How to decide\n\nTo approve, merge the branch `x`:\n";
-        let text = request_text(&"crm".parse().unwrap(), file, "https://forge.example.org/f", 65_536);
+        let text = request_text(&"crm".parse().unwrap(), (file, "https://forge.example.org/f"), None, 65_536);
         insta::assert_snapshot!(format!("{}\n{}\n\n{}", text.digest, text.title, text.body), @"
         99537bd910c271e0
         Drift of crm: 3 changes, 1 breaking
@@ -258,7 +314,13 @@ by \\@acme/team, fixes \\#12 and acme/config\\#3, see https\u{3a}//evil.example/
 
         The same is in the [drift file](https://forge.example.org/f).
         ");
-        let short = request_text(&"crm".parse().unwrap(), &file.replace("- a", &"- a\n".repeat(9_000)), "l", 10_000);
+        let long = file.replace("- a", &"- a\n".repeat(9_000));
+        let short = request_text(&"crm".parse().unwrap(), (&long, "l"), Some("additive"), 10_000);
+        assert!(
+            short.body.starts_with("The rule `additive` takes this in: the forge merges it by itself"),
+            "{}",
+            short.body
+        );
         assert!(short.body.chars().count() <= 10_000 && short.body.contains("This is not all"), "{}", short.body.len());
         assert_ne!(short.digest, text.digest);
     }

@@ -138,6 +138,7 @@ impl Settings {
         problems.extend(repository::check(&settings, root, place));
         problems.extend(airbyte::check(&settings, place));
         problems.extend(forge::check(&settings, place));
+        problems.extend(by_request(&settings, place("approval.automatic")));
         for Given { key, value, place, .. } in given.iter().filter(|g| !matches!(g.origin, Origin::Env(_))) {
             if REFERENCES.contains(&key.as_str())
                 && let Some(problem) = value.as_str().and_then(|text| airbyte::plain_secret(key, text))
@@ -161,6 +162,16 @@ fn approval(settings: &Settings, place: Option<Place>) -> Option<Diagnostic> {
         broken => broken?,
     };
     Some(Diagnostic { place, ..Diagnostic::error("AAM-C002", format!("`approval.rules`: {why}")) })
+}
+
+/// What is to be merged by itself needs somebody who does.
+fn by_request(settings: &Settings, place: Option<Place>) -> Option<Diagnostic> {
+    if settings.approval.automatic == approval::Way::Commit || settings.forge.kind.is_some() {
+        return None;
+    }
+    let why = "`approval.automatic = \"request\"` needs a forge, which merges the requests by itself";
+    let problem = Diagnostic::error("AAM-C004", why).help("set [forge], or leave it at \"commit\"");
+    Some(Diagnostic { place, ..problem })
 }
 
 fn defaults(kind: EngineKind) -> Figment {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::plan::approval::ApprovalRule;
+use crate::plan::approval::{ApprovalRule, Way};
 use crate::spec::{EngineKind, Mode};
 
 pub use forge::{Forge, ForgeKind};
@@ -207,6 +207,8 @@ pub struct Drift {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Approval {
+    /// How what is automatic gets to the tracked branch: as a commit, or by a request that the forge merges by itself.
+    pub automatic: Way,
     /// Each must be met by whoever approves; none: everybody may who can move the tracked branch.
     pub rules: Vec<ApprovalRule>,
 }

@@ -228,6 +228,7 @@ pub fn policy(settings: &Settings) -> Policy {
             confirmed: Confirmed::Nothing,
         },
         approval: settings.approval.rules.clone(),
+        automatic: settings.approval.automatic,
         lease_ttl: settings.daemon.lease_ttl,
         survey: chrono::TimeDelta::from_std(settings.airbyte.survey).unwrap_or(chrono::TimeDelta::MAX),
         requests: RequestPolicy {

@@ -1,6 +1,9 @@
 //! From what is there to what there should be.
 
-use super::{Doing, ForgeRequest, Offer, RequestAction, RequestFacts, RequestRow, RequestState, Review};
+use super::{
+    ByRule, Doing, ForgeRequest, Offer, RequestAction, RequestFacts, RequestRow, RequestStanding, RequestState, Review,
+    Subject,
+};
 use crate::diag::escape;
 
 /// Said where a person closed a request without a word.
@@ -10,7 +13,7 @@ const NO_REASON: &str = "the request was closed without a comment";
 pub fn plan_requests(facts: &RequestFacts) -> Vec<RequestAction> {
     let mut actions = Vec::new();
     for row in &facts.rows {
-        let offer = facts.offers.iter().find(|offer| offer.id == row.connection);
+        let offer = facts.offers.iter().find(|offer| offer.is_of(row));
         let Some(name) = facts.names.get(&row.connection) else { continue };
         let doings = match facts.open.iter().find(|shown| shown.number == row.number && shown.head == row.branch) {
             Some(shown) => of_open(facts, row, shown, offer),
@@ -22,42 +25,62 @@ pub fn plan_requests(facts: &RequestFacts) -> Vec<RequestAction> {
             what,
         }));
     }
-    let known = |offer: &&Offer| !facts.rows.iter().any(|row| row.connection == offer.id);
+    let known = |offer: &&Offer| !facts.rows.iter().any(|row| offer.is_of(row));
     for offer in facts.offers.iter().filter(known) {
-        actions.push(RequestAction { connection: offer.connection.clone(), id: offer.id, what: of_new(facts, offer) });
+        let what = of_new(facts, offer);
+        actions.extend(what.map(|what| RequestAction { connection: offer.connection.clone(), id: offer.id, what }));
     }
     actions
 }
 
-/// A repair without a request that we know: one that is there already is taken over, else one is opened.
-fn of_new(facts: &RequestFacts, offer: &Offer) -> Doing {
+impl Offer {
+    /// Whether this request is about the same.
+    pub fn is_of(&self, row: &RequestRow) -> bool {
+        self.id == row.connection && self.subject == row.subject
+    }
+
+    /// Whether a person closed the last request of it, which asked for the same.
+    fn is_declined(&self, past: &[RequestRow]) -> bool {
+        let same = |row: &&RequestRow| self.is_of(row) && self.target == row.target;
+        // A drift that was rejected is offered no more.
+        self.subject != Subject::Drift && past.iter().filter(same).any(|row| row.state == RequestStanding::Rejected)
+    }
+}
+
+/// A branch without a request that we know: one that is there already is taken over, else one is opened.
+fn of_new(facts: &RequestFacts, offer: &Offer) -> Option<Doing> {
     let ours = |shown: &&ForgeRequest| shown.head == offer.draft.head && shown.base == offer.draft.base;
     if let Some(shown) = facts.open.iter().filter(ours).min_by_key(|shown| shown.number) {
-        return Doing::Adopt { number: shown.number, url: shown.url.clone(), offer: Box::new(offer.clone()) };
+        return Some(Doing::Adopt { number: shown.number, url: shown.url.clone(), offer: Box::new(offer.clone()) });
     }
-    match facts.tips.get(&offer.draft.head) {
-        Some(Some(tip)) if *tip == offer.tip && !offer.stale && !facts.merged.contains(&offer.drift) => {
+    if offer.is_declined(&facts.past) {
+        return None;
+    }
+    Some(match facts.tips.get(&offer.draft.head) {
+        Some(Some(tip)) if *tip == offer.tip && !offer.stale && !facts.merged.contains(&offer.draft.head) => {
             Doing::Open(Box::new(offer.clone()))
         }
         _ => Doing::Wait,
-    }
+    })
 }
 
 /// A request that is open still.
 fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: Option<&Offer>) -> Option<Vec<Doing>> {
     let Some(offer) = offer else {
         // Nobody may know yet why it is over: then it stays until somebody does.
-        let reason = facts.over.get(&row.connection)?.clone();
+        let reason = facts.over.get(&(row.connection, row.subject))?.clone();
         return Some(vec![Doing::Close { number: row.number, reason }]);
     };
     if offer.draft.head != row.branch {
         return Some(vec![Doing::Close { number: row.number, reason: moved(offer) }]);
     }
-    if offer.stale {
-        return None;
+    let by_rule = rule_of(facts, offer).map(|rule| ByRule { rule, tip: offer.tip.clone(), told: true });
+    if by_rule.is_none() && row.by_rule.is_some() {
+        return Some(vec![Doing::LeaveToPeople { number: row.number }]);
     }
     let mut doings = Vec::new();
-    let what = unlike(row, shown, offer);
+    // What a person's own commits keep from being brought up to date says what it carries, and that this is old.
+    let what = if offer.stale { Vec::new() } else { unlike(row, shown, offer) };
     if !what.is_empty() {
         doings.push(Doing::Update { number: row.number, what, offer: Box::new(offer.clone()) });
     }
@@ -65,10 +88,26 @@ fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: 
         let text = told(&row.changes, &offer.changes);
         doings.push(Doing::Tell { number: row.number, text, offer: Box::new(offer.clone()) });
     }
+    // Only what is there as it was judged is to be merged, and says so.
+    let arrived = shown.tip.as_ref() == Some(&offer.tip);
+    if let Some(by_rule) =
+        by_rule.filter(|by_rule| arrived && doings.is_empty() && row.by_rule.as_ref() != Some(by_rule))
+    {
+        doings.push(Doing::Automate { number: row.number, by_rule });
+    }
     Some(doings)
 }
 
-/// Said of a request whose repair got another branch, since its connection has another name.
+/// The rule for which the forge is to merge it; none where that was merged before and taken back since: people decide then.
+fn rule_of(facts: &RequestFacts, offer: &Offer) -> Option<String> {
+    let taken_back = |row: &RequestRow| {
+        let came = row.state == RequestStanding::Merged && !facts.merged.contains(&row.branch);
+        offer.is_of(row) && row.target == offer.target && came
+    };
+    offer.rule.clone().filter(|_| !facts.past.iter().any(taken_back))
+}
+
+/// Said of a request whose repair got another branch: its connection has another name, or no rule takes it in any more.
 fn moved(offer: &Offer) -> String {
     format!("its repair is on {} now", offer.draft.head)
 }
@@ -127,10 +166,13 @@ fn of_ended(
         RequestState::Closed { by, branch_deleted } => (by.clone(), *branch_deleted),
     };
     let means_nothing = |why: &str| vec![Doing::NoteClosed { number, by: by.clone(), why: why.to_owned() }];
-    if facts.locks.get(&row.connection) == Some(&row.target) {
+    let is_drift = row.subject == Subject::Drift;
+    if is_drift && facts.locks.get(&row.connection).is_some_and(|lock| lock.as_str() == row.target) {
         return means_nothing("what it asks for is committed");
     }
-    let Some(offer) = offer else { return means_nothing("its drift is over") };
+    let Some(offer) = offer else {
+        return means_nothing(if is_drift { "its drift is over" } else { "what it offers is committed or over" });
+    };
     if offer.draft.head != row.branch {
         return means_nothing(&moved(offer));
     }
@@ -144,13 +186,13 @@ fn of_ended(
     if branch_deleted && said.is_none() {
         return means_nothing("its branch was deleted, which is no rejection");
     }
-    vec![Doing::Reject {
-        number,
-        reason: said.map_or_else(|| NO_REASON.to_owned(), |remark| remark.text.trim().to_owned()),
-        by: by.unwrap_or_else(|| "somebody".to_owned()),
-        target: row.target.clone(),
-        changes: row.changes.clone(),
-        approvals: review.approvals.clone(),
+    let reason = said.map_or_else(|| NO_REASON.to_owned(), |remark| remark.text.trim().to_owned());
+    let (by, approvals) = (by.unwrap_or_else(|| "somebody".to_owned()), review.approvals.clone());
+    vec![match row.subject {
+        Subject::Drift => Doing::Reject { number, by, reason, approvals },
+        Subject::Rollback | Subject::LiveEdit | Subject::Lock | Subject::Rejection => {
+            Doing::Decline { number, by, reason, approvals }
+        }
     }]
 }
 
@@ -166,13 +208,23 @@ impl RequestAction {
             Doing::Open(offer) => format!("open a request to merge {}", offer.draft.head),
             Doing::Adopt { number, .. } => format!("take over request {number}"),
             Doing::Update { number, what, .. } => format!("update request {number}: {}", what.join(", ")),
+            Doing::Tell { number, offer, .. } if offer.stale => {
+                format!("comment on request {number}: its branch is out of date")
+            }
             Doing::Tell { number, .. } => format!("comment on request {number}: its changes changed"),
+            Doing::Automate { number, by_rule } => {
+                format!("have the forge merge request {number} by itself (rule:{})", by_rule.rule)
+            }
+            Doing::LeaveToPeople { number } => format!("leave the merge of request {number} to people"),
             Doing::Close { number, reason } => format!("close request {number}: {reason}"),
             Doing::NoteMerged { number, by, approvals, .. } => {
                 format!("note that {} merged request {number}{}", who(by), people(approvals))
             }
             Doing::Reject { number, by, reason, .. } => {
                 format!("reject, since {by} closed request {number}: {}", reason.lines().next().unwrap_or_default())
+            }
+            Doing::Decline { number, by, reason, .. } => {
+                format!("note that {by} declined request {number}: {}", reason.lines().next().unwrap_or_default())
             }
             Doing::NoteClosed { number, by, why } => {
                 format!("note that {} closed request {number}: {why}", who(by))

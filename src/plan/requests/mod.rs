@@ -1,14 +1,15 @@
-//! Requests on a forge, one for each repair that is open for review: what is there, what there should be, and the actions
-//! that lead from the one to the other.
+//! Requests on a forge, one for each branch that is offered: what is there, what there should be, and the actions that lead
+//! from the one to the other.
 //!
-//! At most one request is open for a drift, ever. What a request became is read from the forge; what its closing means is
-//! decided against the committed lock, so that a merge by any way is no rejection.
+//! At most one request is open for each [`Subject`] of a connection, ever. What a request became is read from the forge; what
+//! its closing means is decided against the committed state, so that a merge by any way is no rejection.
 
 mod actions;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,8 +127,40 @@ pub fn carries(text: &str, word: &str) -> bool {
     text.lines().any(|line| line.trim_end() == mark)
 }
 
+/// What a branch, and its request, is about. A connection has at most one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The source shows something else than the lock.
+    Drift,
+    /// A person wants an earlier version of the schema.
+    Rollback,
+    /// A person changed something in the engine.
+    LiveEdit,
+    /// The lock is to be written, and the tracked branch does not take it.
+    Lock,
+    /// A rejection is to be written down, and the tracked branch does not take it.
+    Rejection,
+}
+
+impl Subject {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Drift, Self::Rollback, Self::LiveEdit, Self::Lock, Self::Rejection];
+}
+
+/// A rule that takes something in by a request, which the forge merges by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByRule {
+    /// `additive`, `rename`
+    pub rule: String,
+    /// What it judged: nothing else on that branch is approved by it.
+    pub tip: CommitId,
+    /// Whether the forge was told to merge that.
+    pub told: bool,
+}
+
 /// A request as the registry knows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestRow {
     /// Whose.
     pub connection: ConnectionId,
@@ -139,12 +172,16 @@ pub struct RequestRow {
     pub url: String,
     /// The branch it asks to merge.
     pub branch: String,
-    /// The drift that it is about.
-    pub drift: Uuid,
-    /// Fingerprint that the lock has once it is merged.
-    pub target: Fingerprint,
-    /// The drift's changes that people were last told of, one line each.
+    /// What it is about.
+    pub subject: Subject,
+    /// The drift that it is about, if that is one.
+    pub drift: Option<Uuid>,
+    /// What it asks for: of a drift the fingerprint that the lock has once it is merged, of the rest a digest.
+    pub target: String,
+    /// The changes that people were last told of, one line each.
     pub changes: Vec<String>,
+    /// The rule that takes it in, if one does.
+    pub by_rule: Option<ByRule>,
     /// Where it stands.
     pub state: RequestStanding,
     /// Logins of those whose approval stood when it was last read.
@@ -169,31 +206,35 @@ pub enum RequestStanding {
     Open,
     /// Merged on the forge.
     Merged,
-    /// A person closed it, and that stands as a rejection.
+    /// A person closed it, and that stands: a drift is rejected, the rest is not offered again.
     Rejected,
-    /// We closed it: its drift is over.
+    /// We closed it: what it is about is over.
     Withdrawn,
-    /// Closed without a meaning for the drift: its branch was deleted, or its content came in by another way.
+    /// Closed without a meaning: its branch was deleted, or its content came in by another way.
     Closed,
 }
 
-/// A repair that is open for review.
+/// A branch that is open for review.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// Whose.
     pub connection: ConnectionRef,
     /// Its id.
     pub id: ConnectionId,
-    /// The drift.
-    pub drift: Uuid,
-    /// Fingerprint that the lock has once it is merged.
-    pub target: Fingerprint,
-    /// The drift's changes, one line each.
+    /// What it is about.
+    pub subject: Subject,
+    /// The drift, if it is about one.
+    pub drift: Option<Uuid>,
+    /// What it asks for, as [`RequestRow::target`].
+    pub target: String,
+    /// What changes, one line each.
     pub changes: Vec<String>,
-    /// Tip of the repair branch here.
+    /// Tip of the branch here.
     pub tip: CommitId,
-    /// Whether the branch still carries an older repair: a person committed to it before the source moved on.
+    /// Whether the branch still carries something older: a person committed to it before that moved on.
     pub stale: bool,
+    /// The rule that judged all of it, where the forge is to merge it by itself.
+    pub rule: Option<String>,
     /// What its request should say.
     pub draft: RequestDraft,
 }
@@ -201,18 +242,20 @@ pub struct Offer {
 /// Everything that actions on requests are planned from.
 #[derive(Debug, Clone, Default)]
 pub struct RequestFacts {
-    /// The repairs that are open for review.
+    /// The branches that are open for review.
     pub offers: Vec<Offer>,
     /// What the registry knows as open.
     pub rows: Vec<RequestRow>,
+    /// The newest request that is over of each offer without an open one.
+    pub past: Vec<RequestRow>,
     /// Names of their connections.
     pub names: BTreeMap<ConnectionId, ConnectionRef>,
     /// Fingerprints of the committed locks.
     pub locks: BTreeMap<ConnectionId, Fingerprint>,
-    /// Why the drift of a connection is over, where it has no offer any more.
-    pub over: BTreeMap<ConnectionId, String>,
-    /// Drifts whose request was merged by a commit that has not come here yet.
-    pub merged: BTreeSet<Uuid>,
+    /// Why what a request is about is over, where nothing is offered any more.
+    pub over: BTreeMap<(ConnectionId, Subject), String>,
+    /// Branches whose request was merged by a commit that has not come here yet.
+    pub merged: BTreeSet<String>,
     /// Requests that are open on the forge.
     pub open: Vec<ForgeRequest>,
     /// Requests of `rows` that are open no more, as read one by one; `None`: the forge does not know it.
@@ -255,7 +298,7 @@ pub enum Doing {
         /// What it should say.
         offer: Box<Offer>,
     },
-    /// Tells that the drift's changes changed.
+    /// Tells that what it is about changed.
     Tell {
         /// Which.
         number: u64,
@@ -264,7 +307,19 @@ pub enum Doing {
         /// What it is about now.
         offer: Box<Offer>,
     },
-    /// Closes it: its drift is over.
+    /// Has the forge merge it by itself, once everything that it asks of a merge is there.
+    Automate {
+        /// Which.
+        number: u64,
+        /// For whom.
+        by_rule: ByRule,
+    },
+    /// Has the forge leave the merge to people again.
+    LeaveToPeople {
+        /// Which.
+        number: u64,
+    },
+    /// Closes it: what it is about is over.
     Close {
         /// Which.
         number: u64,
@@ -282,7 +337,7 @@ pub enum Doing {
         /// Whose approval stood.
         approvals: Vec<String>,
     },
-    /// A person closed it: a rejection of what it showed.
+    /// A person closed the request of a drift: a rejection of what it showed.
     Reject {
         /// Which.
         number: u64,
@@ -290,14 +345,21 @@ pub enum Doing {
         by: String,
         /// Their reason.
         reason: String,
-        /// What is rejected.
-        target: Fingerprint,
-        /// Line by line.
-        changes: Vec<String>,
         /// Whose approval stood.
         approvals: Vec<String>,
     },
-    /// Notes that it is closed without a meaning for the drift.
+    /// A person closed one of the others: what it offered is not wanted.
+    Decline {
+        /// Which.
+        number: u64,
+        /// Login of who did.
+        by: String,
+        /// Their reason.
+        reason: String,
+        /// Whose approval stood.
+        approvals: Vec<String>,
+    },
+    /// Notes that it is closed without a meaning.
     NoteClosed {
         /// Which.
         number: u64,

@@ -20,11 +20,13 @@ fn offer(digit: char, changes: &[&str]) -> Offer {
     Offer {
         connection: "crm".parse().unwrap(),
         id: id(1),
-        drift: Uuid::from_u128(77),
-        target: shows(digit),
+        subject: Subject::Drift,
+        drift: Some(Uuid::from_u128(77)),
+        target: shows(digit).to_string(),
         changes: changes.iter().map(|line| (*line).to_owned()).collect(),
         tip: tip('a'),
         stale: false,
+        rule: None,
         draft: RequestDraft {
             head: "aam/drift/default/crm".to_owned(),
             base: "main".to_owned(),
@@ -46,7 +48,7 @@ fn shown(number: u64, offer: &Offer) -> ForgeRequest {
         labels: offer.draft.labels.clone(),
         base: offer.draft.base.clone(),
         head: offer.draft.head.clone(),
-        tip: None,
+        tip: Some(offer.tip.clone()),
         state: RequestState::Open,
     }
 }
@@ -58,9 +60,11 @@ fn row(number: u64, offer: &Offer) -> RequestRow {
         number,
         url: format!("https://forge.example.org/{number}"),
         branch: offer.draft.head.clone(),
+        subject: offer.subject,
         drift: offer.drift,
         target: offer.target.clone(),
         changes: offer.changes.clone(),
+        by_rule: None,
         state: RequestStanding::Open,
         approvals: Vec::new(),
         by: None,
@@ -113,7 +117,7 @@ fn a_request_is_opened_once_its_branch_is_there_and_one_that_is_there_is_taken_o
         "crm: wait: the repair branch is not on the forge yet, or its merge not here"
     );
     assert_eq!(said(&with_tip(Some(tip('a')))), "crm: open a request to merge aam/drift/default/crm");
-    let merged = RequestFacts { merged: BTreeSet::from([crm.drift]), ..with_tip(Some(tip('a'))) };
+    let merged = RequestFacts { merged: BTreeSet::from([crm.draft.head.clone()]), ..with_tip(Some(tip('a'))) };
     assert_eq!(said(&merged), "crm: wait: the repair branch is not on the forge yet, or its merge not here");
     let elsewhere = ForgeRequest { base: "staging".to_owned(), ..shown(2, &crm) };
     let two = facts(vec![crm.clone()], Vec::new(), vec![elsewhere, shown(7, &crm), shown(5, &crm)]);
@@ -141,7 +145,10 @@ fn a_request_follows_its_repair_in_place() {
     assert_eq!(text, "no longer: - t.a: string\nnew: + t.c: date");
     let edited = Offer { stale: true, ..now.clone() };
     let stale = facts(vec![edited.clone()], vec![row(5, &before)], vec![shown(5, &before)]);
-    assert_eq!(said(&stale), "nothing", "it says what its branch carries");
+    assert_eq!(said(&stale), "crm: comment on request 5: its branch is out of date");
+    let told = RequestRow { changes: edited.changes.clone(), ..row(5, &before) };
+    let told = facts(vec![edited.clone()], vec![told], vec![shown(5, &before)]);
+    assert_eq!(said(&told), "nothing", "once; and it says what its branch carries");
     let closed = RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
     insta::assert_snapshot!(said(&ended(Some(edited), closed, Some("no"))), @"crm: reject, since ada closed request 3: no");
     let people = ForgeRequest {
@@ -160,7 +167,10 @@ fn a_request_whose_drift_is_over_is_closed_once_it_is_known_why() {
     let crm = offer('b', &[]);
     let over = facts(Vec::new(), vec![row(5, &crm)], vec![shown(5, &crm)]);
     assert_eq!(said(&over), "nothing");
-    let over = RequestFacts { over: BTreeMap::from([(id(1), "withdrawn: it changed back".to_owned())]), ..over };
+    let over = RequestFacts {
+        over: BTreeMap::from([((id(1), Subject::Drift), "withdrawn: it changed back".to_owned())]),
+        ..over
+    };
     assert_eq!(said(&over), "crm: close request 5: withdrawn: it changed back");
 }
 
@@ -232,7 +242,78 @@ fn a_rejection_is_of_what_the_request_showed() {
     // The source moved on after people were told of `b` and before one of them closed the request.
     let closed = RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false };
     let facts = ended(Some(offer('c', &["+ t.z: date"])), closed, Some("no"));
-    let Doing::Reject { target, changes, .. } = &plan_requests(&facts)[0].what else { panic!("it rejects") };
-    assert_eq!((target, changes.as_slice()), (&shows('b'), &["- t.a: string".to_owned()][..]));
-    assert_eq!(plan_requests(&facts).len(), 1, "and nothing is opened before that is committed");
+    // Who carries it out rejects what the row says that people were told of.
+    assert_eq!(
+        said(&facts),
+        "crm: reject, since ada closed request 3: no",
+        "and nothing is opened before that is committed"
+    );
+}
+
+/// Something else of the same connection.
+fn other(subject: Subject, digit: char) -> Offer {
+    let mut other = offer(digit, &[]);
+    (other.subject, other.drift, other.draft.head) = (subject, None, format!("aam/drift/{subject:?}/crm"));
+    other
+}
+
+#[test]
+fn each_subject_has_a_request_of_its_own() {
+    let (drift, back) = (offer('b', &[]), other(Subject::Rollback, 'c'));
+    let tips = [&drift, &back].map(|offer| (offer.draft.head.clone(), Some(offer.tip.clone()))).into();
+    let both = RequestFacts { tips, ..facts(vec![drift.clone(), back.clone()], Vec::new(), Vec::new()) };
+    insta::assert_snapshot!(said(&both), @"
+    crm: open a request to merge aam/drift/default/crm
+    crm: open a request to merge aam/drift/Rollback/crm
+    ");
+    let rows = vec![row(5, &drift), row(6, &back)];
+    let over = BTreeMap::from([((id(1), Subject::Rollback), "its branch is gone".to_owned())]);
+    let gone = RequestFacts { over, ..facts(vec![drift.clone()], rows, vec![shown(5, &drift), shown(6, &back)]) };
+    assert_eq!(said(&gone), "crm: close request 6: its branch is gone");
+}
+
+#[test]
+fn what_a_person_declined_is_not_asked_again_until_it_is_another() {
+    let back = other(Subject::Rollback, 'c');
+    let closed = ForgeRequest {
+        state: RequestState::Closed { by: Some("ada".to_owned()), branch_deleted: false },
+        ..shown(6, &back)
+    };
+    let said_no =
+        Review { last_comment: Some(Remark { author: "ada".into(), text: "no".into() }), ..Review::default() };
+    let ended = RequestFacts {
+        ended: BTreeMap::from([(6, Some((closed, said_no)))]),
+        ..facts(vec![back.clone()], vec![row(6, &back)], Vec::new())
+    };
+    assert_eq!(said(&ended), "crm: note that ada declined request 6: no");
+    let tips = BTreeMap::from([(back.draft.head.clone(), Some(back.tip.clone()))]);
+    let declined = RequestRow { state: RequestStanding::Rejected, ..row(6, &back) };
+    let past = RequestFacts { past: vec![declined], tips, ..facts(vec![back.clone()], Vec::new(), Vec::new()) };
+    assert_eq!(said(&past), "nothing");
+    let reopened = RequestFacts { open: vec![shown(6, &back)], ..past.clone() };
+    assert_eq!(said(&reopened), "crm: take over request 6");
+    let again = RequestFacts { offers: vec![other(Subject::Rollback, 'd')], ..past };
+    assert_eq!(said(&again), "crm: open a request to merge aam/drift/Rollback/crm");
+}
+
+#[test]
+fn the_forge_merges_what_a_rule_judged_and_nothing_else() {
+    let crm = Offer { rule: Some("additive".to_owned()), ..offer('b', &[]) };
+    let check = |offer: &Offer, row: RequestRow, shown: ForgeRequest, past: Vec<RequestRow>| {
+        said(&RequestFacts { past, ..facts(vec![offer.clone()], vec![row], vec![shown]) })
+    };
+    let told = |told| RequestRow {
+        by_rule: Some(ByRule { rule: "additive".to_owned(), tip: tip('a'), told }),
+        ..row(5, &crm)
+    };
+    let automate = "crm: have the forge merge request 5 by itself (rule:additive)";
+    assert_eq!(check(&crm, row(5, &crm), shown(5, &crm), Vec::new()), automate);
+    assert_eq!(check(&crm, told(false), shown(5, &crm), Vec::new()), automate, "it had no answer");
+    assert_eq!(check(&crm, told(true), shown(5, &crm), Vec::new()), "nothing");
+    let elsewhere = ForgeRequest { tip: Some(tip('c')), ..shown(5, &crm) };
+    assert_eq!(check(&crm, row(5, &crm), elsewhere, Vec::new()), "nothing", "it is not there yet as it was judged");
+    let people = "crm: leave the merge of request 5 to people";
+    assert_eq!(check(&Offer { rule: None, ..crm.clone() }, told(true), shown(5, &crm), Vec::new()), people);
+    let merged = RequestRow { state: RequestStanding::Merged, ..row(4, &crm) };
+    assert_eq!(check(&crm, told(true), shown(5, &crm), vec![merged]), people, "it came in once and was taken back");
 }

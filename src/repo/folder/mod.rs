@@ -368,6 +368,10 @@ impl Repo for FolderRepo {
         self.patch(branch)?.ok_or_else(|| needs_person(format!("comparing {branch}"), "there is no such repair"))
     }
 
+    async fn branch_message(&self, branch: &str) -> Result<String, RepoError> {
+        check_repair_branch(branch).map(|()| String::new())
+    }
+
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError> {
         self.journal.of(path, limit)
     }

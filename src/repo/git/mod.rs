@@ -441,6 +441,10 @@ impl Repo for GitRepo {
         self.diff_branch(branch).await
     }
 
+    async fn branch_message(&self, branch: &str) -> Result<String, RepoError> {
+        self.message_of_branch(branch).await
+    }
+
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError> {
         self.read_log(path, limit).await
     }

@@ -286,6 +286,17 @@ impl GitRepo {
         })
     }
 
+    pub(super) async fn message_of_branch(&self, branch: &str) -> Result<String, RepoError> {
+        check_repair_branch(branch)?;
+        let (Some(tip), Some(tracked)) =
+            (self.tip(&self.head_ref(branch)).await?, self.tip(&self.tracked_ref()).await?)
+        else {
+            return Ok(String::new());
+        };
+        let Some(first) = self.standing(&tracked, &tip).await?.beyond.pop() else { return Ok(String::new()) };
+        Ok(self.raw_commit(&first).await?.2)
+    }
+
     pub(super) async fn diff_branch(&self, branch: &str) -> Result<String, RepoError> {
         check_repair_branch(branch)?;
         let what = format!("comparing {branch}");

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::tour::Tour;
+use crate::forge_standin::{Kind, Standin, TOKEN};
 use crate::standin::answer::Shape;
 use crate::standin::faults::{Fault, When};
 use crate::standin::state::{Actor, Connection, Side};
@@ -456,6 +457,64 @@ async fn a_live_edit_is_carried_to_git_once_and_over_when_it_is_merged() {
     tour.by_hand(|c| c.schedule_data = every(1));
     world.aam_is(0, &["apply"]);
     assert_eq!(branches(), "");
+    tour.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_edit_is_a_request_and_one_that_was_closed_is_not_asked_again() {
+    let mut tour = Tour::onboarded().await;
+    let bare = tour.world.dir().join("config.git");
+    tour.world.git(&["clone", "--quiet", "--bare", ".", &bare.to_string_lossy()]);
+    let forge = Standin::start(Kind::GitLab, &bare).await;
+    let settings = [
+        ("AAM_FORGE__KIND", "gitlab"),
+        ("AAM_FORGE__URL", forge.url.as_str()),
+        ("AAM_FORGE__PROJECT", "acme/config"),
+        ("AAM_FORGE__TOKEN", "${env:FORGE_TOKEN}"),
+        ("FORGE_TOKEN", TOKEN),
+    ];
+    tour.world.env.extend(settings.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    let world = &tour.world;
+    // People push the branch: here `aam` shares a checkout with them.
+    let edit = |hours: u32| {
+        tour.by_hand(|c| {
+            c.schedule_type = "basic".into();
+            c.schedule_data = json!({"basicSchedule": {"units": hours, "timeUnit": "hours"}});
+        });
+        world.aam(&["apply"]);
+        world.git(&["push", "--quiet", "--force", &bare.to_string_lossy(), CARRIED]);
+        world.aam(&["apply"]);
+    };
+    edit(1);
+    let shown = |number: u64| forge.edit(|state| state.request(number).clone());
+    assert_eq!(shown(1).title, "Live edit of crm");
+    assert!(
+        shown(1).body.contains("schedule: git says") && shown(1).body.contains("+schedule: {every: 1h}"),
+        "{}",
+        shown(1).body
+    );
+    edit(2);
+    assert!(shown(1).body.contains("+schedule: {every: 2h}"), "{}", shown(1).body);
+    let said: Vec<String> = shown(1).comments.into_iter().map(|comment| comment.body).collect();
+    assert!(said.len() == 1 && said[0].contains("What this request is about has changed."), "{said:?}");
+    forge.edit(|state| {
+        state.comment(1, "grace", "six hours are right");
+        state.close(1, "grace");
+    });
+    for _ in 0..3 {
+        let ran = world.aam(&["apply"]);
+        assert!(ran.code == 3 && ran.talk.contains("it was offered, and that was declined"), "{ran:?}");
+        assert_eq!(world.git(&["branch", "--list", "aam/*"]), "");
+        assert_eq!(forge.edit(|state| state.requests.len()), 1);
+    }
+    edit(3);
+    assert_eq!(forge.edit(|state| state.requests.len()), 2, "another edit is asked");
+    assert!(forge.edit(|state| state.merge(2, "linus", false)));
+    world.git(&["pull", "--quiet", &bare.to_string_lossy(), "main"]);
+    world.aam_is(0, &["apply"]);
+    world.aam_is(0, &["apply"]);
+    let known = "SELECT string_agg(format('%s %s %s %s', number, subject, state, closed_by), ', ' ORDER BY number) FROM requests";
+    assert_eq!(world.registry.one(known).await, "1 live_edit rejected grace, 2 live_edit merged linus");
     tour.finish().await;
 }
 

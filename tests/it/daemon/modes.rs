@@ -75,6 +75,7 @@ async fn settings_that_are_read_anew_reach_specs_that_did_not_change() {
         look: every(5),
         limits,
         approval: Vec::new(),
+        automatic: Default::default(),
         lease_ttl: Duration::from_secs(30),
         survey: chrono::TimeDelta::minutes(1),
         requests: aam::wiring::policy(&app.settings).requests,

@@ -2,7 +2,9 @@
 
 use aam::forge::Kind;
 use aam::model::CommitId;
-use aam::ports::{CheckState, CommitStatus, ForgeAccess, Remark, RequestDraft, RequestState, WITHDRAWN, mark};
+use aam::ports::{
+    CheckState, CommitStatus, ForgeAccess, ForgeError, Merging, Remark, RequestDraft, RequestState, WITHDRAWN, mark,
+};
 
 use super::tool::{BRANCH, Bed, KINDS, draft};
 use crate::forge_standin::READER;
@@ -235,4 +237,49 @@ async fn a_file_has_a_page() {
     /acme/config/-/blob/aam/drift/default/crm/deploy/drift/default/crm/4f1c%209.md
     /acme/config/src/branch/aam/drift/default/crm/deploy/drift/default/crm/4f1c%209.md
     ");
+}
+
+#[tokio::test]
+async fn a_request_merges_by_itself_once_its_checks_are_good() {
+    for kind in KINDS {
+        let bed = Bed::new(kind).await;
+        bed.standin.edit(|state| state.required = vec!["ci".to_owned()]);
+        bed.forge.open(&draft("one")).await.unwrap();
+        let tip = bed.forge.tip(BRANCH).await.unwrap().unwrap();
+        assert_eq!(bed.forge.request(1).await.unwrap().unwrap().tip, Some(tip.clone()), "{kind:?}");
+        let main = bed.forge.tip("main").await.unwrap().unwrap();
+        assert_eq!(bed.forge.automate(1, &main).await.unwrap(), Merging::Later, "{kind:?}: another commit");
+        for _ in 0..2 {
+            assert_eq!(bed.forge.automate(1, &tip).await.unwrap(), Merging::ByItself, "{kind:?}");
+        }
+        assert_eq!(bed.standin.edit(|state| state.request(1).auto.clone()).as_deref(), Some("aam-bot"), "{kind:?}");
+        for _ in 0..2 {
+            bed.forge.leave_to_people(1).await.unwrap();
+        }
+        bed.standin.edit(|state| state.pass(BRANCH, "ci"));
+        assert_eq!(bed.forge.request(1).await.unwrap().unwrap().state, RequestState::Open, "{kind:?}: taken back");
+        // Nothing is left to wait for: it is merged at once.
+        assert_eq!(bed.forge.automate(1, &tip).await.unwrap(), Merging::ByItself, "{kind:?}");
+        let state = bed.forge.request(1).await.unwrap().unwrap().state;
+        assert!(matches!(state, RequestState::Merged { by: Some(by), .. } if by == "aam-bot"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_merges_by_itself_that_is_said_in_words() {
+    let mut said = Vec::new();
+    for kind in KINDS {
+        let bed = Bed::new(kind).await;
+        bed.standin.edit(|state| (state.required, state.auto_merge) = (vec!["ci".to_owned()], false));
+        bed.forge.open(&draft("one")).await.unwrap();
+        let tip = bed.forge.tip(BRANCH).await.unwrap().unwrap();
+        if kind == Kind::GitLab {
+            assert_eq!(bed.forge.automate(1, &tip).await.unwrap(), Merging::Later, "its pipeline may come yet");
+            bed.standin.edit(|state| state.pass(BRANCH, "ci"));
+        }
+        let error = bed.forge.automate(1, &tip).await.unwrap_err();
+        assert!(matches!(error, ForgeError::Forbidden { .. } | ForgeError::Invalid { .. }), "{kind:?}: {error}");
+        said.push(error.to_string());
+    }
+    insta::assert_snapshot!(said.join("\n"), @"");
 }

@@ -7,6 +7,7 @@ mod faults;
 mod hours;
 mod labels;
 mod languages;
+mod offered;
 mod office;
 mod plans;
 mod random;

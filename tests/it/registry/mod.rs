@@ -13,6 +13,7 @@ use aam::drift::rename::{Arrival, Arrivals};
 use aam::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, TenantId};
 use aam::ports::*;
 use aam::registry::PgRegistry;
+use aam::spec::Rejection;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -120,9 +121,11 @@ fn request(connection: ConnectionId, number: u64) -> RequestRow {
         number,
         url: format!("https://forge.example.org/acme/config/pull/{number}"),
         branch: "aam/drift/default/crm".into(),
-        drift: Uuid::from_u128(7),
-        target: fingerprint(&["id", "b"]),
+        subject: Subject::Drift,
+        drift: Some(Uuid::from_u128(7)),
+        target: fingerprint(&["id", "b"]).to_string(),
         changes: vec!["+ accounts.\u{0}: string".into()],
+        by_rule: None,
         state: RequestStanding::Open,
         approvals: Vec::new(),
         by: None,
@@ -130,6 +133,16 @@ fn request(connection: ConnectionId, number: u64) -> RequestRow {
         reason: None,
         opened_at: time("2026-01-02T03:04:05Z"),
         changed_at: time("2026-01-02T03:04:05Z"),
+    }
+}
+
+fn rejection() -> Rejection {
+    Rejection {
+        fingerprint: fingerprint(&["id", "b"]),
+        by: "Ada".into(),
+        at: "2026-01-02T03:04:05Z".into(),
+        reason: "no\u{0}".into(),
+        changes: vec!["+ accounts.\u{0}: string".into()],
     }
 }
 
@@ -179,6 +192,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
         ("set_arrivals", registry.set_arrivals(held, &arrivals).await),
         ("put_drift", registry.put_drift(held, &drift(id, "b"), &cause).await),
         ("put_request", registry.put_request(held, &request(id, 7), &cause).await),
+        ("set_rejections", registry.set_rejections(held, &[rejection()], &cause).await),
         ("record_version", registry.record_version(held, &version(1, &["id"], None), &cause).await),
         ("begin", registry.begin(held, &begun).await),
         ("record_job", registry.record_job(held, &job(1)).await),

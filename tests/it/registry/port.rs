@@ -346,7 +346,7 @@ async fn a_lost_race_is_run_again_and_a_lasting_one_is_for_later() {
 }
 
 #[tokio::test]
-async fn a_request_is_noted_as_it_is_now_and_only_one_of_a_connection_is_open() {
+async fn a_request_is_noted_as_it_is_now_and_only_one_of_each_subject_is_open() {
     let (registry, _, _) = fresh().await;
     let held = declared(&registry, "a", "crm").await;
     let open = request(held.connection, 7);
@@ -365,8 +365,30 @@ async fn a_request_is_noted_as_it_is_now_and_only_one_of_a_connection_is_open() 
     registry.put_request(&held, &request(held.connection, 8), &cause("two")).await.unwrap();
     assert_eq!(registry.requests(&open.project, false).await.unwrap(), [merged, request(held.connection, 8)]);
     assert_eq!(registry.requests(&open.project, true).await.unwrap().len(), 1);
+    let by_rule = ByRule { rule: "additive".into(), tip: aam::model::CommitId("2".repeat(40)), told: true };
+    let beside = RequestRow {
+        subject: Subject::LiveEdit,
+        drift: None,
+        target: "a digest".into(),
+        by_rule: Some(by_rule),
+        ..request(held.connection, 9)
+    };
+    registry.put_request(&held, &beside, &cause("beside")).await.unwrap();
+    assert_eq!(registry.requests(&open.project, true).await.unwrap(), [request(held.connection, 8), beside]);
     assert_eq!(registry.requests("elsewhere", false).await.unwrap(), []);
     let log = registry.audit_log(&held.tenant, Some(held.connection), 10).await.unwrap();
     let actions: Vec<&str> = log.iter().map(|line| line.action.as_str()).filter(|a| a.starts_with("request")).collect();
-    assert_eq!(actions, ["request.open", "request.merged", "request.open"]);
+    assert_eq!(actions, ["request.open", "request.open", "request.merged", "request.open"]);
+}
+
+#[tokio::test]
+async fn rejections_that_git_lacks_are_kept_whole_until_they_are_replaced() {
+    let (registry, _, _) = fresh().await;
+    let held = declared(&registry, "a", "crm").await;
+    assert!(registry.rejections().await.unwrap().is_empty());
+    let kept = Rejection { reason: "no".into(), ..rejection() };
+    registry.set_rejections(&held, std::slice::from_ref(&kept), &cause("kept")).await.unwrap();
+    assert_eq!(registry.rejections().await.unwrap(), [(held.connection, vec![kept])].into());
+    registry.set_rejections(&held, &[], &cause("in git")).await.unwrap();
+    assert!(registry.rejections().await.unwrap().is_empty());
 }

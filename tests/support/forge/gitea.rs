@@ -54,6 +54,7 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             let (id, name) = (5, "config");
             Answer::ok(json!({
                 "id": id, "name": name, "full_name": PROJECT, "default_branch": "main", "permissions": permissions,
+                "default_merge_style": "merge",
             }))
         }
         ("GET", ["labels"]) => Answer::ok(state.labels.iter().map(|name| label(state, name)).collect()),
@@ -80,11 +81,32 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             // Go reads keys in any case.
             let (how, login) = (call.text("Do").or_else(|| call.text("do")), call.login.clone());
             let squash = how == Some("squash");
+            let head = state.request(number()).head.clone();
+            if call.text("head_commit_id").is_some_and(|id| Some(id) != state.bare.tip(&head).as_deref()) {
+                return Answer::error(409, "head out of date");
+            }
+            if call.body["merge_when_checks_succeed"] == true {
+                if !state.auto_merge {
+                    return Answer::error(405, "User not allowed to merge PR");
+                }
+                if !state.is_good(number()) {
+                    if state.request(number()).auto.replace(login).is_some() {
+                        return Answer::error(409, "The auto merge has already been scheduled");
+                    }
+                    return Answer::new(201, Value::Null);
+                }
+            } else if !state.is_good(number()) {
+                return Answer::error(405, "Not all required status checks successful");
+            }
             match state.merge(number(), &login, squash) {
                 true => Answer::ok(Value::Null),
                 false => Answer::error(405, "Please try again later"),
             }
         }
+        ("DELETE", ["pulls", _, "merge"]) => match state.request(number()).auto.take() {
+            Some(_) => Answer::new(204, Value::Null),
+            None => gone(),
+        },
         ("GET", ["pulls", _, "reviews"]) => {
             let shown = |r: &Review| {
                 let word = if r.approves { "APPROVED" } else { "REQUEST_CHANGES" };

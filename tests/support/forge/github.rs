@@ -31,6 +31,8 @@ fn pull(state: &State, request: &Request, whole: bool) -> Value {
         "number": request.number, "html_url": url, "title": request.title, "body": request.body, "labels": labels,
         "state": if closed { "closed" } else { "open" }, "draft": request.draft, "user": user(&request.author),
         "merged_at": merged.then(|| time(1)), "merge_commit_sha": request.commit,
+        "node_id": format!("PR_{}", request.number),
+        "auto_merge": request.auto.as_deref().map(|by| json!({"enabled_by": user(by), "merge_method": "merge"})),
         "head": side(&request.head, if request.fork { fork } else { repo.clone() }), "base": side(&request.base, repo),
     });
     if whole {
@@ -59,6 +61,9 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
     if path == ["user"] {
         return Answer::ok(user(&call.login));
     }
+    if path == ["graphql"] {
+        return graphql(state, call);
+    }
     let ["repos", "acme", "config", rest @ ..] = &path[..] else { return Answer::error(404, "Not Found") };
     if call.method != "GET" && call.right != Right::Write {
         return Answer::error(403, "Resource not accessible by personal access token");
@@ -67,7 +72,7 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
     let known = state.requests.iter().any(|request| request.number == number());
     match (call.method.as_str(), rest) {
         ("GET", []) => Answer::ok(json!({
-            "full_name": PROJECT, "default_branch": "main",
+            "full_name": PROJECT, "default_branch": "main", "allow_auto_merge": state.auto_merge, "allow_merge_commit": true,
             "permissions": {"admin": false, "push": call.right == Right::Write, "pull": true},
         })),
         ("GET", ["pulls"]) => {
@@ -85,6 +90,20 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             Answer::ok(pull(state, &request, true))
         }
         ("PATCH", ["pulls", _]) => update(state, call, number()),
+        ("PUT", ["pulls", _, "merge"]) => {
+            if let Some(strange) = call.strange(&["sha", "merge_method", "commit_title", "commit_message"]) {
+                return invalid(&strange, "unknown");
+            }
+            let head = state.request(number()).head.clone();
+            if call.text("sha") != state.bare.tip(&head).as_deref() {
+                return Answer::error(409, "Head branch was modified. Review and try the merge again.");
+            }
+            let login = call.login.clone();
+            match state.is_good(number()) && state.merge(number(), &login, false) {
+                true => Answer::ok(json!({"merged": true, "sha": state.request(number()).commit})),
+                false => Answer::error(405, "Pull Request is not mergeable"),
+            }
+        }
         ("GET", ["pulls", _, "reviews"]) => {
             let shown = |r: &Review| {
                 let word = if r.approves { "APPROVED" } else { "CHANGES_REQUESTED" };
@@ -155,6 +174,46 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
         ("POST", ["statuses", commit]) => status(state, call, commit),
         _ => Answer::error(404, "Not Found"),
     }
+}
+
+/// Mutations of auto-merge. What is refused is answered with 200.
+fn graphql(state: &mut State, call: &Call) -> Answer {
+    let failed = |kind: &str, message: &str| {
+        Answer::ok(json!({"data": null, "errors": [{"type": kind, "message": message, "path": ["mutation"]}]}))
+    };
+    let (query, variables) = (call.text("query").unwrap_or_default(), call.body["variables"].clone());
+    let number = variables["id"].as_str().and_then(|id| id.strip_prefix("PR_")?.parse::<u64>().ok());
+    let Some(number) = number.filter(|number| state.requests.iter().any(|request| request.number == *number)) else {
+        return failed("NOT_FOUND", "Could not resolve to a node with the global id of ''.");
+    };
+    if call.right != Right::Write {
+        return failed("FORBIDDEN", "Resource not accessible by personal access token");
+    }
+    let done = Answer::ok(json!({"data": {"mutation": {"clientMutationId": null}}}));
+    if query.contains("disablePullRequestAutoMerge(input: {pullRequestId: $id})") {
+        state.request(number).auto = None;
+        return done;
+    }
+    let input = "enablePullRequestAutoMerge(input: {pullRequestId: $id, expectedHeadOid: $tip, mergeMethod: $way})";
+    if !query.contains(input) || !["MERGE", "SQUASH", "REBASE"].contains(&variables["way"].as_str().unwrap_or_default())
+    {
+        return failed("argumentNotAccepted", "the mutation is in no form that is known");
+    }
+    let head = state.request(number).head.clone();
+    if variables["tip"].as_str() != state.bare.tip(&head).as_deref() {
+        return failed("UNPROCESSABLE", "Head sha didn't match expected head sha");
+    }
+    if !state.auto_merge {
+        return failed("UNPROCESSABLE", "Pull request Auto merge is not allowed for this repository");
+    }
+    if state.request(number).draft {
+        return failed("UNPROCESSABLE", "Pull request Pull request is in draft state");
+    }
+    if state.is_good(number) {
+        return failed("UNPROCESSABLE", "Pull request Pull request is in clean status");
+    }
+    state.request(number).auto = Some(call.login.clone());
+    done
 }
 
 fn open(state: &mut State, call: &Call) -> Answer {

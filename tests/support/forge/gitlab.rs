@@ -22,6 +22,8 @@ fn merge(state: &State, request: &Request) -> Value {
         "web_url": format!("{}/{PROJECT}/-/merge_requests/{}", state.url, request.number), "author": user(&request.author),
         "source_branch": request.head, "target_branch": request.base, "sha": state.bare.tip(&request.head),
         "source_project_id": if request.fork { 6 } else { 5 }, "target_project_id": 5,
+        "merge_when_pipeline_succeeds": request.auto.is_some(),
+        "detailed_merge_status": if state.is_good(request.number) { "mergeable" } else { "ci_still_running" },
         "merge_commit_sha": request.commit, "squash_commit_sha": null,
         "merged_by": by(Standing::Merged), "merge_user": by(Standing::Merged), "closed_by": by(Standing::Closed),
     })
@@ -67,6 +69,20 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
         ("PUT", ["merge_requests", _, "merge"]) => {
             let squash = call.body["squash"].as_bool().unwrap_or_default();
             let login = call.login.clone();
+            let (head, draft) =
+                (state.request(number()).head.clone(), state.request(number()).title.starts_with("Draft: "));
+            if call.text("sha").is_some_and(|sha| Some(sha) != state.bare.tip(&head).as_deref()) {
+                return Answer::error(409, "SHA does not match HEAD of source branch");
+            }
+            let waits = call.body["auto_merge"] == true || call.body["merge_when_pipeline_succeeds"] == true;
+            if draft || (waits && !state.auto_merge) || (!waits && !state.is_good(number())) {
+                return Answer::error(405, "405 Method Not Allowed");
+            }
+            if waits && !state.is_good(number()) {
+                state.request(number()).auto = Some(login);
+                let request = state.request(number()).clone();
+                return Answer::ok(merge(state, &request));
+            }
             if !state.merge(number(), &login, squash) {
                 return Answer::error(405, "405 Method Not Allowed");
             }
@@ -76,6 +92,13 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
             }
             let request = state.request(number()).clone();
             Answer::ok(merge(state, &request))
+        }
+        ("POST", ["merge_requests", _, "cancel_merge_when_pipeline_succeeds"]) => {
+            if state.request(number()).auto.take().is_none() {
+                return Answer::error(406, "Can't cancel the automatic merge");
+            }
+            let request = state.request(number()).clone();
+            Answer::new(201, merge(state, &request))
         }
         ("GET", ["merge_requests", _, "approvals"]) => {
             let mut by: Vec<Value> = Vec::new();

@@ -54,6 +54,8 @@ pub struct Request {
     pub commit: Option<String>,
     pub comments: Vec<Comment>,
     pub reviews: Vec<Review>,
+    /// Who had it merge by itself.
+    pub auto: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,10 @@ pub struct State {
     pub requests: Vec<Request>,
     pub labels: Vec<String>,
     pub statuses: Vec<Status>,
+    /// Checks without which nothing is merged.
+    pub required: Vec<String>,
+    /// Whether requests may merge by themselves.
+    pub auto_merge: bool,
     /// Items on a page at most.
     pub page: usize,
     /// Where links to other pages lead, if not here.
@@ -169,6 +175,8 @@ impl Standin {
             requests: Vec::new(),
             labels: Vec::new(),
             statuses: Vec::new(),
+            required: Vec::new(),
+            auto_merge: true,
             page: 100,
             links: None,
             rules: Vec::new(),
@@ -246,6 +254,7 @@ impl State {
             commit: None,
             comments: Vec::new(),
             reviews: Vec::new(),
+            auto: None,
         });
         number
     }
@@ -307,8 +316,39 @@ impl State {
         true
     }
 
-    /// What a forge sees by itself after a push: a branch that came in is merged, one that went closes its request.
+    /// Whether every required check of a request's tip is good.
+    pub fn is_good(&self, number: u64) -> bool {
+        let request = self.requests.iter().find(|request| request.number == number).expect("a request");
+        let tip = self.bare.tip(&request.head).unwrap_or_default();
+        let good = |check: &String| {
+            let of = self.statuses.iter().rev().find(|status| status.commit == tip && status.context == *check);
+            of.is_some_and(|status| status.state == "success")
+        };
+        self.required.iter().all(good)
+    }
+
+    /// A check of a branch' tip comes out good.
+    pub fn pass(&mut self, branch: &str, check: &str) {
+        let commit = self.bare.tip(branch).expect("a branch");
+        let (context, state) = (check.to_owned(), "success".to_owned());
+        self.statuses.push(Status { commit, context, state, description: String::new() });
+    }
+
+    /// What a forge sees by itself: a branch that came in is merged, one that went closes its request, and what was to merge by
+    /// itself does once its checks are good.
     fn notice(&mut self) {
+        self.notice_branches();
+        let waits = |r: &&Request| r.state == Standing::Open && r.auto.is_some();
+        let waiting: Vec<(u64, Option<String>)> =
+            self.requests.iter().filter(waits).map(|r| (r.number, r.auto.clone())).collect();
+        for (number, by) in waiting {
+            if self.is_good(number) {
+                self.merge(number, &by.expect("somebody had it merge by itself"), false);
+            }
+        }
+    }
+
+    fn notice_branches(&mut self) {
         let (gitlab, id, at) = (self.kind == Kind::GitLab, self.id(), self.tick());
         for request in &mut self.requests {
             if request.state != Standing::Open || request.fork {

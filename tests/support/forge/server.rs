@@ -95,7 +95,9 @@ async fn answer(Extract(state): Extract<Arc<Mutex<State>>>, request: Request) ->
         Kind::GitLab => "/api/v4",
         Kind::Gitea => "/api/v1",
     };
-    let Some(path) = head.uri.path().strip_prefix(prefix) else {
+    // GraphQL lies beside the REST API.
+    let beside = head.uri.path().strip_prefix("/api").filter(|path| state.kind == Kind::GitHub && *path == "/graphql");
+    let Some(path) = beside.or_else(|| head.uri.path().strip_prefix(prefix)) else {
         return plain(404, &[("content-type", "text/html".to_owned())], "<html>no API here</html>".to_owned());
     };
     let name = format!("{} {path}", head.method);
