@@ -193,10 +193,15 @@ impl Exchange {
             Some(_) => {}
         }
         let question = call.question();
-        let answer = self.applied(call).await;
-        let first = lock(&self.shared.firsts).entry(question).or_insert_with(|| answer.clone()).clone();
+        let mut answer = self.applied(call).await;
+        {
+            let mut firsts = lock(&self.shared.firsts);
+            let first = firsts.entry(question).or_insert_with(|| answer.clone());
+            if matches!(fault, Some(Fault::Stale)) {
+                answer.clone_from(first);
+            }
+        }
         match fault {
-            Some(Fault::Stale) => self.send(&first),
             Some(Fault::Deny(status, shape)) => self.send(&faults::refusal(status, shape)),
             Some(Fault::Exists(status)) => self.send(&faults::exists(status)),
             Some(Fault::CutAfter | Fault::TwiceCut) => self.cut(),

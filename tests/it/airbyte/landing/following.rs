@@ -258,7 +258,7 @@ async fn of_the_newest_rows_so_many_are_read_as_32_mib_hold() {
     let fields = ["id", "name"].map(str::to_owned).into();
     let newest = async |limit: u32| -> Vec<String> {
         let rows = AirbyteLanding.newest(&desk.place, desk.landed(), Newest::After(0), &fields, limit).await.unwrap();
-        rows.into_iter().map(|row| row.raw_id.to_string()).collect()
+        rows.into_iter().map(|row| row.raw_id).collect()
     };
     assert_eq!(newest(4).await, ["r5", "r4", "r3", "r2"]);
     desk.run("UPDATE landed.users SET name = repeat('x', 10 << 20)").await;
