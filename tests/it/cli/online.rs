@@ -109,6 +109,7 @@ async fn a_connection_from_plan_to_events() {
     .report.connections[].unseen
     .report.connections[].version
     .report.invalid
+    .report.plans
     .report.problems
     .report.refused
     .report.remote
@@ -197,6 +198,7 @@ async fn a_connection_from_plan_to_events() {
     .connections[].unseen
     .connections[].version
     .invalid
+    .plans
     .problems
     .refused
     .remote
