@@ -281,5 +281,9 @@ async fn where_nothing_merges_by_itself_that_is_said_in_words() {
         assert!(matches!(error, ForgeError::Forbidden { .. } | ForgeError::Invalid { .. }), "{kind:?}: {error}");
         said.push(error.to_string());
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @"
+    POST /graphql: the forge forbids it: `Allow auto-merge` is off in the repository's settings (General, Pull Requests): turn it on, or merge the request by hand
+    PUT /projects/acme%2Fconfig/merge_requests/1/merge: the forge does not take it: 405 Method Not Allowed (detailed_merge_status `mergeable`): merge it by hand, or mend that
+    POST /repos/acme/config/pulls/1/merge: the forge does not take it: User not allowed to merge PR
+    ");
 }

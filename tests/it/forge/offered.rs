@@ -128,8 +128,8 @@ async fn a_lock_that_the_branch_refuses_is_asked_once() {
         assert_eq!((team.heads().as_str(), team.requests(), team.has(LOCK)), ("", 1, true));
     }
     assert_eq!(team.known().await, "1 rejected grace");
-    let status = team.world.aam(&["status"]).out;
-    assert!(status.contains("cannot commit") && status.contains("protected"), "{status}");
+    let told = format!("{:?}", team.world.aam(&["apply"]));
+    assert!(told.contains("cannot commit") && told.contains("protected"), "{told}");
     team.forge.edit(|state| state.request(1).state = Standing::Open);
     team.apply();
     assert_eq!(team.known().await, "1 open -", "it is asked again when somebody says so");
