@@ -15,7 +15,7 @@ use crate::model::StreamName;
 use crate::plan::{Agreed, Part, Properties, of_git, same};
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId,
-    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded, sent,
+    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded,
 };
 use crate::spec::{Connection, Lock};
 
@@ -334,7 +334,7 @@ impl Reconciler {
             }
             let update = Update { target: properties(&target), wanted: properties(draft), edited: edited.clone() };
             let intent = self.begin(lease, UPDATE, &id.0, update.detail()).await?;
-            sent(UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await?;
+            self.sent_under(lease, UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await??;
             is = self.live(id, &draft.name).await?.is;
             let mut differs = differences(&properties(&is), &properties(&target));
             let lost = target.options.keys().filter(|name| carries(&is, name) && !is.options.contains_key(*name));

@@ -11,7 +11,7 @@ use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::requests::{Doing, Offer, RequestAction};
 use crate::ports::{
     Cause, CommitOutcome, Forge, ForgeError, Lease, RegistryError, Remedy, RequestRow, RequestStanding, WITHDRAWN,
-    mark, recorded, sent,
+    mark, recorded,
 };
 use crate::repair;
 use crate::spec::Rejection;
@@ -144,7 +144,7 @@ impl Reconciler {
         doing: impl Future<Output = Result<T, ForgeError>>,
     ) -> Result<T, StepError> {
         let intent = self.begin(lease, effect, key, detail).await?;
-        let done = sent(effect, doing).await;
+        let done = self.sent_under(lease, effect, doing).await?;
         if !matches!(&done, Err(error) if error.remedy() == Remedy::Look) {
             self.doors.registry.settle(lease, intent).await?;
         }
@@ -174,7 +174,7 @@ impl Reconciler {
         let Some(draft) = draft else { return Ok(false) };
         let summary = format!("connection {name}: rejected on the forge ({})", row.url);
         let intent = self.begin_commit(&draft, &summary, lease).await?;
-        match sent("reject_request", self.doors.repo.commit(&draft)).await? {
+        match self.sent_under(lease, "reject_request", self.doors.repo.commit(&draft)).await?? {
             CommitOutcome::Committed(commit) => {
                 self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
                 Ok(true)

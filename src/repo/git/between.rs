@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::command::{Call, Identity};
-use super::{GitRepo, escape, io_error};
+use super::{GitRepo, Remembered, escape, io_error};
 use crate::model::CommitId;
 use crate::ports::{RepoError, Snapshot};
 use crate::repo::needs_person;
@@ -82,6 +82,7 @@ impl GitRepo {
             empty_tree: String::new(),
             remote: None,
             between: None,
+            own: Arc::new(Remembered::default()),
             cache: Mutex::default(),
             root,
         })
