@@ -145,8 +145,7 @@ async fn turn(app: &App, standin: &Standin) -> (Duration, Vec<Request>) {
     // the last look at Airbyte has to be older than `survey`
     tokio::time::sleep(Duration::from_millis(5)).await;
     let start = Instant::now();
-    let gathered = app.reconciler.gather(None).await.unwrap();
-    app.reconciler.begin_work().await.unwrap();
+    let gathered = app.reconciler.gather_to_act(None).await.unwrap();
     let plan = gathered.plan();
     let time = start.elapsed();
     assert!(plan.is_empty(), "{}", aam::plan::render(&plan));

@@ -173,7 +173,7 @@ fn committed(root: &Path) -> (Duration, Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let state = tempfile::tempdir().unwrap();
-        let repo = aam::repo::open(root, Some("main"), state.path()).await.unwrap();
+        let repo = aam::repo::open(root, Some("main"), state.path()).await.unwrap().repo(None);
         let start = Instant::now();
         black_box(repo.committed().await.unwrap());
         let first = start.elapsed();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::http::{Answer, Asked, OutcomeLine, Request};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{Confirmed, Limits, Plan, Step};
-use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, TurnError, WorkItem, work_items};
+use crate::reconcile::{Ask, Gathered, Outcome, OutcomeKind, Reconciler, WorkItem, work_items};
 
 use super::tasks::{Finished, Tasks};
 
@@ -104,9 +104,8 @@ impl Loop {
         let began = Instant::now();
         let limits = self.limits();
         let gathered = async {
-            let gathered = self.reconciler.gather(Some(&limits)).await?;
-            self.reconciler.begin_work().await?;
-            Ok::<_, TurnError>(gathered)
+            self.reconciler.share_key().await?;
+            self.reconciler.gather_to_act(Some(&limits)).await
         };
         let gathered = match gathered.await {
             Ok(gathered) => Arc::new(gathered),

@@ -6,7 +6,8 @@
 //! ([`applied`]).
 //!
 //! In a development build, `AAM_FAILPOINT` names where to be killed: `commit_lock.k3` (the first pass), `commit_lock.k3#2`
-//! (the second) or `#17` (the 17th pass of any point); `AAM_FAILPOINT_LOG` names a file that every pass is appended to.
+//! (the second) or `#17` (the 17th pass of any point); with `AAM_FAILPOINT_STOP` it is stopped there instead, as by SIGSTOP, and
+//! goes on when it is told to. `AAM_FAILPOINT_LOG` names a file that every pass is appended to.
 
 /// Passes a place by its whole name.
 #[cfg(not(debug_assertions))]
@@ -38,6 +39,10 @@ pub fn point(name: &str) {
     let (at, nth) = armed.split_once('#').unwrap_or((&armed, "1"));
     let hit = if at.is_empty() { total } else { mine };
     if (at.is_empty() || at == name) && nth.parse() == Ok(hit) {
+        if std::env::var_os("AAM_FAILPOINT_STOP").is_some() {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            return;
+        }
         // As `kill -9`: no destructor runs, no buffer is flushed, children go on.
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {

@@ -148,6 +148,8 @@ pub trait Registry: Send + Sync {
         holder: &str,
         ttl: Duration,
     ) -> Result<Option<Lease>, RegistryError>;
+    /// Lets a lease go on that is still held; an error if it went to another holder. Never takes it anew.
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), RegistryError>;
     /// Removes what is left of leases of connections that were never declared: their holder was killed before.
     async fn drop_stale_leases(&self) -> Result<(), RegistryError>;
     /// Gives it back; no error if it is lost already.
@@ -299,6 +301,12 @@ pub trait Registry: Send + Sync {
     /// counted the same again: events are only ever added. Costs the same however many there are; beyond some thousands of a
     /// stream the counts are estimated from its newest.
     async fn usage(&self, connection: ConnectionId, counted: Counted, asked: &Asked) -> Result<Usage, RegistryError>;
+
+    // --- the remote's tracked branch
+    /// Where the branch was when somebody last acted on it.
+    async fn tracked(&self, branch: &str) -> Result<Option<CommitId>, RegistryError>;
+    /// Notes that it is at `now`; `false`, and nothing is written, if it is noted to be elsewhere than `before` by now.
+    async fn track(&self, branch: &str, before: Option<&CommitId>, now: &CommitId) -> Result<bool, RegistryError>;
 
     // --- last good specs
     /// The last good content by path.

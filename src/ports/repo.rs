@@ -1,14 +1,15 @@
 //! The configuration repository: a git repository, or a plain folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::RegistryError;
 pub use crate::model::{CommitDraft, FileEdit, Unreadable};
-use crate::model::{CommitId, RemoteInfo, RepoPath};
+use crate::model::{CommitId, RemoteInfo, RepoPath, TenantId};
 
 /// All spec, lock, mapping and drift files of one state.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +87,7 @@ pub struct LogEntry {
     pub moved_by: Option<String>,
     /// Whether `aam` made it of its own accord: no person's approval is in it.
     pub own: bool,
-    /// Whether `aam` made it by its own record here, whatever the commit says of itself.
+    /// Whether `aam` made it by its own record, whatever the commit says of itself.
     pub recorded: bool,
 }
 
@@ -130,6 +131,15 @@ pub struct RepoError {
     pub why: String,
     /// Who can mend it.
     pub remedy: super::Remedy,
+}
+
+/// Which commits `aam` made, whoever of several daemons did: a trailer proves nothing.
+#[async_trait]
+pub trait OwnCommits: Send + Sync {
+    /// Notes a commit as ours, before any branch moves to it.
+    async fn note(&self, tenant: &TenantId, commit: &CommitId) -> Result<(), RegistryError>;
+    /// Those of these commits that are ours.
+    async fn among(&self, commits: &BTreeSet<String>) -> Result<BTreeSet<String>, RegistryError>;
 }
 
 /// The configuration repository.

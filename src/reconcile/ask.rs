@@ -8,9 +8,7 @@ use serde_json::json;
 
 use super::{Reconciler, StepError, by_aam};
 use crate::plan::Properties;
-use crate::ports::{
-    Ask, Candidate, EngineError, EngineId, Intent, Lease, ObjectKind, OwnerKey, Remedy, recorded, sent,
-};
+use crate::ports::{Ask, Candidate, EngineError, EngineId, Intent, Lease, ObjectKind, OwnerKey, Remedy, recorded};
 
 /// In an intent's detail: the ask was sent, and no answer came.
 pub(super) const UNANSWERED: &str = "unanswered";
@@ -222,7 +220,7 @@ impl Reconciler {
             detail[AS] = json!(wanted.properties);
         }
         let intent = self.begin(lease, &effect, key, detail.clone()).await?;
-        let error = match sent(&effect, ask).await {
+        let error = match self.sent_under(lease, &effect, ask).await? {
             Ok(id) => return Ok(id),
             Err(error) => error,
         };

@@ -48,7 +48,7 @@ impl Reconciler {
             let newest = self.doors.engine.jobs(id, 1).await?.pop();
             let detail = json!({"by": actor, "streams": names, "after": newest.map_or(0, |job| job.id)});
             let intent = self.begin(&lease, CLEAR, &names.join(", "), detail).await?;
-            let job = sent(CLEAR, self.doors.engine.clear(&order)).await?;
+            let job = self.sent_under(&lease, CLEAR, self.doors.engine.clear(&order)).await??;
             let cause = cleared(name, actor, &names, job);
             self.doors.registry.audit(&lease.tenant, CLEARED, Some(row.id), &cause).await?;
             self.doors.registry.settle(&lease, intent).await?;

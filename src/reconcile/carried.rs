@@ -16,7 +16,7 @@ use super::{Gathered, OutcomeKind, Reconciler, StepError, TurnError, by_aam};
 use crate::mapping::find_stream;
 use crate::model::{CommitDraft, FieldPath, FileEdit, RepoPath, StreamName, SyncMode};
 use crate::plan::{Agreed, LiveOffer, Properties, same};
-use crate::ports::{ConnectionRow, Lease, RepairBranch, Snapshot, recorded, sent};
+use crate::ports::{ConnectionRow, Lease, RepairBranch, Snapshot, recorded};
 use crate::repair::{self, set_entry};
 use crate::spec::names::spec_path;
 use crate::spec::{Connection, FieldSelection, Selection, StreamChoice, escaped_value};
@@ -198,7 +198,7 @@ impl Reconciler {
         (branch, digest, draft): (&str, &str, &CommitDraft),
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let open = sent("propose", self.doors.repo.propose(branch, draft)).await?;
+        let open = self.sent_under(lease, "propose", self.doors.repo.propose(branch, draft)).await??;
         let mut agreed = self.doors.registry.agreed(Some(row.id)).await?.remove(&row.id).unwrap_or_default();
         agreed.offered = Some(digest.to_owned());
         self.doors.registry.set_agreed(lease, &agreed, &row.held).await?;

@@ -11,7 +11,7 @@ use super::{Reconciler, StepError};
 use crate::model::ConnectionId;
 use crate::plan::{Agreed, MASKED, Part, Properties, of_git, same};
 use crate::ports::{
-    ConnectionRow, EndpointHandle, EngineEndpoint, EngineId, Intent, Lease, ObjectKind, OwnerKey, recorded, sent,
+    ConnectionRow, EndpointHandle, EngineEndpoint, EngineId, Intent, Lease, ObjectKind, OwnerKey, recorded,
 };
 use crate::spec::{Connection, Endpoint, needs_reference};
 
@@ -171,7 +171,7 @@ impl Reconciler {
             engine.check_destination(destination).await?;
             for (kind, handle) in ENDS.into_iter().zip([source, destination]) {
                 if let Some(id) = &handle.id {
-                    sent(&update(kind), engine.update_endpoint(kind, id, handle)).await?;
+                    self.sent_under(lease, &update(kind), engine.update_endpoint(kind, id, handle)).await??;
                     recorded(&update(kind));
                 }
             }
@@ -227,7 +227,7 @@ impl Reconciler {
             }
             let sending = Update { target: target.clone(), wanted: wanted.clone(), edited: edited.clone() };
             let intent = self.begin(lease, &update(kind), &id.0, sending.detail()).await?;
-            sent(&update(kind), self.doors.engine.update_endpoint(kind, id, &handle)).await?;
+            self.sent_under(lease, &update(kind), self.doors.engine.update_endpoint(kind, id, &handle)).await??;
             let differs = differences(&live_end(kind, &self.end(kind, id, &what).await?), &target);
             if !differs.is_empty() {
                 return Err(StepError::ReadBack { what, differs: differs.join("; ") });

@@ -16,6 +16,15 @@ pub enum TurnError {
     /// The repository could not be read.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The remote's branch moves on quicker than it is read.
+    #[error("the tracked branch moved on while it was read, each time")]
+    Outrun,
+    /// A daemon that knows secrets by another key works with this registry.
+    #[error(
+        "another daemon works with this registry that knows secrets by another key: stop this one, copy `fingerprint.key` \
+             from the other's state folder into this one's, and start it again"
+    )]
+    OtherKey,
 }
 
 /// A step that did not get through. What it had done is recorded or will be found again.
@@ -154,6 +163,7 @@ impl From<TurnError> for StepError {
         match error {
             TurnError::Registry(error) => Self::Registry(error),
             TurnError::Repo(error) => Self::Repo(error),
+            TurnError::Outrun | TurnError::OtherKey => Self::Spec(error.to_string()),
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Gathered, Reconciler, StepError, TurnError, by_aam};
 use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::{ConnectionPlan, Plan, Step};
-use crate::ports::{ConnectionRow, ConnectionStatus, Lease, RegistryError};
+use crate::ports::{ConnectionRow, ConnectionStatus, Lease, RegistryError, sent};
 use crate::spec::Connection;
 
 /// Beyond its end, a dead process' lease is waited for this long.
@@ -220,7 +220,13 @@ impl Reconciler {
         plan: &ConnectionPlan,
     ) -> Result<Option<(Lease, Option<Lease>)>, RegistryError> {
         if let Some(id) = plan.id {
-            return Ok(self.take_lease(&plan.name, id).await?.map(|lease| (lease, None)));
+            let Some(lease) = self.take_lease(&plan.name, id).await? else { return Ok(None) };
+            let now = self.fresh_row(id).await?;
+            if gathered.row(id).map(is_planned_from) != now.as_ref().map(is_planned_from) {
+                // another daemon was here since: planned again
+                return self.doors.registry.release(&lease).await.map(|()| None);
+            }
+            return Ok(Some((lease, None)));
         }
         let name = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, plan.name.to_string().as_bytes());
         let Some(naming) = self.take_lease(&plan.name, ConnectionId(name)).await? else { return Ok(None) };
@@ -370,14 +376,19 @@ impl Reconciler {
         let done = CancellationToken::new();
         // Never cut off in the midst of a renewal: that could leave a pooled connection inside a transaction.
         let renew = async {
+            let mut held: Vec<&Lease> = leases.iter().collect();
             while tokio::time::timeout(ttl / 3, done.cancelled()).await.is_err() {
-                for lease in leases {
-                    if let Err(error) =
-                        self.doors.registry.lease(&lease.tenant, lease.connection, &lease.holder, ttl).await
-                    {
+                let mut still = Vec::new();
+                for lease in held {
+                    let renewed = self.doors.registry.renew(lease, ttl).await;
+                    if let Err(error) = &renewed {
                         tracing::warn!(connection.id = %lease.connection, "connection {}: renewing its lease: {error}", lease.connection);
                     }
+                    if !matches!(renewed, Err(RegistryError::LeaseLost(_))) {
+                        still.push(lease);
+                    }
                 }
+                held = still;
             }
         };
         let work = async {
@@ -386,6 +397,22 @@ impl Reconciler {
             result
         };
         tokio::join!(work, renew).0
+    }
+
+    /// Asks for an effect outside of the registry ([`sent`]), unless the lease went to another holder: who slept would act on
+    /// what was so before. What is left is the moment between this question and the effect.
+    pub(super) async fn sent_under<T>(
+        &self,
+        lease: &Lease,
+        effect: &str,
+        send: impl Future<Output = T>,
+    ) -> Result<T, RegistryError> {
+        let ttl = self.policy().lease_ttl;
+        let asking = async {
+            self.doors.registry.renew(lease, ttl).await?;
+            Ok(send.await)
+        };
+        sent(effect, asking).await
     }
 
     pub(super) async fn fresh_row(&self, id: ConnectionId) -> Result<Option<ConnectionRow>, RegistryError> {
@@ -407,8 +434,7 @@ impl Reconciler {
         // Onboard, look, repair, heal, sync, normalize: no connection needs more rounds that change something.
         let mut rounds = 20;
         while rounds > 0 {
-            let gathered = Arc::new(self.gather(limits).await?);
-            self.begin_work().await?;
+            let gathered = Arc::new(self.gather_to_act(limits).await?);
             let items: Vec<WorkItem> = work_items(&gathered, &gathered.plan())
                 .into_iter()
                 .filter(|item| !item.connections().iter().all(|name| resting.contains(name)))
@@ -454,6 +480,13 @@ impl Reconciler {
         }
         Ok((Arc::new(self.gather(limits).await?), all))
     }
+}
+
+/// What only a step of this connection changes, and a plan is made from.
+fn is_planned_from(row: &ConnectionRow) -> impl PartialEq + use<'_> {
+    let settings = (&row.applied_digest, &row.secrets, &row.objects, &row.held);
+    let standing = (row.status, row.paused, &row.name, row.version, &row.fingerprint);
+    (standing, settings, row.last_sync_at, row.last_ended_job, row.normalized_job)
 }
 
 /// Whether the connection cannot do without it: one that fails ends in status `FAILED`.

@@ -51,7 +51,7 @@ mod weighed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -149,6 +149,10 @@ struct Cache {
     last_good: Option<Arc<BTreeMap<String, String>>>,
     /// Whether stale leases were removed.
     tidied: bool,
+    /// Where the remote's tracked branch was when this process last agreed with the registry about that.
+    agreed: Option<CommitId>,
+    /// When the key of fingerprints was last agreed upon.
+    key_shared: Option<Instant>,
     /// Whether the registry has other last good specs.
     unsaved: bool,
     /// Keyed fingerprints of the settings with secrets, or why there is none.

@@ -10,7 +10,7 @@ use super::drifted::Drifted;
 use super::{Gathered, Offered, OutcomeKind, Reconciler, Refusal, StepError, by_aam};
 use crate::model::{CommitDraft, ConnectionRef, Fingerprint};
 use crate::plan::{Closing, Leaving, Noting};
-use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded, sent};
+use crate::ports::{Cause, CommitOutcome, DriftRow, DriftStatus, Lease, Remedy, recorded};
 use crate::spec::Connection;
 
 /// The effect of an automatic repair's commit, in intents.
@@ -29,7 +29,7 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let summary = format!("connection {}: lock committed ({why})", connection.name);
         let intent = self.begin_commit(draft, &summary, lease).await?;
-        let outcome = sent("commit_lock", self.doors.repo.commit(draft)).await?;
+        let outcome = self.sent_under(lease, "commit_lock", self.doors.repo.commit(draft)).await??;
         let recorded_as = self.after_commit(connection, draft, outcome, (intent, &summary), lease).await;
         recorded("commit_lock");
         recorded_as
@@ -46,7 +46,7 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let summary = format!("connection {}: an automatic repair was {why}: it stands as rejected", connection.name);
         let intent = self.begin_commit(draft, &summary, lease).await?;
-        let refused = match sent("commit_rejection", self.doors.repo.commit(draft)).await? {
+        let refused = match self.sent_under(lease, "commit_rejection", self.doors.repo.commit(draft)).await?? {
             CommitOutcome::Committed(commit) => {
                 self.cache.lock().expect("no panic while held").refused.remove(&lease.connection);
                 self.close_unhealed(
@@ -144,7 +144,7 @@ impl Reconciler {
         let intent = self.begin(lease, COMMIT_REPAIR, target.as_str(), detail).await?;
         let summary = format!("connection {}: repair {} committed", connection.name, target.short());
         let commit = self.begin_commit(draft, &summary, lease).await?;
-        let outcome = sent("commit_repair", self.doors.repo.commit(draft)).await?;
+        let outcome = self.sent_under(lease, "commit_repair", self.doors.repo.commit(draft)).await??;
         if let CommitOutcome::Committed(_) = &outcome {
             self.approve_by_rule(connection, &row, lease).await?;
         }
@@ -218,7 +218,7 @@ impl Reconciler {
         let Some(drifted) = gathered.drifted(lease.connection) else {
             return Ok(OutcomeKind::Skipped("the source moved on meanwhile".into()));
         };
-        let opened = sent("propose", self.doors.repo.propose(branch, draft)).await?;
+        let opened = self.sent_under(lease, "propose", self.doors.repo.propose(branch, draft)).await??;
         let row = self.drift_row(&drifted, target, Some(branch), lease).await?;
         let cause = by_aam(
             format!("connection {}: drift {} awaits review on {branch}", connection.name, target.short()),
@@ -272,7 +272,7 @@ impl Reconciler {
     ) -> Result<OutcomeKind, StepError> {
         let mut kept = None;
         if let Some(branch) = branch {
-            match sent("withdraw", self.doors.repo.withdraw(branch)).await {
+            match self.sent_under(lease, "withdraw", self.doors.repo.withdraw(branch)).await? {
                 Err(error) if error.remedy == Remedy::Person => kept = Some(error),
                 withdrawn => withdrawn?,
             }
@@ -321,7 +321,7 @@ impl Reconciler {
         why: Leaving,
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        match sent("withdraw", self.doors.repo.withdraw(branch)).await {
+        match self.sent_under(lease, "withdraw", self.doors.repo.withdraw(branch)).await? {
             Err(error) if error.remedy == Remedy::Person => return Ok(OutcomeKind::Skipped(error.to_string())),
             withdrawn => withdrawn?,
         }

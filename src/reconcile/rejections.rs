@@ -11,7 +11,7 @@ use super::{Gathered, OutcomeKind, Reconciler, StepError, TurnError, by_aam, tex
 use crate::drift::{compare, line_of};
 use crate::model::{Catalog, CommitDraft, ConnectionId, ConnectionRef, FileEdit};
 use crate::plan::Unrecorded;
-use crate::ports::{ConnectionRow, Lease, RepairBranch, recorded, sent};
+use crate::ports::{ConnectionRow, Lease, RepairBranch, recorded};
 use crate::repair;
 use crate::spec::{Connection, Mode, Rejection};
 
@@ -164,7 +164,7 @@ impl Reconciler {
         (branch, draft): (&str, &CommitDraft),
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
-        let open = sent("propose", self.doors.repo.propose(branch, draft)).await?;
+        let open = self.sent_under(lease, "propose", self.doors.repo.propose(branch, draft)).await??;
         let cause = by_aam(
             format!("connection {}: a rejection is offered on {branch}", connection.name),
             json!({"branch": branch, "tip": open.tip}),

@@ -11,7 +11,7 @@ use crate::model::{ConnectionId, ConnectionRef};
 use crate::plan::requests::{Doing, Offer, RequestAction, Subject};
 use crate::ports::{
     ByRule, Cause, CommitOutcome, Forge, ForgeError, Lease, Merging, RegistryError, Remedy, RequestRow,
-    RequestStanding, WITHDRAWN, mark, recorded, sent,
+    RequestStanding, WITHDRAWN, mark, recorded,
 };
 use crate::repair;
 use crate::spec::Rejection;
@@ -156,7 +156,7 @@ impl Reconciler {
             }
             Doing::Decline { number, by, reason, approvals } => {
                 let row = known(*number);
-                self.leave_declined(&row).await?;
+                self.leave_declined(&row, lease).await?;
                 let (by, reason) = (Some(by.clone()), Some(reason.chars().take(REASON).collect()));
                 let state = RequestStanding::Rejected;
                 let row = RequestRow { state, by, reason, approvals: approvals.clone(), ..row };
@@ -179,7 +179,7 @@ impl Reconciler {
         doing: impl Future<Output = Result<T, ForgeError>>,
     ) -> Result<T, StepError> {
         let intent = self.begin(lease, effect, key, detail).await?;
-        let done = sent(effect, doing).await;
+        let done = self.sent_under(lease, effect, doing).await?;
         if !matches!(&done, Err(error) if error.remedy() == Remedy::Look) {
             self.doors.registry.settle(lease, intent).await?;
         }
@@ -188,11 +188,11 @@ impl Reconciler {
 
     /// Removes the branch of what is not wanted; a person's own commits on it stay. A lock and a rejection are due all the same,
     /// and stay on theirs.
-    async fn leave_declined(&self, row: &RequestRow) -> Result<(), StepError> {
+    async fn leave_declined(&self, row: &RequestRow, lease: &Lease) -> Result<(), StepError> {
         if matches!(row.subject, Subject::Lock | Subject::Rejection) {
             return Ok(());
         }
-        match sent("withdraw", self.doors.repo.withdraw(&row.branch)).await {
+        match self.sent_under(lease, "withdraw", self.doors.repo.withdraw(&row.branch)).await? {
             Err(error) if error.remedy == Remedy::Person => {
                 tracing::info!(connection.id = %row.connection, "connection {}: {error}", row.connection);
                 Ok(())
@@ -225,7 +225,7 @@ impl Reconciler {
         let Some(draft) = draft else { return Ok(false) };
         let summary = format!("connection {name}: rejected on the forge ({})", row.url);
         let intent = self.begin_commit(&draft, &summary, lease).await?;
-        match sent("reject_request", self.doors.repo.commit(&draft)).await? {
+        match self.sent_under(lease, "reject_request", self.doors.repo.commit(&draft)).await?? {
             CommitOutcome::Committed(commit) => {
                 self.end_commit(intent, &commit, &draft.subject, &summary, lease).await?;
                 Ok(true)

@@ -2,12 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Policy, Reconciler, TurnError};
+use uuid::Uuid;
+
+use super::{Gathered, Policy, Reconciler, TurnError};
 use crate::diag::Diagnostic;
-use crate::model::{CommitId, RepoPath};
+use crate::model::{CommitId, ConnectionId, RepoPath, TenantId};
+use crate::plan::Limits;
 use crate::ports::{ConnectionRow, ConnectionStatus, RepoInfo, Snapshot};
 use crate::spec::{self, Desired};
+
+/// How often everything is read anew when another daemon acted on another state meanwhile.
+const TRIES: u32 = 3;
+
+/// How long a daemon that is not heard of keeps others with another key of fingerprints away (1 min).
+const KEY_TTL: Duration = Duration::from_secs(60);
 
 /// Contents by path.
 pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
@@ -62,9 +72,62 @@ impl Reconciler {
         Ok(resolved)
     }
 
+    /// [`Self::gather`] for who carries it out: never from an older state of the remote's branch than another daemon acted on.
+    /// That would undo what the other did.
+    pub async fn gather_to_act(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
+        for _ in 0..TRIES {
+            let gathered = self.gather(limits).await?;
+            if self.is_newest(&gathered.info).await? {
+                self.begin_work().await?;
+                return Ok(gathered);
+            }
+        }
+        Err(TurnError::Outrun)
+    }
+
+    /// Whether nobody acted on another state of the tracked branch than this one, or the remote still shows this one. Asked
+    /// after the registry's rows were read, so that they are not those of a newer state.
+    async fn is_newest(&self, info: &RepoInfo) -> Result<bool, TurnError> {
+        let (Some(_), Some(branch), Some(head)) = (&info.remote, &info.branch, &info.head) else { return Ok(true) };
+        let known = self.doors.registry.tracked(branch).await?;
+        if known.as_ref() == Some(head) {
+            self.cache.lock().expect("no panic while held").agreed = known;
+            return Ok(true);
+        }
+        let by_us = self.cache.lock().expect("no panic while held").agreed == known;
+        if !by_us {
+            self.doors.repo.fetch().await?;
+            if self.doors.repo.info().await?.head.as_ref() != Some(head) {
+                return Ok(false);
+            }
+        }
+        let noted = self.doors.registry.track(branch, known.as_ref(), head).await?;
+        if noted {
+            self.cache.lock().expect("no panic while held").agreed = Some(head.clone());
+        }
+        Ok(noted)
+    }
+
+    /// Keeps daemons apart that know secrets by another key: each would take what the other noted for a rotated secret, for
+    /// ever. Those with one key hold this lease together.
+    pub async fn share_key(&self) -> Result<(), TurnError> {
+        let due = |at: &Instant| at.elapsed() > KEY_TTL / 6;
+        if !self.cache.lock().expect("no panic while held").key_shared.as_ref().is_none_or(due) {
+            return Ok(());
+        }
+        let Ok(key) = self.doors.secrets.resolve(&spec::Config::new()) else { return Ok(()) };
+        let id = ConnectionId(Uuid::new_v5(&Uuid::NAMESPACE_OID, b"fingerprint.key"));
+        let tenant = TenantId::default();
+        match self.doors.registry.lease(&tenant, id, key.fingerprint(), KEY_TTL).await? {
+            Some(_) => self.cache.lock().expect("no panic while held").key_shared = Some(Instant::now()),
+            None => return Err(TurnError::OtherKey),
+        }
+        Ok(())
+    }
+
     /// Keeps the last good specs of what was gathered: before anything is carried out, so that no spec acts that would be
     /// forgotten. The first time it also removes stale leases.
-    pub async fn begin_work(&self) -> Result<(), TurnError> {
+    async fn begin_work(&self) -> Result<(), TurnError> {
         let (unsaved, tidied) = {
             let mut cache = self.cache.lock().expect("no panic while held");
             (cache.last_good.clone().filter(|_| cache.unsaved), std::mem::replace(&mut cache.tidied, true))

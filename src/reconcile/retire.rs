@@ -11,7 +11,7 @@ use super::{OutcomeKind, Reconciler, StepError, by_aam};
 use crate::plan::{Agreed, Closing, Part};
 use crate::ports::{
     ConnectionDraft, ConnectionRow, ConnectionStatus, DriftStatus, EngineId, Lease, ObjectKind, OwnerKey,
-    ResolvedConfig, recorded, sent,
+    ResolvedConfig, recorded,
 };
 use crate::spec::OnDelete;
 
@@ -51,7 +51,7 @@ impl Reconciler {
                     if !begun.iter().any(|intent| intent.effect == DELETE) {
                         self.begin(lease, DELETE, &id.0, json!({})).await?;
                     }
-                    sent(DELETE, self.doors.engine.delete(ObjectKind::Connection, id)).await?;
+                    self.sent_under(lease, DELETE, self.doors.engine.delete(ObjectKind::Connection, id)).await??;
                     let cause = by_aam(
                         format!("connection {} deleted from the engine: on_delete: delete", row.name),
                         json!({"id": id}),

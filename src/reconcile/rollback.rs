@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Gathered, Reconciler, StepError};
 use crate::model::{Catalog, CommitId, ConnectionRef, StreamName};
 use crate::plan::ConnectionStatus;
-use crate::ports::{APPROVED_BY, CatalogVersion, Cause, CommitOutcome, ConnectionRow, recorded, sent};
+use crate::ports::{APPROVED_BY, CatalogVersion, Cause, CommitOutcome, ConnectionRow, recorded};
 use crate::repair::{self, Basis, Moment, Rollback, Wish};
 use crate::spec::{self, Connection, Mode, RepairPolicy, WhenBreaking};
 
@@ -161,7 +161,7 @@ impl Reconciler {
                 Some(why) => why,
                 None => {
                     let intent = self.begin_commit(&draft, &summary, &lease).await?;
-                    match sent("commit_rollback", self.doors.repo.commit(&draft)).await? {
+                    match self.sent_under(&lease, "commit_rollback", self.doors.repo.commit(&draft)).await?? {
                         CommitOutcome::Committed(commit) => {
                             self.end_commit(intent, &commit, &draft.subject, &summary, &lease).await?;
                             recorded("commit_rollback");

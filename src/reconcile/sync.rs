@@ -13,9 +13,7 @@ use super::ask::UNANSWERED;
 use super::landed::{self, LANDED};
 use super::{Gathered, OutcomeKind, Reconciler, StepError, by_aam};
 use crate::model::StreamName;
-use crate::ports::{
-    ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, Remedy, SyncOrder, recorded, sent,
-};
+use crate::ports::{ConnectionRow, EngineId, Intent, Job, JobState, Lease, ObjectKind, Remedy, SyncOrder, recorded};
 use crate::spec::{Connection, WhenBreaking};
 
 /// A sync that was asked for, as its intent keeps it.
@@ -77,7 +75,7 @@ impl Reconciler {
         }
         let intent = self.begin_sync(gathered, connection, &began, lease).await?;
         self.doors.registry.set_last_sync(lease, self.doors.clock.now()).await?;
-        let job = match sent("start_sync", self.doors.engine.start_sync(&order)).await {
+        let job = match self.sent_under(lease, "start_sync", self.doors.engine.start_sync(&order)).await? {
             Err(error) if error.remedy == Remedy::Look => {
                 // its job may still appear, and is looked for under the same request
                 let (of, detail) = (began.request.to_string(), (began.detail(), &error));

@@ -44,6 +44,28 @@ pub(super) async fn take(
     Ok(fence.map(|fence| Lease { tenant: tenant.clone(), connection, holder: holder.to_owned(), fence }))
 }
 
+/// Lets a lease go on, wherever it is still this holder's; it is never taken anew.
+pub(super) async fn renew(registry: &PgRegistry, lease: &Lease, ttl: Duration) -> Result<(), RegistryError> {
+    transact("renewing a lease", move || async move {
+        let mut tx = registry.begin_for(&lease.tenant).await?;
+        let renewed = sqlx::query(
+            "UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $5)
+             WHERE tenant_id = $1 AND connection_id = $2 AND fence = $3 AND holder = $4",
+        )
+        .bind(lease.tenant.as_str())
+        .bind(lease.connection.0)
+        .bind(lease.fence)
+        .bind(&lease.holder)
+        .bind(ttl.as_secs_f64())
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        tx.commit().await?;
+        if renewed == 0 { Err(Fail::Verdict(RegistryError::LeaseLost(lease.connection))) } else { Ok(()) }
+    })
+    .await
+}
+
 /// Gives a lease back; the row stays, so that the next holder's number is higher.
 pub(super) async fn release(registry: &PgRegistry, lease: &Lease) -> Result<(), RegistryError> {
     transact("giving a lease back", move || async move {

@@ -18,6 +18,7 @@ mod leases;
 mod letters;
 mod managed;
 mod migrate;
+mod own;
 mod port;
 mod probe;
 mod requests;

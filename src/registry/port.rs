@@ -9,10 +9,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::catalogs::Beside;
-use super::{PgRegistry, arrivals, audit, catalogs, connections, drift, intents, jobs, leases, requests, specs, usage};
+use super::{
+    PgRegistry, arrivals, audit, catalogs, connections, drift, intents, jobs, leases, own, requests, specs, usage,
+};
 use crate::drift::radius::{Asked, Counted, Usage};
 use crate::drift::rename::{Arrivals, Values};
-use crate::model::{Catalog, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
+use crate::model::{Catalog, CommitId, ConnectionId, ConnectionRef, Fingerprint, StreamName, TenantId};
 use crate::ports::{
     Agreed, AuditEntry, CatalogVersion, Cause, ConnectionRow, ConnectionStatus, DriftRow, EngineId, Intent, Job, Lease,
     Look, ObjectKind, Registry, RegistryError, RequestRow, Trouble, written,
@@ -30,6 +32,10 @@ impl Registry for PgRegistry {
         ttl: Duration,
     ) -> Result<Option<Lease>, RegistryError> {
         written("lease", leases::take(self, tenant, connection, holder, ttl)).await
+    }
+
+    async fn renew(&self, lease: &Lease, ttl: Duration) -> Result<(), RegistryError> {
+        leases::renew(self, lease, ttl).await
     }
 
     async fn drop_stale_leases(&self) -> Result<(), RegistryError> {
@@ -258,6 +264,14 @@ impl Registry for PgRegistry {
 
     async fn usage(&self, connection: ConnectionId, counted: Counted, asked: &Asked) -> Result<Usage, RegistryError> {
         usage::count(self, connection, counted, asked).await
+    }
+
+    async fn tracked(&self, branch: &str) -> Result<Option<CommitId>, RegistryError> {
+        own::tracked(self, branch).await
+    }
+
+    async fn track(&self, branch: &str, before: Option<&CommitId>, now: &CommitId) -> Result<bool, RegistryError> {
+        own::track(self, branch, before, now).await
     }
 
     async fn last_good(&self) -> Result<BTreeMap<String, String>, RegistryError> {

@@ -15,19 +15,38 @@ pub use names::FOLDERS;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ports::{Remedy, Repo, RepoError};
+use crate::ports::{OwnCommits, Remedy, Repo, RepoError};
 
 /// Repair branches lie below this; nothing else is ever moved or deleted but the tracked branch.
 pub const REPAIR_PREFIX: &str = "aam/drift/";
 
+/// A repository that was opened.
+pub enum Opened {
+    /// Git's.
+    Git(Box<git::GitRepo>),
+    /// A plain folder, whose journal lies beside it.
+    Folder(folder::FolderRepo),
+}
+
+impl Opened {
+    /// The repository as its users see it. `own` knows which commits are ours; absent: only those of this process are.
+    pub fn repo(self, own: Option<Arc<dyn OwnCommits>>) -> Arc<dyn Repo> {
+        match (self, own) {
+            (Self::Git(repo), Some(own)) => Arc::new(repo.with_own(own)),
+            (Self::Git(repo), None) => Arc::new(*repo),
+            (Self::Folder(repo), _) => Arc::new(repo),
+        }
+    }
+}
+
 /// Opens the repository that holds `root`: git's if a work tree of git holds it, else a plain folder.
 ///
 /// `branch` names the tracked branch, where git is used and `HEAD` should not decide.
-pub async fn open(root: &Path, branch: Option<&str>, state_dir: &Path) -> Result<Arc<dyn Repo>, RepoError> {
+pub async fn open(root: &Path, branch: Option<&str>, state_dir: &Path) -> Result<Opened, RepoError> {
     if git::common_dir(root).await?.is_some() {
-        Ok(Arc::new(git::GitRepo::open(root, branch, state_dir).await?))
+        Ok(Opened::Git(Box::new(git::GitRepo::open(root, branch, state_dir).await?)))
     } else {
-        Ok(Arc::new(folder::FolderRepo::open(root, state_dir)?))
+        Ok(Opened::Folder(folder::FolderRepo::open(root, state_dir)?))
     }
 }
 

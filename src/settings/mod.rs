@@ -336,7 +336,7 @@ impl Default for Daemon {
             quiet: Duration::from_millis(150),
             burst_max: Duration::from_secs(1),
             shutdown_grace: Duration::from_secs(10),
-            lease_ttl: Duration::from_secs(15),
+            lease_ttl: Duration::from_secs(10),
         }
     }
 }

@@ -63,6 +63,7 @@ impl App {
                 EngineKind::Embedded => {
                     let engine =
                         EmbeddedEngine::open(registry.pool().clone(), super::probe::programs(&settings, &root)).await?;
+                    let engine = engine.with_ttl(settings.daemon.lease_ttl);
                     (Arc::new(engine.clone()), Arc::new(engine.clone()), Some(engine))
                 }
                 EngineKind::Airbyte => (Arc::new(airbyte(&settings, &root)?), Arc::new(AirbyteLanding), None),
@@ -73,8 +74,8 @@ impl App {
             newest: embedded.is_none().then(|| Arc::new(AirbyteLanding) as Arc<dyn NewestRows>),
             sampler: embedded.clone().map(|engine| Arc::new(engine) as Arc<dyn Sampler>),
             registry: registry.clone(),
-            events: registry,
-            repo,
+            events: registry.clone(),
+            repo: repo.repo(Some(registry)),
             forge: forge(&settings, &root, &state, &super::repo::prefix(base, &settings).await)?,
             secrets: Arc::new(secrets),
             clock: Arc::new(SystemClock),

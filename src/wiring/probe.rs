@@ -29,7 +29,7 @@ pub async fn folder_in_git(folder: &Path) -> Result<Below, RepoError> {
 
 /// The configuration repository.
 pub async fn repository(base: &Path, settings: &Settings, state: &Path) -> Result<std::sync::Arc<dyn Repo>, RepoError> {
-    super::repo::open(base, settings, state).await
+    Ok(super::repo::open(base, settings, state).await?.repo(None))
 }
 
 /// Whether the repository's remote would take a repair branch; in words why not.

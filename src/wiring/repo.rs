@@ -1,11 +1,11 @@
 //! The configuration repository that the settings name: the one that holds the root, or the clone of a remote.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use crate::ports::{Remedy, Repo, RepoError};
+use crate::ports::{Remedy, RepoError};
+use crate::repo::Opened;
 use crate::repo::git::{Access, GitRepo, Login, Remote, common_dir};
 use crate::secrets::resolve_text;
 use crate::settings::Settings;
@@ -20,9 +20,9 @@ pub(super) fn root(base: &Path, settings: &Settings) -> PathBuf {
 }
 
 /// Opens it.
-pub(super) async fn open(base: &Path, settings: &Settings, state: &Path) -> Result<Arc<dyn Repo>, RepoError> {
+pub(super) async fn open(base: &Path, settings: &Settings, state: &Path) -> Result<Opened, RepoError> {
     if settings.repository.remote.is_some() {
-        return Ok(Arc::new(clone(base, settings, state).await?));
+        return Ok(Opened::Git(Box::new(clone(base, settings, state).await?)));
     }
     crate::repo::open(&root(base, settings), branch(settings), state).await
 }

@@ -5,7 +5,8 @@
 //!   order, `…` standing for anything.
 //! - `<!-- world: NAME -->` begins a new world: `empty` is an empty folder, `playground` what `aam playground init` makes,
 //!   `remote` the same beside an empty bare repository, `$REMOTE`,
-//!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`; `airbyte` its
+//!   `server` its files alone, landing in an empty database of another server, whose URL is `$REGISTRY_URL`, `several` the same
+//!   pushed to a bare repository, `$REMOTE`; `airbyte` its
 //!   CRM beside a stand-in for Airbyte, which `$AIRBYTE_URL`, `$AIRBYTE_CLIENT_ID` and `$AIRBYTE_CLIENT_SECRET` lead to;
 //!   `github`, `gitlab` and `gitea` an empty repository beside a stand-in for that forge, at `$FORGE_URL`.
 //! - A ```` ```yaml ```` block whose first line is `# PATH.yaml` is that file: written into the world, or else checked
@@ -164,7 +165,7 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
             script += "git init -q --bare \"$HOME/config.git\" && export REMOTE=\"$HOME/config.git\"\n\
                        aam -q playground init . || exit 9\n";
         }
-        "server" => {
+        "server" | "several" => {
             let (folder, database) = server();
             let url = quoted(&format!("postgres://postgres@localhost/{database}?host={folder}"));
             let warehouse = format!(
@@ -179,6 +180,10 @@ fn play(page: &str, world: &str, acts: &[Act]) -> Vec<String> {
                 "printf %s {} >connectors.d/warehouse.yaml\ngit commit -qam 'a server of our own'",
                 quoted(&warehouse)
             );
+            if world == "several" {
+                script += "git init -q --bare \"$HOME/config.git\" && export REMOTE=\"$HOME/config.git\"\n\
+                           git push -q \"$REMOTE\" main || exit 9\n";
+            }
         }
         other => panic!("{page}: no world is called {other}"),
     }

@@ -40,6 +40,9 @@ use crate::ports::{
 };
 use crate::spec::Connection;
 
+/// So long a job stays with a process that is not heard of, unless somebody says otherwise (10 s).
+const TTL: Duration = Duration::from_secs(10);
+
 /// The embedded engine. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
 pub struct EmbeddedEngine {
@@ -54,6 +57,8 @@ pub(crate) struct Shared {
     tasks: TaskTracker,
     /// The daemon stops: finish the running batch, leave the job as running.
     stop: CancellationToken,
+    /// So long a job stays with a process that is not heard of.
+    ttl: Duration,
     /// Jobs that run in this process.
     running: Mutex<HashMap<i64, CancellationToken>>,
     /// Pools for reading landing, by destination and settings.
@@ -87,10 +92,18 @@ impl EmbeddedEngine {
             programs,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            ttl: TTL,
             running: Mutex::default(),
             landing: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Lets a job go to another process when its own was not heard of for so long.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Duration) -> Self {
+        Arc::get_mut(&mut self.shared).expect("nobody shares it yet").ttl = ttl;
+        self
     }
 
     /// Stops all jobs at their next commit and waits for them. Their jobs stay as running; the next start goes on.
@@ -124,21 +137,32 @@ impl EmbeddedEngine {
         shared.running().insert(job.id, stop.clone());
         let id = job.id;
         self.shared.tasks.spawn(async move {
-            let work = {
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            let mut work = {
+                let (shared, stop, job) = (Arc::clone(&shared), stop.clone(), job.clone());
                 // a task of its own, so that a panic ends the job and not the supervisor
                 tokio::spawn(async move { Box::pin(run::run(&shared, &order, &streams, job, &stop)).await })
             };
-            let ended = match work.await {
+            let worked = tokio::select! {
+                worked = &mut work => worked,
+                () = shared.keep(&job, &stop) => work.await,
+            };
+            let ended = match worked {
                 Ok(ended) => ended,
                 Err(_) if shared.stop.is_cancelled() => Ended::CutShort,
                 Err(error) => Ended::With(JobState::Failed, Some(format!("the engine failed: {error}"))),
             };
-            if let Ended::With(state, error) = ended
-                && let Err(error) = written("end_job", store::end(&shared.pool, id, state, error.as_deref())).await
-            {
+            let noted = match ended {
+                Ended::With(state, error) => {
+                    written("end_job", store::end(&shared.pool, &job, state, error.as_deref())).await
+                }
+                // another process need not wait
+                Ended::CutShort => store::stay_alive(&shared.pool, &job, Duration::ZERO).await,
+            };
+            match noted {
+                Ok(true) => {}
+                Ok(false) => tracing::warn!(job.id = id, "job {id}: it ended, or another process goes on with it"),
                 // it stays as running and is gone on with, which finds nothing left to do
-                tracing::error!(job.id = id, "job {id}: its end could not be noted: {error}");
+                Err(error) => tracing::error!(job.id = id, "job {id}: its end could not be noted: {error}"),
             }
             shared.running().remove(&id);
         });
@@ -152,6 +176,18 @@ async fn set_utc(db: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, HashMap<i64, CancellationToken>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a job that runs here be heard of, until it is this process' no more: then it stops at its next commit.
+    async fn keep(&self, job: &Job, stop: &CancellationToken) {
+        loop {
+            tokio::time::sleep(self.ttl / 3).await;
+            match store::stay_alive(&self.pool, job, self.ttl).await {
+                Ok(true) => {}
+                Ok(false) => return stop.cancel(),
+                Err(error) => tracing::warn!(job.id = job.id, "job {}: it cannot be heard of: {error}", job.id),
+            }
+        }
     }
 }
 
@@ -309,11 +345,15 @@ impl EngineWrite for EmbeddedEngine {
             Some(job) if job.state != JobState::Running || self.shared.running().contains_key(&job.id) => {
                 return Ok(job);
             }
-            Some(job) => store::again(pool, job.id).await.map_err(wrong)?,
+            Some(job) => match store::again(pool, job.id, self.shared.ttl).await.map_err(wrong)? {
+                Some(job) => job,
+                // another process runs it, or was not silent for long enough
+                None => return Ok(job),
+            },
             None if !draft.enabled => return Err(person(&what, "the connection is paused".to_owned())),
             None => {
                 self.clear_the_way(order, &what).await?;
-                store::begin(pool, order).await.map_err(wrong)?
+                store::begin(pool, order, self.shared.ttl).await.map_err(wrong)?
             }
         };
         self.spawn(order.clone(), draft.streams, job.clone());
@@ -338,9 +378,8 @@ impl EngineWrite for EmbeddedEngine {
         let wrong = |e: sqlx::Error| records_error("cancelling a job", &e);
         let orphan = store::running(&self.shared.pool, id).await.map_err(wrong)?.filter(|j| j.id == job);
         match orphan {
-            Some(_) => {
-                store::end(&self.shared.pool, job, JobState::Cancelled, None).await.map_err(wrong).map(|()| true)
-            }
+            // whoever runs it elsewhere hears of it and stops
+            Some(orphan) => store::end(&self.shared.pool, &orphan, JobState::Cancelled, None).await.map_err(wrong),
             None => Ok(false),
         }
     }
@@ -353,18 +392,19 @@ impl EmbeddedEngine {
         Ok(found.into_iter().map(|id| Candidate { id, marked: true, made: None }).collect())
     }
 
-    /// Refuses a second job beside one that runs here; ends one that a crash left behind and nobody asks for any more.
+    /// Refuses a second job beside one that runs, here or elsewhere; ends one that a crash left behind and nobody asks for any more.
     async fn clear_the_way(&self, order: &SyncOrder, what: &str) -> Result<(), EngineError> {
         let wrong = |e: sqlx::Error| records_error(what, &e);
         let Some(other) = store::running(&self.shared.pool, &order.engine_id).await.map_err(wrong)? else {
             return Ok(());
         };
-        if self.shared.running().contains_key(&other.id) {
+        let here = self.shared.running().contains_key(&other.id);
+        if here || store::is_heard_of(&self.shared.pool, other.id).await.map_err(wrong)? {
             let why = format!("job {} of this connection is running", other.id);
             return Err(EngineError { what: what.to_owned(), why, remedy: Remedy::Retry, retry_after: None });
         }
         let why = "cut off; a later job goes on from its last commit";
-        store::end(&self.shared.pool, other.id, JobState::Failed, Some(why)).await.map_err(wrong)
+        store::end(&self.shared.pool, &other, JobState::Failed, Some(why)).await.map_err(wrong).map(drop)
     }
 }
 

@@ -11,7 +11,7 @@ use super::stream::{Progress, Report, StreamSync};
 use super::{Shared, records_error, store};
 use crate::connector;
 use crate::model::StreamName;
-use crate::ports::{ConfiguredStream, EngineError, Job, JobState, SyncOrder, written};
+use crate::ports::{ConfiguredStream, EngineError, Job, JobState, Remedy, SyncOrder, written};
 
 /// How a run ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,9 +41,11 @@ impl Report for JobReport<'_> {
         self.job.rows = self.job.streams.iter().map(|(_, rows)| rows).sum();
         self.job.bytes += progress.bytes.saturating_sub(self.logged);
         self.logged = progress.bytes;
-        written("note_progress", store::progress(&self.shared.pool, self.job))
-            .await
-            .map_err(|e| records_error("noting progress", &e))
+        let noted = written("note_progress", store::progress(&self.shared.pool, self.job)).await;
+        match noted.map_err(|e| records_error("noting progress", &e))? {
+            true => Ok(()),
+            false => Err(taken_over(self.job.id)),
+        }
     }
 
     async fn is_alive(&self, connection: Uuid) -> Result<bool, EngineError> {
@@ -53,6 +55,11 @@ impl Report for JobReport<'_> {
     async fn outrun(&self, job: i64) -> Result<(), EngineError> {
         store::skip_to(&self.shared.pool, job).await.map_err(|e| records_error("numbering jobs", &e))
     }
+}
+
+fn taken_over(job: i64) -> EngineError {
+    let (what, why) = (format!("going on with job {job}"), "another process took it over".to_owned());
+    EngineError { what, why, remedy: Remedy::Retry, retry_after: None }
 }
 
 /// Runs the streams of a job. A stream that fails does not keep the others from running.

@@ -1,6 +1,7 @@
 //! The engine's own records in the registry's database: objects and jobs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -207,47 +208,73 @@ pub async fn running(pool: &PgPool, id: &EngineId) -> Result<Option<Job>, sqlx::
     Ok(query.fetch_optional(pool).await?.map(|row| row.0))
 }
 
-/// Creates a running job.
-pub async fn begin(pool: &PgPool, order: &SyncOrder) -> Result<Job, sqlx::Error> {
+/// Creates a running job, which nobody else takes over for so long.
+pub async fn begin(pool: &PgPool, order: &SyncOrder, ttl: Duration) -> Result<Job, sqlx::Error> {
     let sql = format!(
-        "INSERT INTO aam_engine.jobs (tenant_id, object, connection, request, state)
-         SELECT tenant_id, id, $2, $3, 'running' FROM aam_engine.objects WHERE id = $1 RETURNING {JOB}"
+        "INSERT INTO aam_engine.jobs (tenant_id, object, connection, request, state, alive_until)
+         SELECT tenant_id, id, $2, $3, 'running', clock_timestamp() + make_interval(secs => $4)
+         FROM aam_engine.objects WHERE id = $1 RETURNING {JOB}"
     );
     let query = sqlx::query_as::<_, JobRow>(sqlx::AssertSqlSafe(sql)).bind(uuid(&order.engine_id));
     let mut tx = pool.begin().await?;
-    let job = query.bind(order.connection.0).bind(order.request).fetch_one(&mut *tx).await?.0;
+    let job = query.bind(order.connection.0).bind(order.request).bind(ttl.as_secs_f64()).fetch_one(&mut *tx).await?.0;
     applied("start_sync", tx.commit()).await?;
     Ok(job)
 }
 
-/// Counts another attempt at a running job.
-pub async fn again(pool: &PgPool, job: i64) -> Result<Job, sqlx::Error> {
-    let sql = format!("UPDATE aam_engine.jobs SET attempts = attempts + 1 WHERE id = $1 RETURNING {JOB}");
-    Ok(sqlx::query_as::<_, JobRow>(sqlx::AssertSqlSafe(sql)).bind(job).fetch_one(pool).await?.0)
+/// Takes a running job over as another attempt; `None` while the process that runs it is heard of.
+pub async fn again(pool: &PgPool, job: i64, ttl: Duration) -> Result<Option<Job>, sqlx::Error> {
+    let sql = format!(
+        "UPDATE aam_engine.jobs SET attempts = attempts + 1, alive_until = clock_timestamp() + make_interval(secs => $2)
+         WHERE id = $1 AND state = 'running' AND alive_until <= clock_timestamp() RETURNING {JOB}"
+    );
+    let query = sqlx::query_as::<_, JobRow>(sqlx::AssertSqlSafe(sql)).bind(job).bind(ttl.as_secs_f64());
+    Ok(query.fetch_optional(pool).await?.map(|row| row.0))
 }
 
-/// Notes how far a job is.
-pub async fn progress(pool: &PgPool, job: &Job) -> Result<(), sqlx::Error> {
-    let sql = "UPDATE aam_engine.jobs SET rows = $2, bytes = $3, streams = $4 WHERE id = $1";
+/// Lets this attempt at a job be heard of; `false` if the job ended or another process took it over.
+pub async fn stay_alive(pool: &PgPool, job: &Job, ttl: Duration) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE aam_engine.jobs SET alive_until = clock_timestamp() + make_interval(secs => $3)
+               WHERE id = $1 AND attempts = $2 AND state = 'running'";
+    let query = sqlx::query(sql).bind(job.id).bind(attempt(job)).bind(ttl.as_secs_f64());
+    Ok(query.execute(pool).await?.rows_affected() > 0)
+}
+
+/// Whether a running job's process is heard of.
+pub async fn is_heard_of(pool: &PgPool, job: i64) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT EXISTS (SELECT FROM aam_engine.jobs WHERE id = $1 AND alive_until > clock_timestamp())";
+    sqlx::query_scalar(sql).bind(job).fetch_one(pool).await
+}
+
+fn attempt(job: &Job) -> i32 {
+    i32::try_from(job.attempts).unwrap_or(i32::MAX)
+}
+
+/// Notes how far a job is; `false` if another process took it over.
+pub async fn progress(pool: &PgPool, job: &Job) -> Result<bool, sqlx::Error> {
+    let sql = "UPDATE aam_engine.jobs SET rows = $2, bytes = $3, streams = $4 WHERE id = $1 AND attempts = $5";
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let query = sqlx::query(sql).bind(job.id).bind(count(job.rows)).bind(count(job.bytes));
     let mut tx = pool.begin().await?;
-    query.bind(Json(&job.streams)).execute(&mut *tx).await?;
-    applied("note_progress", tx.commit()).await
+    let noted = query.bind(Json(&job.streams)).bind(attempt(job)).execute(&mut *tx).await?.rows_affected() > 0;
+    applied("note_progress", tx.commit()).await?;
+    Ok(noted)
 }
 
-/// Ends a job that is running.
-pub async fn end(pool: &PgPool, job: i64, state: JobState, error: Option<&str>) -> Result<(), sqlx::Error> {
+/// Ends a job that is running; `false` if it ended before, or another process took it over from this attempt.
+pub async fn end(pool: &PgPool, job: &Job, state: JobState, error: Option<&str>) -> Result<bool, sqlx::Error> {
     let word = match state {
         JobState::Running => "running",
         JobState::Succeeded => "succeeded",
         JobState::Failed => "failed",
         JobState::Cancelled => "cancelled",
     };
-    let sql = "UPDATE aam_engine.jobs SET state = $2, error = $3, ended_at = now() WHERE id = $1 AND state = 'running'";
+    let sql = "UPDATE aam_engine.jobs SET state = $2, error = $3, ended_at = now()
+               WHERE id = $1 AND attempts = $4 AND state = 'running'";
     let mut tx = pool.begin().await?;
-    sqlx::query(sql).bind(job).bind(word).bind(error).execute(&mut *tx).await?;
-    applied("end_job", tx.commit()).await
+    let done = sqlx::query(sql).bind(job.id).bind(word).bind(error).bind(attempt(job)).execute(&mut *tx).await?;
+    applied("end_job", tx.commit()).await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Moves the numbers of jobs on, beyond one that landing has already seen: `sync_id` must never fall, not even after the

@@ -78,7 +78,22 @@ struct Prepared {
     cursor: Option<String>,
 }
 
-/// Keeps a zombie of ours, or another daemon, out of the table. A killed process's session ends within moments.
+/// The name of the session that lands rows of a connection.
+fn session(connection: Uuid) -> String {
+    format!("aam sync {connection}")
+}
+
+/// Ends the session of a process that ran a job of this connection before us and slept: the job is ours by now. Whoever else has
+/// the table is waited for.
+async fn end_sleeper(connection: Uuid, table: &TableName, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1 AND pid IN (
+                   SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND (classid::bigint << 32) | objid::bigint = hashtextextended($2, 1))";
+    sqlx::query(sql).bind(session(connection)).bind(table.sql()).execute(db).await.map(drop)
+}
+
+/// Keeps another daemon out of the table. A killed process's session ends within moments.
 async fn lock(
     destination: &Destination,
     stream: &StreamName,
@@ -125,6 +140,12 @@ impl StreamSync<'_> {
     /// Runs the stream to its end, or to the next commit after a stop. `Ok(true)` if it is done.
     pub async fn run(&self, source: &Arc<dyn Connector>, report: &mut dyn Report) -> Result<bool, EngineError> {
         let mut db = self.destination.connect().await?;
+        let name = "SELECT set_config('application_name', $1, false)";
+        let named = sqlx::query(name).bind(session(self.connection)).execute(&mut db).await;
+        named.map_err(|e| self.wrong(&e))?;
+        if let Err(error) = end_sleeper(self.connection, self.table, &mut db).await {
+            tracing::debug!("a session that slept could not be ended: {error}");
+        }
         self.lock(&mut db).await?;
         let mut prepared = written("prepare_table", self.prepare(&mut db, report)).await?;
         report.committed(progress(&prepared.entry)).await?;

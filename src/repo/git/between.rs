@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::command::{Call, Identity};
-use super::{Cache, GitRepo, escape, io_error};
+use super::{Cache, GitRepo, Remembered, escape, io_error};
 use crate::model::CommitId;
 use crate::ports::{Merge, RepoError};
 use crate::repo::needs_person;
@@ -78,6 +78,7 @@ impl GitRepo {
             empty_tree: self.empty_tree.clone(),
             between: None,
             remote: None,
+            own: Arc::clone(&self.own),
             cache: Mutex::new(Cache { blobs: self.cache().blobs.clone(), ..Cache::default() }),
         }
     }
@@ -98,6 +99,7 @@ impl GitRepo {
             empty_tree: String::new(),
             remote: None,
             between: None,
+            own: Arc::new(Remembered::default()),
             cache: Mutex::default(),
             root,
         })

@@ -12,6 +12,7 @@ use super::command::{Call, text_of};
 use super::filters::Filters;
 use super::recover::{PutBack, Unfinished};
 use super::remote::Pushed;
+use crate::model::TenantId;
 use crate::ports::{RepoError, applied, written};
 use crate::repo::names::escape;
 
@@ -180,19 +181,19 @@ impl GitRepo {
         Ok(Ok(checkouts))
     }
 
-    /// Makes a commit and moves a branch to it from `old` (`None`: it does not exist).
+    /// Makes a commit, with whose it is and its message, and moves a branch to it from `old` (`None`: it does not exist).
     pub(super) async fn commit_to(
         &self,
         name: &str,
         old: Option<&str>,
         tree: &str,
         parents: &[&str],
-        message: String,
+        made: (TenantId, String),
     ) -> Result<Move, RepoError> {
         if let Err(why) = self.may_move(name, old, tree).await? {
             return Ok(Move::Refused(why));
         }
-        let commit = self.write_commit(tree, parents, message).await?;
+        let commit = self.write_commit(tree, parents, made).await?;
         self.move_branch(name, old, &commit).await
     }
 

@@ -4,12 +4,13 @@
 //! the committed state, and the repair branches. Nothing but a fetch moves them, so what acts was read back.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};
 
 use super::command::Call;
 use super::remote::{Pushed, Remote, look, looking};
-use super::{Cache, GitRepo, Identity, TRACKED, escape, network, usable_branch, version};
+use super::{Cache, GitRepo, Identity, Remembered, TRACKED, escape, network, usable_branch, version};
 use crate::model::{RemoteInfo, RemoteTrouble, Rewritten};
 use crate::ports::{RepoError, applied, written};
 use crate::repo::{REPAIR_PREFIX, io_error, lock_file, needs_person};
@@ -68,6 +69,7 @@ impl GitRepo {
             identity: Identity { name: "aam".to_owned(), mail: "aam@localhost".to_owned() },
             empty_tree,
             between: None,
+            own: Arc::new(Remembered::default()),
             remote: Some(remote),
             cache: std::sync::Mutex::new(Cache::default()),
         };
@@ -138,7 +140,7 @@ impl GitRepo {
         };
         let before = self.tip(&self.tracked_ref()).await?;
         let rewritten = self.standing_of_remote(remote).rewritten;
-        let own = self.own();
+        let own = self.own_among(seen.tips.values().cloned().collect()).await?;
         let mut moved = false;
         let mut missing = Vec::new();
         // Those that are gone first: a name may come back as a folder of names.

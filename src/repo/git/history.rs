@@ -41,9 +41,10 @@ impl GitRepo {
             .bytes()
             .await?;
         let movers = self.movers().await?;
-        let recorded = self.own();
         let aam = format!("{} <{}>", self.identity.name, self.identity.mail);
         let fields: Vec<&[u8]> = out.split(|b| *b == 0).collect();
+        let recorded =
+            self.own_among(fields.chunks_exact(7).map(|record| escape(record[0].trim_ascii())).collect()).await?;
         fields
             .chunks_exact(7)
             .map(|record| {

@@ -2,7 +2,8 @@
 //! compare-and-swap.
 //!
 //! `command` runs one call, `objects` reads and builds trees and commits, `checkout` moves a branch together with the
-//! work trees that have it checked out, `repairs` holds the repair branches, `history` answers questions about the past.
+//! work trees that have it checked out, `repairs` holds the repair branches, `history` answers questions about the past,
+//! `own` tells our commits from others.
 //! Where there is a remote, `clone` keeps what it has, `remote` fetches and pushes, `network` lets a call reach it.
 
 mod asked;
@@ -14,12 +15,12 @@ mod filters;
 mod history;
 mod network;
 mod objects;
+mod own;
 mod recover;
 mod remote;
 mod repairs;
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,6 +30,7 @@ pub use self::asked::{Below, below, prefix, version};
 pub use self::between::merge_of;
 pub(in crate::repo) use self::history::person;
 pub use self::network::{Access, Login};
+pub use self::own::Remembered;
 pub use self::remote::Remote;
 
 use self::checkout::Move;
@@ -38,7 +40,8 @@ use super::names::{self, FOLDERS, Verdict, escape};
 use super::{REPAIR_PREFIX, beneath, io_error, lock_state, needs_person, tree};
 use crate::model::{CommitId, RepoPath};
 use crate::ports::{
-    CommitDraft, CommitOutcome, LogEntry, Merge, RepairBranch, Repo, RepoError, RepoInfo, Snapshot, Unreadable,
+    CommitDraft, CommitOutcome, LogEntry, Merge, OwnCommits, RepairBranch, Repo, RepoError, RepoInfo, Snapshot,
+    Unreadable,
 };
 
 /// Folders below the state folder that hold an index of our own while a tree is written.
@@ -72,6 +75,7 @@ pub struct GitRepo {
     /// The id of a tree without files, in the repository's hash algorithm.
     empty_tree: String,
     between: Option<Between>,
+    own: Arc<dyn OwnCommits>,
     /// Of a clone.
     remote: Option<Remote>,
     cache: Mutex<Cache>,
@@ -84,6 +88,8 @@ struct Cache {
     git_dirs: HashMap<PathBuf, PathBuf>,
     /// By tracked tip and branch tip: whether it is merged, and which commits are its own.
     standing: HashMap<(String, String), repairs::Standing>,
+    /// Commits of ours that were asked for or made.
+    own: BTreeSet<String>,
     /// Repair branches, with their tips, that the remote refused to remove.
     kept: BTreeSet<(String, String)>,
 }
@@ -142,6 +148,7 @@ impl GitRepo {
             identity: Identity { name: "aam".to_owned(), mail: "aam@localhost".to_owned() },
             empty_tree,
             between: None,
+            own: Arc::new(Remembered::default()),
             remote: None,
             cache: Mutex::default(),
         };
@@ -216,26 +223,6 @@ impl GitRepo {
         }
     }
 
-    fn own_path(&self) -> PathBuf {
-        self.state_dir.join("own-commits")
-    }
-
-    /// Notes a commit as ours, before any ref points to it: a trailer proves nothing.
-    fn note_own(&self, commit: &str) -> Result<(), RepoError> {
-        let path = self.own_path();
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(format!("{commit}\n").as_bytes()))
-            .map_err(|e| io_error(format!("writing {}", path.display()), &e))
-    }
-
-    /// All commits that we made and remember; the state folder is a cache, so there may be others.
-    fn own(&self) -> BTreeSet<String> {
-        std::fs::read_to_string(self.own_path()).unwrap_or_default().lines().map(str::to_owned).collect()
-    }
-
     /// Whether somebody else was quicker at the remote, so that the same is to be done on the new tip. A work tree's branch
     /// moves on by people who look at it: that is planned anew.
     async fn is_outrun(&self, outcome: &CommitOutcome, before: Option<&str>) -> Result<bool, RepoError> {
@@ -262,7 +249,8 @@ impl GitRepo {
             }
         };
         let parents: Vec<&str> = tip.iter().map(String::as_str).collect();
-        Ok(match self.commit_to(&name, tip.as_deref(), &tree, &parents, message(draft)).await? {
+        let made = (own::tenant_of(&draft.edits), message(draft));
+        Ok(match self.commit_to(&name, tip.as_deref(), &tree, &parents, made).await? {
             Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
             Move::Raced => CommitOutcome::Moved,
             Move::Refused(why) => CommitOutcome::Refused(why),
@@ -413,7 +401,17 @@ impl Repo for GitRepo {
     }
 
     async fn propose(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError> {
-        self.propose_branch(branch, draft).await
+        for _ in 1..TRIES {
+            if let Some(proposed) = self.propose_branch(branch, draft).await? {
+                return Ok(proposed);
+            }
+            if self.remote.is_none() {
+                break;
+            }
+        }
+        let raced =
+            || super::may_heal(format!("proposing {branch}"), "somebody else moved the branch at the same time");
+        self.propose_branch(branch, draft).await?.ok_or_else(raced)
     }
 
     async fn withdraw(&self, branch: &str) -> Result<(), RepoError> {

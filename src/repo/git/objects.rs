@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::command::Call;
 use super::{GitRepo, PRIVATE_INDEX};
-use crate::model::RepoPath;
+use crate::model::{RepoPath, TenantId};
 use crate::ports::{CommitDraft, FileEdit, RepoError, applied, recorded, sent};
 use crate::repo::names::escape;
 use crate::repo::{io_error, needs_person};
@@ -176,7 +176,7 @@ impl GitRepo {
         &self,
         tree: &str,
         parents: &[&str],
-        message: String,
+        (tenant, message): (TenantId, String),
     ) -> Result<String, RepoError> {
         let mut call = Call::objects(&self.common, "writing a commit").identity(&self.identity);
         call = call.args(["commit-tree", tree]);
@@ -185,7 +185,7 @@ impl GitRepo {
         }
         let write = call.args(["-F", "-"]).stdin(message.into_bytes());
         let commit = sent("write_commit", applied("write_commit", write.text())).await?;
-        self.note_own(&commit)?;
+        self.note_own(&tenant, &commit).await?;
         recorded("write_commit");
         Ok(commit)
     }

@@ -8,6 +8,7 @@ use super::GitRepo;
 use super::checkout::Move;
 use super::command::Call;
 use super::objects::{Edited, message};
+use super::own::{tenant_of, tenant_of_branch};
 use super::remote::Pushed;
 use crate::model::CommitId;
 use crate::ports::{APPROVED_BY, CommitDraft, CommitOutcome, RepairBranch, RepoError, applied, written};
@@ -99,9 +100,9 @@ impl GitRepo {
             .await
     }
 
-    fn is_edited(&self, standing: &Standing) -> bool {
-        let own = self.own();
-        !standing.beyond.iter().all(|c| own.contains(c))
+    async fn is_edited(&self, standing: &Standing) -> Result<bool, RepoError> {
+        let beyond: BTreeSet<String> = standing.beyond.iter().cloned().collect();
+        Ok(self.own_among(beyond.clone()).await? != beyond)
     }
 
     pub(super) async fn list_branches(&self) -> Result<Vec<RepairBranch>, RepoError> {
@@ -118,20 +119,25 @@ impl GitRepo {
                 Some(tracked) => self.standing(tracked, tip).await?,
                 None => Standing { merged: false, beyond: vec![tip.to_owned()] },
             };
-            let edited = self.is_edited(&standing);
-            let kept = self.cache().kept.contains(&(name.clone(), tip.to_owned()));
-            found.push(RepairBranch {
-                name,
-                tip: CommitId(tip.to_owned()),
-                merged: standing.merged,
-                edited,
-                stays: used == "used" || kept,
-            });
+            let stays = used == "used" || self.cache().kept.contains(&(name.clone(), tip.to_owned()));
+            let tip = CommitId(tip.to_owned());
+            found.push((RepairBranch { name, tip, merged: standing.merged, edited: false, stays }, standing.beyond));
         }
-        Ok(found)
+        // one question, however many branches there are
+        let own = self.own_among(found.iter().flat_map(|(_, beyond)| beyond).cloned().collect()).await?;
+        let told = |(branch, beyond): (RepairBranch, Vec<String>)| RepairBranch {
+            edited: !beyond.iter().all(|commit| own.contains(commit)),
+            ..branch
+        };
+        Ok(found.into_iter().map(told).collect())
     }
 
-    pub(super) async fn propose_branch(&self, branch: &str, draft: &CommitDraft) -> Result<RepairBranch, RepoError> {
+    /// `None`: somebody else moved the branch at the same time.
+    pub(super) async fn propose_branch(
+        &self,
+        branch: &str,
+        draft: &CommitDraft,
+    ) -> Result<Option<RepairBranch>, RepoError> {
         check_repair_branch(branch)?;
         let what = || format!("proposing {branch}");
         let _lock = lock_state(&self.state_dir).await?;
@@ -161,25 +167,31 @@ impl GitRepo {
         if let Some(tip) = &tip {
             let standing = self.standing(&base, tip).await?;
             // Merged, a person's commits live on in the tracked branch.
-            if self.is_edited(&standing) && !standing.merged && !self.is_what_we_write(tip, &standing, draft).await? {
-                return Ok(as_it_is(tip, &standing, true));
+            if self.is_edited(&standing).await?
+                && !standing.merged
+                && !self.is_what_we_write(tip, &standing, draft).await?
+            {
+                return Ok(Some(as_it_is(tip, &standing, true)));
             }
             if self.raw_commit(tip).await? == (tree.clone(), vec![base.clone()], message(draft)) {
-                return Ok(as_it_is(tip, &standing, false));
+                return Ok(Some(as_it_is(tip, &standing, false)));
             }
         }
-        match (self.commit_to(&name, tip.as_deref(), &tree, &[&base], message(draft)).await?, tip) {
-            (Move::Done(commit), _) => Ok(as_it_is(&commit, &Standing { merged: false, beyond: Vec::new() }, false)),
+        let made = (tenant_of(&draft.edits), message(draft));
+        match (self.commit_to(&name, tip.as_deref(), &tree, &[&base], made).await?, tip) {
+            (Move::Done(commit), _) => {
+                Ok(Some(as_it_is(&commit, &Standing { merged: false, beyond: Vec::new() }, false)))
+            }
             (Move::Refused(why), Some(_)) if self.remote.is_some() => Err(needs_person(what(), why)),
             // A person has it checked out and works there: it stays as it is until they are done.
-            (Move::Refused(_), Some(tip)) => Ok(as_it_is(&tip, &self.standing(&base, &tip).await?, false)),
+            (Move::Refused(_), Some(tip)) => Ok(Some(as_it_is(&tip, &self.standing(&base, &tip).await?, false))),
             (Move::Refused(why), None) => Err(needs_person(what(), why)),
-            (Move::Raced, _) => Err(may_heal(what(), "somebody else moved the branch at the same time")),
+            (Move::Raced, _) => Ok(None),
         }
     }
 
-    /// Whether a branch that we do not remember is one commit with exactly these edits: then it is ours, and the
-    /// state folder was lost.
+    /// Whether a branch that is not known as ours is one commit with exactly these edits: then it is ours, and the registry
+    /// was lost.
     async fn is_what_we_write(&self, tip: &str, standing: &Standing, draft: &CommitDraft) -> Result<bool, RepoError> {
         let (_, parents, _) = self.raw_commit(tip).await?;
         let ([only], [parent]) = (&standing.beyond[..], &parents[..]) else { return Ok(false) };
@@ -190,7 +202,7 @@ impl GitRepo {
         let ours: BTreeSet<Vec<u8>> = draft.edits.iter().map(|e| self.path_from_top(&e.path).into_bytes()).collect();
         let same = changed.is_subset(&ours);
         if same {
-            self.note_own(tip)?;
+            self.note_own(&tenant_of(&draft.edits), tip).await?;
         }
         Ok(same)
     }
@@ -216,7 +228,7 @@ impl GitRepo {
         if let Some(tracked) = self.tip(&self.tracked_ref()).await? {
             let standing = self.standing(&tracked, &tip).await?;
             // Merged, a person's commits live on in the tracked branch, also where a squash gave them another id.
-            if self.is_edited(&standing) && !standing.merged {
+            if self.is_edited(&standing).await? && !standing.merged {
                 return Err(needs_person(what(), "it holds commits of a person and is left alone"));
             }
         }
@@ -279,7 +291,8 @@ impl GitRepo {
             edits: Vec::new(),
         });
         let tree = String::from_utf8_lossy(tree);
-        Ok(match self.commit_to(&tracked, Some(&base), &tree, &[&base, &tip], message).await? {
+        let made = (tenant_of_branch(branch), message);
+        Ok(match self.commit_to(&tracked, Some(&base), &tree, &[&base, &tip], made).await? {
             Move::Done(commit) => CommitOutcome::Committed(CommitId(commit)),
             Move::Raced => CommitOutcome::Moved,
             Move::Refused(why) => CommitOutcome::Refused(why),

@@ -82,8 +82,8 @@ impl Bench {
     /// With a source that is no database of ours.
     pub async fn reading(source_handle: EndpointHandle) -> Self {
         let (landing, registry) = (database().await, database().await);
+        aam::registry::PgRegistry::open(registry.clone()).await.unwrap();
         let registry = pool(&registry).await;
-        run(&registry, include_str!("../../../migrations/0003_engine.sql")).await;
         Self {
             source: pool(&landing).await,
             landing: pool(&landing).await,

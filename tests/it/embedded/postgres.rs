@@ -292,6 +292,7 @@ async fn a_lost_registry_never_makes_job_numbers_fall() {
     let last = bench.sync_ok(&id).await.id;
     run(&bench.registry, "DROP SCHEMA aam_engine CASCADE").await;
     run(&bench.registry, include_str!("../../../migrations/0003_engine.sql")).await;
+    run(&bench.registry, "ALTER TABLE aam_engine.jobs ADD COLUMN alive_until timestamptz NOT NULL DEFAULT now()").await;
     bench.engine =
         aam::engine::embedded::EmbeddedEngine::open(bench.registry.clone(), aam::connector::Programs::default())
             .await

@@ -5,7 +5,7 @@ mod port;
 mod tenants;
 mod usage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aam::drift::Change;
@@ -183,6 +183,7 @@ async fn write_everything(registry: &PgRegistry, held: &Lease) -> Vec<(&'static 
     let failed = ConnectionStatus::Failed;
     let arrivals = Arrivals::from([("accounts".parse().unwrap(), Arrival::default())]);
     vec![
+        ("renew", registry.renew(held, Duration::from_secs(30)).await),
         ("declare", registry.declare(held, &name, &cause).await),
         ("set_status", registry.set_status(held, failed, Some("no"), None, false, &cause).await),
         ("set_object", registry.set_object(held, ObjectKind::Source, Some(&object), &cause).await),

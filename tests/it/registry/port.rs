@@ -392,3 +392,48 @@ async fn rejections_that_git_lacks_are_kept_whole_until_they_are_replaced() {
     registry.set_rejections(&held, &[], &cause("in git")).await.unwrap();
     assert!(registry.rejections().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_lease_that_was_lost_is_not_taken_anew_by_renewing_it() {
+    let (registry, admin, _) = fresh().await;
+    let old = declared(&registry, "a", "crm").await;
+    let ttl = Duration::from_secs(30);
+    sqlx::query("UPDATE leases SET expires_at = now() - interval '1 second'").execute(&admin).await.unwrap();
+    registry.renew(&old, ttl).await.unwrap();
+    assert_eq!(lease(&registry, "a", old.connection, "other").await, None, "it ended, and nobody had taken it");
+    sqlx::query("UPDATE leases SET expires_at = now() - interval '1 second'").execute(&admin).await.unwrap();
+    let new = lease(&registry, "a", old.connection, "other").await.unwrap();
+    registry.release(&new).await.unwrap();
+    let renewed = registry.renew(&old, ttl).await;
+    assert!(matches!(renewed, Err(RegistryError::LeaseLost(id)) if id == old.connection), "{renewed:?}");
+    let holder: Option<String> = sqlx::query_scalar("SELECT holder FROM leases").fetch_one(&admin).await.unwrap();
+    assert_eq!(holder, None, "who slept is in nobody's way");
+}
+
+#[tokio::test]
+async fn our_commits_are_known_for_a_year() {
+    let (registry, admin, _) = fresh().await;
+    let ids = |list: &[&str]| list.iter().map(|id| id.repeat(40)).collect::<BTreeSet<String>>();
+    let note = async |id: &str| registry.note(&tenant("a"), &aam::model::CommitId(id.repeat(40))).await.unwrap();
+    note("1").await;
+    note("1").await;
+    note("2").await;
+    assert_eq!(registry.among(&ids(&["1", "2", "3"])).await.unwrap(), ids(&["1", "2"]));
+    let age = format!("UPDATE own_commits SET at = at - interval '366 days' WHERE commit_id = '{}'", "1".repeat(40));
+    sqlx::query(sqlx::AssertSqlSafe(age)).execute(&admin).await.unwrap();
+    note("4").await;
+    assert_eq!(registry.among(&ids(&["1", "2", "4"])).await.unwrap(), ids(&["2", "4"]));
+}
+
+#[tokio::test]
+async fn where_the_branch_is_is_noted_by_who_knew_where_it_was() {
+    let (registry, _, _) = fresh().await;
+    let commit = |id: &str| aam::model::CommitId(id.repeat(40));
+    assert_eq!(registry.tracked("main").await.unwrap(), None);
+    assert!(registry.track("main", None, &commit("1")).await.unwrap());
+    assert!(!registry.track("main", None, &commit("2")).await.unwrap());
+    assert!(registry.track("main", Some(&commit("1")), &commit("3")).await.unwrap());
+    assert!(!registry.track("main", Some(&commit("1")), &commit("2")).await.unwrap(), "somebody was quicker");
+    assert_eq!(registry.tracked("main").await.unwrap(), Some(commit("3")));
+    assert_eq!(registry.tracked("other").await.unwrap(), None);
+}

@@ -11,6 +11,7 @@ async fn no_table_lets_a_tenant_see_or_write_anothers_rows() {
             result.unwrap_or_else(|e| panic!("{write}: {e}"));
         }
         registry.begin(&held, &intent(held.connection)).await.unwrap();
+        registry.note(&held.tenant, &aam::model::CommitId(name.repeat(40))).await.unwrap();
     }
     let files = ["connectors.d/a/crm.yaml", "connectors.d/b/billing.yaml"];
     registry.set_last_good(&files.map(|f| (f.to_owned(), "x".to_owned())).into()).await.unwrap();

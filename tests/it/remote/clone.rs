@@ -76,12 +76,11 @@ async fn a_person_s_commit_on_the_remote_s_branch_is_left_alone_and_merged_with_
     ground.git(&["fetch", "--quiet"]);
     ground.git(&["switch", "--quiet", "--track", &format!("origin/{BRANCH}")]);
     let by_hand = ground.push("connectors.d/crm.yaml", "kind: connection # by hand\n");
-    // Not fetched yet: the remote has the last word.
+    // Not fetched yet: the remote has the last word, and then it is here.
     let other = draft(&[("connectors.d/crm.lock.yaml", Some("version: 1\n"), Some("version: 3\n"))]);
-    assert!(repo.propose(BRANCH, &other).await.is_err());
-    assert_eq!(ground.at_origin(BRANCH), by_hand);
     let kept = repo.propose(BRANCH, &other).await.unwrap();
     assert_eq!((kept.edited, kept.tip.0), (true, by_hand.clone()));
+    assert_eq!(ground.at_origin(BRANCH), by_hand);
     assert!(repo.withdraw(BRANCH).await.is_err());
     assert_eq!(ground.at_origin(BRANCH), by_hand);
     assert!(matches!(repo.approve(BRANCH, "Pat <pat@example.org>").await.unwrap(), CommitOutcome::Committed(_)));
@@ -186,4 +185,41 @@ async fn what_a_person_asks_to_merge_is_fetched_by_its_id_and_nothing_else_is_an
     }
     let refs = git(&ground.state.join("repository.git"), &["for-each-ref", "--format=%(refname)"]);
     assert_eq!(refs, "refs/remotes/origin/main");
+}
+
+#[tokio::test]
+async fn what_another_daemon_made_is_ours_and_what_nobody_noted_is_a_persons() {
+    let mut ground = Ground::new();
+    let first = ground.open().await;
+    let branch = first.propose(BRANCH, &bump()).await.unwrap();
+    let CommitOutcome::Committed(commit) =
+        first.commit(&draft(&[("mappings/x.yaml", None, Some("x\n"))])).await.unwrap()
+    else {
+        panic!("not committed")
+    };
+    let mut told = Vec::new();
+    for known in [true, false] {
+        ground.state = ground.state.with_extension(known.to_string());
+        ground.own = if known { ground.own } else { Default::default() };
+        let other = ground.open().await;
+        let log = other.log(&path("mappings/x.yaml"), 1).await.unwrap().remove(0);
+        assert_eq!(log.commit, commit);
+        told.push((log.recorded, !other.repair_branches().await.unwrap()[0].edited));
+        // It goes on with the branch either way: it holds what would be written.
+        let updated = other.propose(BRANCH, &bump()).await.unwrap();
+        assert!(!updated.edited && updated.tip != branch.tip, "{updated:?}");
+    }
+    assert_eq!(told, [(true, true), (false, false)]);
+}
+
+#[tokio::test]
+async fn two_who_offer_the_same_at_once_offer_it_once() {
+    let ground = Ground::new();
+    let one = ground.open().await;
+    let other = ground.open_with(Ground::access(ground.origin.to_str().unwrap())).await.unwrap();
+    let first = one.propose(BRANCH, &bump()).await.unwrap();
+    // as if it had not been fetched
+    git(&ground.state.join("repository.git"), &["update-ref", "-d", &format!("refs/remotes/origin/{BRANCH}")]);
+    assert_eq!(other.propose(BRANCH, &bump()).await.unwrap(), first);
+    assert_eq!(ground.at_origin(BRANCH), first.tip.0);
 }

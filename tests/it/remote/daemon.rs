@@ -84,6 +84,9 @@ async fn a_signal_and_a_signed_webhook_look_at_the_remote_and_nothing_else_does(
     assert_eq!(client.get(&url).send().await.unwrap().status().as_u16(), 404);
     let status = world.aam(&["status"]).out;
     assert!(!status.starts_with(&format!("main at {}", &commit[..8])), "nobody looked: {status}");
+    // Those who only hold the port open are in nobody's way.
+    let address = url.trim_start_matches("http://").split('/').next().unwrap();
+    let _idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     assert_eq!(post(&url, Some(signature), "Hello, World!").await, empty(204));
     applies(&world, &commit).await;
     assert!(!daemon.log().contains("Secret to Everybody"));

@@ -2,11 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aam::model::RemoteUrl;
 use aam::ports::{Repo, RepoError};
-use aam::repo::git::{Access, GitRepo, Remote};
+use aam::repo::git::{Access, GitRepo, Remembered, Remote};
 
 use crate::repo::desk::{git, try_git};
 use crate::support::write;
@@ -21,6 +22,8 @@ pub struct Ground {
     /// The person's clone.
     pub desk: PathBuf,
     pub state: PathBuf,
+    /// What the registry would know of our commits.
+    pub own: Arc<Remembered>,
 }
 
 impl Ground {
@@ -37,7 +40,7 @@ impl Ground {
         let bare = ["init", "--quiet", "--bare", "--initial-branch=main"];
         git(&top, &[&bare[..], options, &["origin.git"]].concat());
         git(&top, &["clone", "--quiet", "origin.git", "desk"]);
-        let ground = Self { dir, origin, desk, state };
+        let ground = Self { dir, origin, desk, state, own: Arc::default() };
         ground.git(&["switch", "--quiet", "--create", "main"]);
         write(&ground.desk, "connectors.d/crm.yaml", "kind: connection\n");
         write(&ground.desk, "connectors.d/crm.lock.yaml", "version: 1\n");
@@ -83,7 +86,8 @@ impl Ground {
 
     pub async fn open_with(&self, access: Access) -> Result<GitRepo, RepoError> {
         let remote = Remote::new(access, Duration::from_secs(60));
-        GitRepo::open_clone(remote, String::new(), None, None, &self.state).await
+        let opened = GitRepo::open_clone(remote, String::new(), None, None, &self.state).await;
+        opened.map(|repo| repo.with_own(self.own.clone()))
     }
 
     pub async fn open(&self) -> GitRepo {

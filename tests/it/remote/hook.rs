@@ -54,3 +54,60 @@ async fn without_a_secret_there_is_no_port() {
     assert!(std::net::TcpStream::connect(listen).is_err());
     daemon.stop().await;
 }
+
+/// A port whose secret is `s3cret`; it ends when the token is cancelled.
+fn serve() -> (std::net::SocketAddr, Arc<Notify>, CancellationToken) {
+    let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = place.local_addr().unwrap();
+    drop(place);
+    let (look, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let hook = Hook { listen, secret: Arc::new(|| Ok("s3cret".to_owned().into())) };
+    tokio::spawn(serve_hook(hook, look.clone(), stop.clone()));
+    (listen, look, stop)
+}
+
+async fn connect(listen: std::net::SocketAddr) -> tokio::net::TcpStream {
+    loop {
+        match tokio::net::TcpStream::connect(listen).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn those_who_only_wait_keep_no_good_webhook_away() {
+    let (listen, look, stop) = serve();
+    // Some say nothing, some begin a request, some promise a body with a signature that is none, and never send it.
+    let mut waiting = Vec::new();
+    for n in 0..200 {
+        let mut stream = connect(listen).await;
+        let head = "POST /hooks/git HTTP/1.1\r\nHost: h\r\n";
+        let begun =
+            [String::new(), head.to_owned(), format!("{head}X-Gitea-Signature: 00\r\nContent-Length: 1000\r\n\r\n")];
+        stream.write_all(begun[n % 3].as_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    let mut good = connect(listen).await;
+    good.write_all(b"POST /hooks/git HTTP/1.1\r\nHost: h\r\nX-Gitlab-Token: s3cret\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    good.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    look.notified().await;
+    // The oldest gave way.
+    let mut rest = Vec::new();
+    assert!(matches!(waiting[0].read_to_end(&mut rest).await, Ok(0) | Err(_)));
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_request_does_not_come_is_cut_off() {
+    let (listen, _, stop) = serve();
+    let mut slow = connect(listen).await;
+    slow.write_all(b"POST /hooks/git HTTP/1.1\r\nHost: h\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    assert!(matches!(slow.read_to_end(&mut rest).await, Ok(0) | Err(_)), "{rest:?}");
+    stop.cancel();
+}

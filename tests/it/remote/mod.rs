@@ -6,6 +6,7 @@ mod ground;
 mod hook;
 mod http;
 mod races;
+mod several;
 mod ssh;
 mod story;
 mod trouble;

@@ -357,7 +357,8 @@ async fn a_shallow_clone_works_like_any_other() {
     let top = desk.dir.path().join("shallow");
     let url = format!("file://{}", desk.top.display());
     git(desk.dir.path(), &["clone", "--quiet", "--depth=1", &url, top.to_str().unwrap()]);
-    let shallow = Desk { top: top.canonicalize().unwrap(), state: desk.dir.path().join("s2"), dir: desk.dir };
+    let shallow =
+        Desk { top: top.canonicalize().unwrap(), state: desk.dir.path().join("s2"), dir: desk.dir, own: desk.own };
     let repo = shallow.open().await;
     commits(&shallow, &repo).await;
     let fix = draft(&[("connectors.d/crm.lock.yaml", Some("version: 2\n"), Some("version: 3\n"))]);

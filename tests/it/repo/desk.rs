@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use aam::model::RepoPath;
 use aam::ports::{CommitDraft, FileEdit, Snapshot};
-use aam::repo::git::GitRepo;
+use aam::repo::git::{GitRepo, Remembered};
 
 pub struct Desk {
     pub dir: tempfile::TempDir,
     /// The person's work tree.
     pub top: PathBuf,
     pub state: PathBuf,
+    /// What the registry would know of our commits.
+    pub own: Arc<Remembered>,
 }
 
 /// Runs git as the person does, with their identity and nothing of this machine's settings.
@@ -56,7 +59,7 @@ impl Desk {
         std::fs::create_dir(&top).unwrap();
         git(&top, &["init", "--quiet", "--initial-branch=main"]);
         let state = dir.path().join("state");
-        Self { top: top.canonicalize().unwrap(), state, dir }
+        Self { top: top.canonicalize().unwrap(), state, dir, own: Arc::default() }
     }
 
     pub fn write(&self, path: &str, text: &str) {
@@ -81,7 +84,7 @@ impl Desk {
     }
 
     pub async fn open(&self) -> GitRepo {
-        GitRepo::open(&self.top, None, &self.state).await.unwrap()
+        GitRepo::open(&self.top, None, &self.state).await.unwrap().with_own(self.own.clone())
     }
 
     /// What `main` points to.

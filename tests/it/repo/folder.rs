@@ -172,9 +172,9 @@ async fn a_patch_that_a_person_edited_is_left_alone_and_one_that_is_out_of_date_
 async fn the_right_adapter_is_chosen() {
     let folder = Folder::new();
     let (root, state) = (folder.dir.path().join("root"), folder.dir.path().join("state"));
-    let plain = aam::repo::open(&root, None, &state).await.unwrap();
+    let plain = aam::repo::open(&root, None, &state).await.unwrap().repo(None);
     assert_eq!(plain.info().await.unwrap().kind, "folder");
     super::desk::git(&root, &["init", "--quiet", "--initial-branch=main"]);
-    let git = aam::repo::open(&root, None, &state).await.unwrap();
+    let git = aam::repo::open(&root, None, &state).await.unwrap().repo(None);
     assert_eq!(git.info().await.unwrap().kind, "git");
 }

@@ -117,7 +117,10 @@ async fn play(steps: Vec<Step>) {
             Step::Approve => Some(repo.approve(BRANCH, "Pat").await.unwrap()),
             Step::Reopen => {
                 // The branch of HEAD may be another by now.
-                repo = aam::repo::git::GitRepo::open(&desk.top, Some("main"), &desk.state).await.unwrap();
+                repo = aam::repo::git::GitRepo::open(&desk.top, Some("main"), &desk.state)
+                    .await
+                    .unwrap()
+                    .with_own(desk.own.clone());
                 None
             }
         };

@@ -1,5 +1,7 @@
 //! Repair branches: proposed, updated, approved, merged in every way, withdrawn, and left to the person who edits one.
 
+use std::sync::Arc;
+
 use aam::ports::{CommitOutcome, Repo};
 
 use super::desk::{Desk, bump, draft, path, try_git};
@@ -121,16 +123,23 @@ async fn a_trailer_and_our_name_make_no_commit_ours() {
 }
 
 #[tokio::test]
-async fn a_lost_state_folder_does_not_lose_our_branch() {
-    let desk = Desk::new();
-    desk.open().await.propose(BRANCH, &bump()).await.unwrap();
-    std::fs::remove_dir_all(&desk.state).unwrap();
-    desk.write("notes.txt", "second\n");
-    desk.commit_all("second");
-    let repo = desk.open().await;
-    let branch = repo.propose(BRANCH, &bump()).await.unwrap();
-    assert!(!branch.edited);
-    assert_eq!(desk.git(&["rev-parse", &format!("{BRANCH}^")]), desk.main());
+async fn a_lost_state_folder_or_registry_does_not_lose_our_branch() {
+    for registry_is_lost in [false, true] {
+        let mut desk = Desk::new();
+        desk.open().await.propose(BRANCH, &bump()).await.unwrap();
+        std::fs::remove_dir_all(&desk.state).unwrap();
+        if registry_is_lost {
+            desk.own = Arc::default();
+        }
+        desk.write("notes.txt", "second\n");
+        desk.commit_all("second");
+        let repo = desk.open().await;
+        assert_eq!(repo.repair_branches().await.unwrap()[0].edited, registry_is_lost);
+        let branch = repo.propose(BRANCH, &bump()).await.unwrap();
+        assert!(!branch.edited);
+        assert!(!repo.repair_branches().await.unwrap()[0].edited);
+        assert_eq!(desk.git(&["rev-parse", &format!("{BRANCH}^")]), desk.main());
+    }
 }
 
 #[tokio::test]
