@@ -15,7 +15,7 @@ use crate::model::StreamName;
 use crate::plan::{Agreed, Part, Properties, of_git, same};
 use crate::ports::{
     ConfiguredStream, ConnectionDraft, ConnectionRow, ConnectionStatus, EngineConnection, EngineEndpoint, EngineId,
-    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded, sent,
+    EngineRead, Intent, JobState, Lease, ObjectKind, ResolvedConfig, recorded,
 };
 use crate::spec::{Connection, Lock};
 
@@ -286,7 +286,8 @@ impl Reconciler {
     }
 
     /// Brings the engine's connection to the draft under an intent and compares what it shows afterwards. Sending the same
-    /// update twice is harmless, so a crash between needs no more than the next turn. What a person changed in the
+    /// update twice is harmless, so a crash between needs no more than the next turn. The intent stays until what was agreed is
+    /// noted: else our own update would look like a person's. What a person changed in the
     /// engine is left as it is; the names of these properties. `of_source` as the engine wants it.
     pub(super) async fn update_and_read_back(
         &self,
@@ -324,7 +325,8 @@ impl Reconciler {
             false => *is == target,
         };
         let mut is = live.is;
-        if !same(&is) {
+        let differs = !same(&is);
+        if differs {
             self.refuse_while_moving(id, shared).await?;
             if let Some(agreed) =
                 agreed.as_mut().filter(|agreed| kept.keys().any(|name| !agreed.kept.contains_key(name)))
@@ -333,18 +335,16 @@ impl Reconciler {
                 self.doors.registry.set_agreed(lease, agreed, &row.held).await?;
             }
             let update = Update { target: properties(&target), wanted: properties(draft), edited: edited.clone() };
-            let intent = self.begin(lease, UPDATE, &id.0, update.detail()).await?;
-            sent(UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await?;
+            self.begin(lease, UPDATE, &id.0, update.detail()).await?;
+            self.sent_under(lease, UPDATE, self.doors.engine.update_connection(id, &target, of_source)).await??;
             is = self.live(id, &draft.name).await?.is;
-            let mut differs = differences(&properties(&is), &properties(&target));
+            let mut lacks = differences(&properties(&is), &properties(&target));
             let lost = target.options.keys().filter(|name| carries(&is, name) && !is.options.contains_key(*name));
-            differs.extend(lost.map(|name| format!("stream {name}: its mappers are lost")));
-            if !same(&is) || !differs.is_empty() {
-                let differs = differs.join("; ");
+            lacks.extend(lost.map(|name| format!("stream {name}: its mappers are lost")));
+            if !same(&is) || !lacks.is_empty() {
+                let differs = lacks.join("; ");
                 return Err(StepError::ReadBack { what: format!("connection {}", draft.name), differs });
             }
-            self.doors.registry.settle(lease, intent).await?;
-            recorded(UPDATE);
         }
         if shared {
             let mut agreed = Agreed::after(agreed.as_ref(), Part::Connection, &properties(draft), &edited);
@@ -356,6 +356,9 @@ impl Reconciler {
             if intent.effect == UPDATE || intent.effect.starts_with("create_") {
                 self.doors.registry.settle(lease, intent.id).await?;
             }
+        }
+        if differs {
+            recorded(UPDATE);
         }
         Ok(edited)
     }
