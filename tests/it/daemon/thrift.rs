@@ -65,13 +65,13 @@ async fn costs(world: &World) -> [(usize, usize); 3] {
     let doors = Doors { clock: clock.clone(), secrets: secrets.clone(), ..app.reconciler.doors().clone() };
     let reconciler = Reconciler::new(doors, aam::wiring::policy(&app.settings), "thrift".into());
     let counting = tracing::subscriber::set_default(Statements(statements.clone()));
-    // Tests beside this one may have found that nobody listens.
-    tracing::callsite::rebuild_interest_cache();
     let mut costs = [(0, 0); 3];
     for (cost, (later, times)) in costs.iter_mut().zip([(0, 1), (0, 3), (30, 1)]) {
         clock.0.fetch_add(later, Ordering::Relaxed);
         let mut asked = Vec::new();
         for _ in 0..times {
+            // Tests beside this one may have found at this moment that nobody listens.
+            tracing::callsite::rebuild_interest_cache();
             let gathered = reconciler.gather(None).await.unwrap();
             reconciler.report(&gathered).await.unwrap();
             asked.push(statements.swap(0, Ordering::Relaxed));
