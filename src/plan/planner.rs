@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::drifts::{OpenRepairs, plan_drift};
 use super::edits::plan_live;
@@ -156,10 +156,7 @@ fn plan_declared(
         plan.steps.push(Step::Rename { from: row.name.clone() });
     }
     let doubted = row.look.as_ref().is_some_and(|look| look.wants_second(world.now));
-    if facts.look_asked
-        || doubted
-        || due(&connection.drift.check, row.look.as_ref().map(|look| look.at), world.now, row)
-    {
+    if facts.look_asked || doubted || look_is_due(connection, row, world.now) {
         plan.steps.push(Step::Look);
     }
     plan_lifecycle(world, connection, row, facts, &mut plan);
@@ -272,6 +269,18 @@ fn plan_sync(
 /// Whether old values are kept now: a sync may replace them.
 fn keeps(step: &Step, row: &ConnectionRow) -> bool {
     *step == Step::Keep && !row.troubles.contains_key(&step.describe())
+}
+
+/// A source is looked at once in a period, for all connections that share it: slots of each connection's own would be a
+/// look for each.
+fn look_is_due(connection: &Connection, row: &ConnectionRow, now: DateTime<Utc>) -> bool {
+    let last = row.look.as_ref().map(|look| look.at);
+    match (&connection.drift.check, last) {
+        (crate::spec::Schedule::Every(period), Some(last)) => {
+            TimeDelta::from_std(*period).is_ok_and(|period| now.signed_duration_since(last) >= period)
+        }
+        (schedule, last) => due(schedule, last, now, row),
+    }
 }
 
 /// Whether a schedule's next time after `last` has come; what never ran is due at once.

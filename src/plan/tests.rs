@@ -442,6 +442,22 @@ fn looks_and_syncs_follow_schedules_and_asks() {
 }
 
 #[test]
+fn a_source_is_looked_at_once_in_a_period() {
+    let looked = |minutes: i64| {
+        move |c: &mut Case| {
+            let at = now() - TimeDelta::minutes(minutes);
+            c.row().look.as_mut().expect("looked at").at = at;
+        }
+    };
+    let case = || Case::crm("drift: {check: {every: 24h}}\n");
+    insta::assert_snapshot!(case().after(looked(24 * 60 - 1)), @"= crm  in sync");
+    insta::assert_snapshot!(case().after(looked(24 * 60)), @r"
+    = crm  in sync
+    . crm  look at the source
+    ");
+}
+
+#[test]
 fn values_are_compared_before_anything_is_offered() {
     let unsampled = |c: &mut Case| {
         c.facts().repair = Some(proposed('b'));

@@ -10,7 +10,7 @@ use crate::plan::{NO_STREAMS, Step};
 use crate::ports::{ConnectionRow, Discovered, Lease, Look, ObjectKind, ResolvedConfig, recorded, sent};
 use crate::spec::Connection;
 
-/// So old may a look be that a connection without one takes over.
+/// So old may a look be that a connection which missed it takes over.
 const FRESH: TimeDelta = TimeDelta::minutes(10);
 
 impl Reconciler {
@@ -57,7 +57,7 @@ impl Reconciler {
                     self.answered(Ask::Look, &connection.name);
                     self.write_look(connection, row.look.as_ref(), discovered, lease).await
                 }
-                (None, Some(from)) if row.look.is_none() => {
+                (None, Some((from, at))) if missed(row, at) => {
                     self.doors.registry.copy_look(lease, from).await.map(|()| OutcomeKind::Applied).map_err(Into::into)
                 }
                 (None, _) => Ok(OutcomeKind::Unchanged),
@@ -82,14 +82,14 @@ impl Reconciler {
         outcomes
     }
 
-    /// While a connection of the source has no look yet, the one that saw it a moment ago: a discover may start a machine, and
-    /// would show the same.
+    /// The connection that saw the source a moment ago, and when, while another that shares it missed that: it is new, or was
+    /// busy. A discover may start a machine, and would show the same.
     async fn seen_by_sibling(
         &self,
         leased: &[(&Connection, &ConnectionRow)],
-    ) -> Result<Option<ConnectionId>, StepError> {
+    ) -> Result<Option<(ConnectionId, DateTime<Utc>)>, StepError> {
         let asked = |connection: &Connection| self.is_asked(Ask::Look, &connection.name);
-        if leased.iter().all(|(_, row)| row.look.is_some()) || leased.iter().any(|(connection, _)| asked(connection)) {
+        if leased.iter().any(|(connection, _)| asked(connection)) {
             return Ok(None);
         }
         let mut newest: Option<(DateTime<Utc>, ConnectionId)> = None;
@@ -98,7 +98,8 @@ impl Reconciler {
             let look = fresh.and_then(|row| row.look).filter(|look| look.seen.is_ok());
             newest = newest.max(look.map(|look| (look.at, row.id)));
         }
-        Ok(newest.filter(|(at, _)| self.doors.clock.now() - at < FRESH).map(|(_, id)| id))
+        let newest = newest.filter(|(at, _)| self.doors.clock.now() - at < FRESH);
+        Ok(newest.filter(|(at, _)| leased.iter().any(|(_, row)| missed(row, *at))).map(|(at, id)| (id, at)))
     }
 
     async fn discover(&self, gathered: &Arc<Gathered>, connection: &Connection) -> Result<Discovered, String> {
@@ -150,4 +151,9 @@ pub(super) fn is_doubtful(connection: &Connection, last: Option<&Look>, found: &
     let locked = connection.lock.as_ref().is_none_or(|lock| !lock.catalog.streams.is_empty());
     let known = last.is_some_and(|last| last.is_doubted() || last.seen.as_ref() == Ok(&found.fingerprint()));
     found.streams.is_empty() && locked && !known
+}
+
+/// Whether a connection was not looked at when its source was.
+fn missed(row: &ConnectionRow, at: DateTime<Utc>) -> bool {
+    row.look.as_ref().is_none_or(|look| at - look.at >= FRESH)
 }

@@ -131,7 +131,7 @@ impl Registry for PgRegistry {
         agreed: &Agreed,
         held: &BTreeSet<StreamName>,
     ) -> Result<(), RegistryError> {
-        connections::set_agreed(self, lease, agreed, held).await
+        written("set_agreed", connections::set_agreed(self, lease, agreed, held)).await
     }
 
     async fn set_normalized(&self, lease: &Lease, job: i64) -> Result<(), RegistryError> {

@@ -295,6 +295,8 @@ async fn told(place: Option<u8>) -> String {
     let mut said = Vec::new();
     let mut kill = |world: &mut World, effects: &[&str], command: &[&str]| {
         for effect in effects.iter().filter(|_| place.is_some()) {
+            // what is written to the registry alone has no places between asked and answered
+            let place = place.map(|place| if effect == &"set_agreed" && matches!(place, 2 | 3) { 1 } else { place });
             let point = format!("{effect}.k{}", place.unwrap_or_default());
             world.env.push(("AAM_FAILPOINT".into(), point.clone()));
             let ran = world.aam(command);
@@ -305,14 +307,14 @@ async fn told(place: Option<u8>) -> String {
     };
     // what git does has no place between asked and answered, but those of its parts
     let commit = if matches!(place, Some(2 | 3)) { "move_ref" } else { "commit_repair" };
-    // kept; taken in; told to Airbyte; counted from there
-    let first = ["set_arrivals", commit, "update_connection", "set_arrivals"];
+    // kept; taken in; told to Airbyte; agreed; counted from there
+    let first = ["set_arrivals", commit, "update_connection", "set_agreed", "set_arrivals"];
     kill(&mut tour.world, &first, &["apply", "--look"]);
     tour.world.aam_is(2, &["apply", "--look"]);
     assert!(tour.world.aam_is(2, &["status"]).contains("waits for one sync to compare values"));
     tour.standin.start_job(tour.standin.edit(|s| s.connections[0].id));
-    // compared; repaired; told to Airbyte
-    kill(&mut tour.world, &["set_arrivals", commit, "update_connection"], &["apply"]);
+    // compared; repaired; told to Airbyte; agreed
+    kill(&mut tour.world, &["set_arrivals", commit, "update_connection", "set_agreed"], &["apply"]);
     let world = &tour.world;
     let ran = world.aam(&["apply"]);
     assert_eq!(ran.code, 0, "{ran:#?} after {said:#?}");

@@ -311,13 +311,17 @@ async fn a_host_that_takes_no_connection_was_sent_nothing() {
     let listener = socket.listen(1).unwrap();
     let at = listener.local_addr().unwrap();
     // once its queue is full, what comes is dropped without a word
-    let mut queue = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(at)).await {
-        queue.push(stream.unwrap());
+    let (mut queue, mut dropped) = (Vec::new(), 0);
+    while dropped < 3 {
+        match tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(at)).await {
+            Ok(stream) => queue.push(stream.unwrap()),
+            Err(_) => dropped += 1,
+        }
     }
     aam::wiring::install_tls();
     let url = format!("http://{at}").parse().unwrap();
     let client = Client::new(Access { url, credentials: None, manners: Manners::default() }).unwrap();
     let error = once(&client).await.unwrap_err();
-    assert_eq!((error.fate, error.code.as_str()), (Fate::NotSent, "deadline"), "{error}");
+    // which of the two ends first, the time for a connection or that for all, is the machine's affair
+    assert!(error.fate == Fate::NotSent && ["deadline", "unreachable"].contains(&error.code.as_str()), "{error}");
 }

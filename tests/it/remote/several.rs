@@ -47,10 +47,19 @@ impl Several {
         daemon
     }
 
-    /// Looks at the sources as each of them.
+    /// Looks at the sources as each of them, once the others let go of what they work on.
     fn all_look(&mut self, code: i32) {
         for name in ["a", "b", "c"] {
-            self.like(name, &[], |world| world.aam_is(code, &["apply", "--look"]));
+            self.like(name, &[], |world| {
+                for _ in 0..20 {
+                    let ran = world.aam(&["apply", "--look"]);
+                    if ran.code == code {
+                        return;
+                    }
+                    assert!(ran.out.contains("another process works on this connection"), "{ran:#?}");
+                }
+                panic!("the others never let go");
+            });
         }
     }
 
