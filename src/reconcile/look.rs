@@ -146,7 +146,7 @@ impl Reconciler {
     }
 }
 
-/// Whether a catalog without a stream is none to go by yet: the lock has streams, and no look before showed the same.
+/// Whether a catalog without a stream is none to go by yet: no lock says that there are none, and no look before showed the same.
 pub(super) fn is_doubtful(connection: &Connection, last: Option<&Look>, found: &Catalog) -> bool {
     let locked = connection.lock.as_ref().is_none_or(|lock| !lock.catalog.streams.is_empty());
     let known = last.is_some_and(|last| last.is_doubted() || last.seen.as_ref() == Ok(&found.fingerprint()));

@@ -121,16 +121,26 @@ pub fn entries(
     wanted.iter().map(one).collect()
 }
 
-/// Whether a catalog shows every field that these streams are to carry and do not carry yet.
+/// Whether every field of these streams is known as it is wanted: a catalog shows it so, or it is carried so.
 pub fn shows(discovered: &[Value], wanted: &[ConfiguredStream], carried: &[ConfiguredStream]) -> bool {
     let discovered = by_name(discovered);
     wanted.iter().all(|stream| {
         let schema = discovered.get(&stream.name).and_then(|entry| entry.get("stream")?.get("jsonSchema"));
-        let shown = schema.map(fields_of).unwrap_or_default();
-        let carried = carried.iter().find(|one| one.name == stream.name);
-        let is_carried = |path: &FieldPath| carried.is_some_and(|one| one.schema.fields.contains_key(path));
-        stream.schema.fields.keys().all(|path| shown.contains_key(path) || is_carried(path))
+        let shown = schema.map(fields_of);
+        let carried = carried.iter().find(|one| one.name == stream.name).map(|one| &one.schema.fields);
+        let wanted = &stream.schema.fields;
+        let is_known = |root: &str| {
+            let mut known = [shown.as_ref(), carried].into_iter().flatten();
+            known.any(|fields| shape(fields, root) == shape(wanted, root))
+        };
+        wanted.keys().map(FieldPath::root).collect::<BTreeSet<_>>().into_iter().all(is_known)
     })
+}
+
+/// The shapes of a field of the first level and of all below it.
+fn shape(fields: &json_schema::Fields, root: &str) -> Vec<(FieldPath, String)> {
+    let below = fields.iter().filter(|(path, _)| path.root() == root);
+    below.map(|(path, field)| (path.clone(), field.shape())).collect()
 }
 
 fn by_name(entries: &[Value]) -> BTreeMap<StreamName, &Value> {
@@ -197,10 +207,6 @@ fn as_set(list: &Value) -> BTreeSet<String> {
 /// The stream's JSON Schema: each field that is carried in the first of the known schemas that gives it the wanted shape,
 /// else written anew; fields that are not carried stay, unselected. Whether every field is carried.
 fn schema(wanted: &ConfiguredStream, known: &[&Value]) -> (Value, bool) {
-    let shape = |fields: &json_schema::Fields, root: &str| -> Vec<(FieldPath, String)> {
-        let below = fields.iter().filter(|(path, _)| path.root() == root);
-        below.map(|(path, field)| (path.clone(), field.shape())).collect()
-    };
     let read: Vec<_> = known.iter().map(|schema| (*schema, fields_of(schema))).collect();
     let written = json_schema::fields_to_json_schema(&wanted.schema.fields);
     let carried: BTreeSet<&str> = wanted.schema.fields.keys().map(FieldPath::root).collect();

@@ -199,38 +199,6 @@ async fn a_broken_stream_is_held_while_the_others_sync_and_goes_on_once_decided(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_shows_no_stream_at_all_is_looked_at_again_before_that_is_believed() {
-    let tour = Tour::onboarded().await;
-    let world = &tour.world;
-    let standing = async || world.registry.one("SELECT look_seen::text FROM connections").await;
-    let before = standing().await;
-    world.source.run("CREATE SCHEMA elsewhere; ALTER TABLE accounts SET SCHEMA elsewhere").await;
-    let ran = world.aam(&["apply", "--look"]);
-    assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.out.contains("could not look: the source showed no stream at all; it is looked at again"), "{ran:?}");
-    assert!(tour.holds().contains("active accounts"), "{}", tour.holds());
-    assert!(!world.registry.has("SELECT 1 FROM drift_events").await);
-    let looks = tour.standin.calls("POST /v1/commands/run/discover");
-    world.aam(&["apply"]);
-    assert_eq!(tour.standin.calls("POST /v1/commands/run/discover"), looks, "not before a while");
-
-    // it was the source that was away
-    world.source.run("ALTER TABLE elsewhere.accounts SET SCHEMA public").await;
-    world.aam_is(0, &["apply", "--look"]);
-    assert_eq!(standing().await, before);
-
-    // twice in a row is no accident; the second look comes by itself, also where looks are by hand
-    world.source.run("ALTER TABLE accounts SET SCHEMA elsewhere").await;
-    assert_eq!(world.aam(&["apply", "--look"]).code, 4);
-    world.registry.run("UPDATE connections SET look_at = look_at - interval '6 minutes'").await;
-    let ran = world.aam(&["apply"]);
-    assert_eq!(ran.code, 3, "{ran:?}");
-    assert_eq!(world.registry.one("SELECT string_agg(status, ' ') FROM drift_events").await, "pending");
-    assert!(tour.holds().contains("inactive"), "{}", tour.holds());
-    tour.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_held_gets_its_mappers_back_with_its_rows() {
     let tour = Tour::new("1.8").await;
     let world = &tour.world;

@@ -5,6 +5,7 @@ mod client;
 #[cfg(debug_assertions)]
 mod crash;
 mod doctor;
+mod empty;
 mod faults;
 mod ground;
 mod import;

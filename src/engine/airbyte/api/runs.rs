@@ -140,12 +140,13 @@ fn discovered(answer: &Value, ran: &Value) -> Result<Discovery, RunError> {
     if failed {
         return Err(RunError::Connector(failure(ran)));
     }
-    let catalog = answer.get("catalog").and_then(|catalog| SyncCatalog::deserialize(catalog).ok());
     let garbled = |why: String| ApiError::new("a discover", Fate::Garbled, why);
-    let catalog = catalog.ok_or_else(|| garbled("the answer has no catalog".into()))?;
-    if catalog.streams.len() > STREAMS_MAX {
-        return Err(garbled(format!("a catalog of {} streams, more than {STREAMS_MAX}", catalog.streams.len())).into());
+    let streams = answer["catalog"]["streams"].as_array().map_or(0, Vec::len);
+    if streams > STREAMS_MAX {
+        return Err(garbled(format!("a catalog of {streams} streams, more than {STREAMS_MAX}")).into());
     }
+    let catalog = answer.get("catalog").and_then(|catalog| SyncCatalog::deserialize(catalog).ok());
+    let catalog = catalog.ok_or_else(|| garbled("the answer has no catalog".into()))?;
     let catalog_id = answer.get("catalogId").and_then(Value::as_str).and_then(|id| id.parse().ok());
     Ok(Discovery { catalog, catalog_id })
 }

@@ -110,7 +110,8 @@ impl AirbyteEngine {
 
     /// What the source of a draft shows, for the entries of a catalog to send: no schema is ever made up where it is known. The
     /// server answers from its store where the source was discovered before, and else runs the connector for minutes. What
-    /// lacks its id, or what is wanted beside what is `carried`, may be empty or old: then the source itself is asked.
+    /// lacks its id, or what is wanted beside what is `carried`, may be empty or old: then the source itself is asked. Where
+    /// only the id is lacking, a source that cannot be asked holds nothing up.
     async fn stored(
         &self,
         draft: &ConnectionDraft,
@@ -122,8 +123,14 @@ impl AirbyteEngine {
         let _alone = self.turn_of(source).await;
         let failed = |e| failed_run(what, &e, config);
         let stored = self.api.stored_catalog(source).await.map_err(failed)?;
-        let is_whole = stored.catalog_id.is_some() && catalog::shows(&stored.catalog.streams, &draft.streams, carried);
-        if is_whole { Ok(stored) } else { self.api.discover(source).await.map_err(failed) }
+        let is_known = catalog::shows(&stored.catalog.streams, &draft.streams, carried);
+        if is_known && stored.catalog_id.is_some() {
+            return Ok(stored);
+        }
+        match self.api.discover(source).await {
+            Err(_) if is_known => Ok(stored),
+            found => found.map_err(failed),
+        }
     }
 
     /// A connection as it is now, in Airbyte's words and in ours.

@@ -92,6 +92,12 @@ impl Bed {
 
     /// Tries again as often as a person would, and waits where `aam` says so.
     pub async fn recover(&self, phase: Phase) {
+        self.recover_within(phase, Duration::ZERO).await;
+    }
+
+    /// The same where lists lack for so long what was made: no wait passes before they show it.
+    pub async fn recover_within(&self, phase: Phase, lag: Duration) {
+        let shown = tokio::time::Instant::now() + lag;
         let mut last = None;
         for _ in 0..TRIES {
             let ran = self.aam(self.command(phase).await);
@@ -103,7 +109,10 @@ impl Bed {
             if !open.is_empty() {
                 match &last {
                     None => tokio::time::sleep(Duration::from_millis(2500)).await,
-                    Some(_) => self.the_wait_passes().await,
+                    Some(_) => {
+                        tokio::time::sleep_until(shown).await;
+                        self.the_wait_passes().await;
+                    }
                 }
             }
             last = Some((ran, open));

@@ -138,7 +138,7 @@ async fn tell(faultless: &[Faultless], cells: &[Option<Cell>], now: &Mutex<Strin
             bed.standin.heal();
             lag();
         }
-        bed.recover(is.phase).await;
+        bed.recover_within(is.phase, cell.as_ref().and_then(|cell| cell.lag).unwrap_or_default()).await;
         let end = bed.end_state().await;
         assert!(end == is.end, "the end differs:\n{}", difference(&is.end, &end));
     }

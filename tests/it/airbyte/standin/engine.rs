@@ -162,6 +162,60 @@ async fn what_the_kept_catalog_lacks_is_asked_of_the_source_before_a_schema_is_m
 }
 
 #[tokio::test]
+async fn a_retype_is_sent_as_it_was_discovered_whatever_the_kept_catalog_has() {
+    for empty in [false, true] {
+        let bench = Bench::new("1.8").await;
+        let connection = bench.connection("full_refresh", "append").await;
+        let mut retyped = users();
+        retyped["jsonSchema"]["properties"]["name"] = json!({"type": "integer"});
+        bench.shows(vec![retyped]);
+        let engine = engine(&bench);
+        let seen = engine.discover(&source(&bench)).await.unwrap().catalog;
+        // the server keeps that of before
+        bench.standin.edit(|s| s.fetches.pop());
+        if empty {
+            bench.standin.script("POST /v1/sources/discover_schema", When::Always, Fault::NoStreams);
+        }
+        let mut draft = engine.connection(&id(connection)).await.unwrap().unwrap().is;
+        draft.streams[0].schema = seen.streams.into_values().next().unwrap();
+        let before = bench.standin.discovers(bench.source);
+        engine.update_connection(&id(connection), &draft, &ResolvedConfig::nothing()).await.unwrap();
+        let sent = &updated(&bench)["syncCatalog"]["streams"][0]["stream"]["jsonSchema"]["properties"];
+        assert_eq!(sent["name"], json!({"type": "integer"}), "as it came, kept empty: {empty}");
+        assert_eq!(bench.standin.discovers(bench.source), before + 1, "kept empty: {empty}");
+        bench.finish();
+    }
+}
+
+#[tokio::test]
+async fn a_kept_catalog_without_its_id_costs_a_look_and_holds_nothing_up() {
+    let bench = Bench::new("1.8").await;
+    let mut orders = users();
+    orders["name"] = json!("orders");
+    bench.shows(vec![users(), orders]);
+    let connection = bench.connection("full_refresh", "append").await;
+    bench.standin.script("POST /v1/sources/discover_schema", When::Always, Fault::Renamed);
+    let (engine, live, none) = (engine(&bench), id(connection), ResolvedConfig::nothing());
+    let mut draft = engine.connection(&live).await.unwrap().unwrap().is;
+    draft.streams[0].mode = StreamMode::FullRefreshOverwrite;
+    engine.update_connection(&live, &draft, &none).await.unwrap();
+    let known = bench.standin.edit(|s| s.catalogs[0].id);
+    assert_eq!(updated(&bench)["sourceCatalogId"], json!(known));
+
+    // a source that is away is no reason to go on with a stream
+    bench.standin.edit(|s| s.conduct(bench.source).discover_fails = Some("it is away".into()));
+    draft.streams.truncate(1);
+    engine.update_connection(&live, &draft, &none).await.unwrap();
+    let sent = updated(&bench);
+    assert_eq!((sent["syncCatalog"]["streams"].as_array().unwrap().len(), sent.get("sourceCatalogId")), (1, None));
+    // what is known from nowhere is not made up
+    draft.streams[0].schema.fields.values_mut().for_each(|field| field.nullable = !field.nullable);
+    let error = engine.update_connection(&live, &draft, &none).await.unwrap_err();
+    insta::assert_snapshot!(error, @"updating connection users: it is away");
+    bench.finish();
+}
+
+#[tokio::test]
 async fn of_one_source_one_discover_runs_at_a_time() {
     for version in ["1.6", "1.8"] {
         let bench = Bench::new(version).await;
