@@ -158,11 +158,18 @@ impl Reconciler {
         let mut gathered = gathered;
         let fresh;
         // A merge by another way closes a request, too: what is committed by now decides, not what was before the look. And
-        // what was merged is no offer any more.
-        let ends = |action: &RequestAction| {
-            matches!(action.what, Doing::Reject { .. } | Doing::Decline { .. } | Doing::NoteMerged { .. })
+        // what was merged is no offer any more. Beside a drift, of which the registry tells, only the branch tells what is
+        // offered: another daemon may have pushed it, and told of it, since this one fetched.
+        let hangs = |action: &RequestAction| match &action.what {
+            Doing::Reject { .. } | Doing::Decline { .. } | Doing::NoteMerged { .. } => true,
+            Doing::Update { offer, .. } => offer.subject != Subject::Drift && !self.is_vain(action, &facts.open),
+            Doing::Tell { offer, .. } => offer.subject != Subject::Drift,
+            Doing::Close { number, .. } => {
+                facts.rows.iter().any(|row| row.number == *number && row.subject != Subject::Drift)
+            }
+            _ => false,
         };
-        if actions.iter().any(ends) {
+        if actions.iter().any(hangs) {
             match self.doors.repo.fetch().await {
                 Ok(_) => {
                     fresh = self.gather(None).await?;
@@ -175,7 +182,7 @@ impl Reconciler {
                 // Status tells of the remote; what hangs on it stays as it is until a later look.
                 Err(error) => {
                     tracing::debug!("what became of requests is decided once the remote can be looked at: {error}");
-                    actions.retain(|action| !ends(action));
+                    actions.retain(|action| !hangs(action));
                 }
             }
         }
