@@ -136,6 +136,32 @@ async fn what_anybody_pushes_rejects_nothing() {
     assert_eq!(team.one("SELECT string_agg(status::text, ' ') FROM drift_events").await.to_lowercase(), "pending");
 }
 
+/// On a protected branch, what overrules a rejection is offered as any lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_that_is_overruled_is_asked_once_to_be_taken_out() {
+    let team = Team::remote(Kind::GitHub, "").await;
+    team.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.git(&["fetch", "--quiet"]);
+    team.world.git(&["branch", "--quiet", "--no-track", "drafted", &format!("origin/{BRANCH}")]);
+    team.close(1, "it is used");
+    team.apply();
+    team.world.git(&["pull", "--quiet"]);
+    assert!(team.world.read("drift/default/crm/rejected.yaml").contains("it is used"));
+    team.world.git(&["merge", "--quiet", "--no-edit", "drafted"]);
+    team.world.git(&["push", "--quiet"]);
+    team.protect();
+    for _ in 0..3 {
+        team.apply();
+        assert_eq!((team.heads().as_str(), team.requests(), team.has(LOCK)), (LOCK, 2, true));
+    }
+    team.merge(2);
+    team.world.aam_is(0, &["apply"]);
+    team.world.aam_is(0, &["apply"]);
+    assert_eq!((team.heads().as_str(), team.has(LOCK), team.requests()), ("", false, 2));
+    team.world.git(&["pull", "--quiet"]);
+    assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_the_branch_refuses_is_asked_once() {
     let team = Team::remote(Kind::Gitea, "").await;
