@@ -169,13 +169,18 @@ impl Reconciler {
         Ok(OutcomeKind::Applied)
     }
 
-    /// Notes which rejections git does not hold.
+    /// Notes which rejections git does not hold, unless a person rejected something else since that was planned.
     pub(super) async fn note_rejections(
         &self,
+        gathered: &Gathered,
         connection: &Connection,
         rejections: &[Rejection],
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        let known = self.doors.registry.rejections().await?.remove(&lease.connection);
+        if known.as_ref() != gathered.unrecorded.get(&lease.connection) {
+            return Ok(OutcomeKind::Skipped("something was rejected meanwhile; planned again".into()));
+        }
         let summary =
             format!("connection {}: git does not hold {} of its rejections", connection.name, rejections.len());
         let cause = by_aam(summary, json!({"rejections": rejections.len()}));

@@ -1,4 +1,8 @@
-//! Another daemon at the same repository and registry, with a clone of its own.
+//! Another daemon at the same repository and registry, with a clone of its own; and what a person says while a step is under way.
+
+use std::sync::Arc;
+
+use aam::reconcile::work_items;
 
 use super::office::Office;
 use crate::forge_standin::Kind;
@@ -43,5 +47,39 @@ async fn who_has_not_fetched_a_branch_does_not_meddle_with_its_request() {
         office.requests().await;
         assert_eq!(said(&office), told, "reached: {reached}");
     }
+    office.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_while_another_rejection_is_forgotten_stays() {
+    let mut office = Office::open(Kind::GitLab).await;
+    let rejection = |digit: &str| {
+        let fingerprint = format!("s1:{}", digit.repeat(64));
+        serde_json::json!({
+            "fingerprint": fingerprint, "by": "Ada", "at": "2026-01-02T03:04:05Z", "reason": "no",
+            "changes": [format!("- public/accounts.{digit}: string")],
+        })
+    };
+    let (written, new) = (rejection("a"), rejection("b"));
+    office.world.git(&["pull", "--quiet"]);
+    // a flow mapping is YAML, too
+    office.world.write("drift/default/crm/rejected.yaml", &format!("- {written}\n"));
+    office.world.commit("no");
+    office.world.git(&["push", "--quiet"]);
+    let set = |rejections: &[&serde_json::Value]| {
+        format!("UPDATE connections SET rejections = '{}'", serde_json::to_string(rejections).unwrap())
+    };
+    office.world.registry.run(&set(&[&written])).await;
+    office.reconciler().await.doors().repo.fetch().await.unwrap();
+    let planned = Arc::new(office.reconciler().await.gather(None).await.unwrap());
+    office.world.registry.run(&set(&[&written, &new])).await;
+    for item in work_items(&planned, &planned.plan()) {
+        office.reconciler().await.execute(&planned, &item).await;
+    }
+    let held =
+        "SELECT string_agg(left(one->>'fingerprint', 4), ' ') FROM connections, json_array_elements(rejections) one";
+    assert_eq!(office.world.registry.one(held).await, "s1:a s1:b");
+    office.settle().await;
+    assert_eq!(office.world.registry.one(held).await, "s1:b", "planned again, only that goes which git holds");
     office.stop().await;
 }
