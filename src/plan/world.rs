@@ -170,8 +170,7 @@ pub struct LiveOffer {
 pub struct Unrecorded {
     /// Whether nothing is left to be written down.
     pub over: bool,
-    /// What the registry is to hold, where that differs: git holds some by now, some changes are approved all the same, or
-    /// the registry was lost and their branch was not.
+    /// What the registry is to hold, where that differs: git holds some by now, or some changes are approved all the same.
     pub note: Option<Vec<Rejection>>,
     /// The branch and the commit that write them down, unless it carries that already.
     pub offer: Option<(String, CommitDraft)>,

@@ -293,7 +293,7 @@ impl Reconciler {
             Step::CommitLock { why, draft } => self.commit_lock(connection, why, draft, lease).await,
             Step::CommitRejection { by, why, draft } => self.commit_rejection(connection, by, why, draft, lease).await,
             Step::OfferRejection { branch, draft } => self.offer_rejection(connection, (branch, draft), lease).await,
-            Step::NoteRejections { rejections } => self.note_rejections(connection, rejections, lease).await,
+            Step::NoteRejections { rejections } => self.note_rejections(gathered, connection, rejections, lease).await,
             Step::Keep => self.keep(gathered, connection, &row, lease).await,
             Step::Sample => self.sample(gathered, connection, &row, lease).await,
             Step::Try => self.try_repair(gathered, connection, &row, lease).await,

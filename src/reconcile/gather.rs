@@ -192,14 +192,13 @@ impl Reconciler {
                 None
             }
         };
-        if self.refusal(row.id, Offered::AsBranch).is_none()
-            && let Some(edit) = self.overruled(gathered, connection, row).await?
-        {
-            facts.lock = Some(overruling(connection, facts.lock.take(), edit));
-        }
-        match &facts.lock {
-            Some(_) => facts.blocked = self.refusal(row.id, Offered::AsBranch),
-            None => facts.left.extend(to_leave(&crate::repair::lock_branch(&connection.name))),
+        let refusal = self.refusal(row.id, Offered::AsBranch);
+        match (facts.lock.take(), self.overruled(gathered, connection, row).await?) {
+            (None, None) => facts.left.extend(to_leave(&crate::repair::lock_branch(&connection.name))),
+            // It is offered and rests until then; nothing else waits for it.
+            (None, Some(_)) if refusal.is_some() => {}
+            (due, Some(edit)) => (facts.lock, facts.blocked) = (Some(overruling(connection, due, edit)), refusal),
+            (due, None) => (facts.lock, facts.blocked) = (due, refusal),
         }
         if facts.blocked.is_none() {
             facts.blocked = self.unapproved(gathered, connection, row, intents).await?;

@@ -50,8 +50,15 @@ impl Reconciler {
         let (true, Some(file)) = (current, gathered.drift_file(row.id)) else { return Ok(None) };
         let Ok(path) = repair::drift_path(&row.name, &drift.target) else { return Ok(None) };
         let stale = branch.edited && self.doors.repo.file_at(&branch.tip, &path).await?.is_none();
-        let by_rule = gathered.drifted(row.id).and_then(|drifted| drifted.by_rule.clone());
-        let rule = by_rule.filter(|_| !branch.edited && branch.name == repair::rule_branch(&row.name));
+        let mut rule = None;
+        if let Some(drifted) = gathered.drifted(row.id)
+            && let Some((_, draft)) = drifted.proposed()
+            && branch.name == repair::rule_branch(&row.name)
+            // Nobody else's commit, nor another one of ours.
+            && self.carries(branch, &draft).await?
+        {
+            rule.clone_from(&drifted.by_rule);
+        }
         let link = forge.link(&branch.name, path.as_str());
         let text = repair::request_text(&row.name, (&file, &link), rule.as_deref(), forge.longest_text());
         Ok(Some(Offer {

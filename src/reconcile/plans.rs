@@ -176,15 +176,21 @@ impl Reconciler {
             if news.len() == AT_ONCE {
                 break;
             }
-            news.extend(self.news_of(&base, request, head).await);
+            match self.news_of(&base, request, head).await {
+                Ok(one) => news.extend(one),
+                // A remote that hangs holds up each: the rest waits for the next look.
+                Err(()) => break,
+            }
         }
         if news.is_empty() {
             return Ok(());
         }
         // Two daemons that begin at once would each add a comment.
         let Some(lease) = self.forge_lease(forge).await? else { return Ok(()) };
+        let (ttl, numbers) = (self.policy().lease_ttl, news.iter().map(|one| one.request.number).collect::<Vec<_>>());
         let telling = async {
             for one in news {
+                self.doors.registry.renew(&lease, ttl).await?;
                 match send(forge, &one).await {
                     Err(error) if error.is_about_the_forge() => return Err(error.into()),
                     sent => self.remember(
@@ -195,11 +201,17 @@ impl Reconciler {
                     ),
                 }
             }
-            Ok(())
+            Ok(self.doors.registry.renew(&lease, ttl).await?)
         };
         let told = Box::pin(self.with_renewal(std::slice::from_ref(&lease), telling)).await;
         self.doors.registry.release(&lease).await?;
-        told
+        if !matches!(told, Err(StepError::Registry(RegistryError::LeaseLost(_)))) {
+            return told;
+        }
+        // Whoever slept may have told what was so before, over what another daemon told since.
+        let plans = &mut self.cache.lock().expect("no panic while held").plans;
+        plans.told.retain(|number, _| !numbers.contains(number));
+        Ok(())
     }
 
     /// The lease of a forge's project: it stands for a connection that nobody can declare.
@@ -210,27 +222,30 @@ impl Reconciler {
         self.doors.registry.lease(&TenantId::default(), id, &holder, self.policy().lease_ttl).await
     }
 
-    /// What is to be told of a request; what is not is remembered.
-    async fn news_of(&self, base: &Base<'_>, request: ForgeRequest, head: CommitId) -> Option<News> {
+    /// What is to be told of a request; what is not is remembered, and so is what keeps it from being planned.
+    async fn news_of(&self, base: &Base<'_>, request: ForgeRequest, head: CommitId) -> Result<Option<News>, ()> {
         let shown = {
             let plans = &self.cache.lock().expect("no panic while held").plans;
             plans.told.get(&request.number).and_then(|told| told.digest.clone())
         };
         let known = match self.plan_of(base, &request, &head).await {
             Ok(Some((text, found))) if shown.as_ref() != Some(&found.digest) => {
-                return Some(News { request, head, text, found });
+                return Ok(Some(News { request, head, text, found }));
             }
             Ok(Some((_, found))) => Ok(found.digest),
             // without a remote only what is here is planned: it may come
-            Ok(None) if base.gathered.info.remote.is_none() => return None,
+            Ok(None) if base.gathered.info.remote.is_none() => return Ok(None),
             Ok(None) => Err(StepError::Spec(format!(
                 "its commit {} is not at [repository] remote: is that the repository of [forge] project?",
                 head.short()
             ))),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                self.remember(base, &request, head, Err(error.into()));
+                return Err(());
+            }
         };
         self.remember(base, &request, head, known);
-        None
+        Ok(None)
     }
 
     /// Remembers what the forge shows of a request, or why it does not.

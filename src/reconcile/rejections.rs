@@ -96,20 +96,14 @@ impl Reconciler {
         branch: Option<&RepairBranch>,
     ) -> Result<Option<Unrecorded>, TurnError> {
         let path = repair::rejected_path(&connection.name).expect("names of a resolved connection make a path");
-        let noted = gathered.unrecorded.get(&row.id);
-        let known = match (noted, branch.filter(|branch| !branch.merged)) {
-            (Some(noted), _) => noted.clone(),
-            // The registry was lost; their branch still tells.
-            (None, Some(branch)) => {
-                let text = self.doors.repo.file_at(&branch.tip, &path).await?;
-                repair::rejections(text.as_deref().unwrap_or_default())
-            }
-            (None, None) => return Ok(None),
+        // What a branch says is an offer, whoever pushed it: it counts once it is merged.
+        let Some(noted) = gathered.unrecorded.get(&row.id) else {
+            return Ok(branch.map(|_| Unrecorded { over: true, note: None, offer: None }));
         };
         let approved = self.newest_changes(connection, row).await?;
         let before = text_of(&gathered.resolved.files, &path);
         let (mut text, mut left, mut first) = (before.clone(), Vec::new(), None);
-        for mut rejection in known {
+        for mut rejection in noted.iter().cloned() {
             rejection.changes.retain(|change| !approved.contains(change));
             if rejection.changes.is_empty() {
                 continue;
@@ -135,7 +129,7 @@ impl Reconciler {
             offer = (!current).then(|| (repair::rejection_branch(&connection.name), draft));
         }
         let over = left.is_empty();
-        let note = (left != noted.cloned().unwrap_or_default()).then_some(left);
+        let note = (left != *noted).then_some(left);
         Ok(Some(Unrecorded { over, note, offer }))
     }
 
@@ -175,13 +169,18 @@ impl Reconciler {
         Ok(OutcomeKind::Applied)
     }
 
-    /// Notes which rejections git does not hold.
+    /// Notes which rejections git does not hold, unless a person rejected something else since that was planned.
     pub(super) async fn note_rejections(
         &self,
+        gathered: &Gathered,
         connection: &Connection,
         rejections: &[Rejection],
         lease: &Lease,
     ) -> Result<OutcomeKind, StepError> {
+        let known = self.doors.registry.rejections().await?.remove(&lease.connection);
+        if known.as_ref() != gathered.unrecorded.get(&lease.connection) {
+            return Ok(OutcomeKind::Skipped("something was rejected meanwhile; planned again".into()));
+        }
         let summary =
             format!("connection {}: git does not hold {} of its rejections", connection.name, rejections.len());
         let cause = by_aam(summary, json!({"rejections": rejections.len()}));

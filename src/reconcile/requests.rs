@@ -24,6 +24,9 @@ const SOON: TimeDelta = TimeDelta::seconds(5);
 /// A request that is not shown counts as gone after so long.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(1);
 
+/// Said of one until then.
+const UNSHOWN: &str = "the forge does not show it; in an hour it counts as gone";
+
 /// So many commits of a lock are looked through for a merge that the forge told of.
 const RECENT: u32 = 20;
 
@@ -158,11 +161,18 @@ impl Reconciler {
         let mut gathered = gathered;
         let fresh;
         // A merge by another way closes a request, too: what is committed by now decides, not what was before the look. And
-        // what was merged is no offer any more.
-        let ends = |action: &RequestAction| {
-            matches!(action.what, Doing::Reject { .. } | Doing::Decline { .. } | Doing::NoteMerged { .. })
+        // what was merged is no offer any more. Beside a drift, of which the registry tells, only the branch tells what is
+        // offered: another daemon may have pushed it, and told of it, since this one fetched.
+        let hangs = |action: &RequestAction| match &action.what {
+            Doing::Reject { .. } | Doing::Decline { .. } | Doing::NoteMerged { .. } => true,
+            Doing::Update { offer, .. } => offer.subject != Subject::Drift && !self.is_vain(action, &facts.open),
+            Doing::Tell { offer, .. } => offer.subject != Subject::Drift,
+            Doing::Close { number, .. } => {
+                facts.rows.iter().any(|row| row.number == *number && row.subject != Subject::Drift)
+            }
+            _ => false,
         };
-        if actions.iter().any(ends) {
+        if actions.iter().any(hangs) {
             match self.doors.repo.fetch().await {
                 Ok(_) => {
                     fresh = self.gather(None).await?;
@@ -175,13 +185,23 @@ impl Reconciler {
                 // Status tells of the remote; what hangs on it stays as it is until a later look.
                 Err(error) => {
                     tracing::debug!("what became of requests is decided once the remote can be looked at: {error}");
-                    actions.retain(|action| !ends(action));
+                    actions.retain(|action| !hangs(action));
                 }
             }
         }
         for action in actions {
             let waits = gathered.row(action.id).and_then(|row| row.troubles.get(TROUBLE));
-            if waits.is_some_and(|trouble| trouble.retry_at > gathered.now) && !passed.again {
+            // What people decided, or what keeps the forge from deciding, waits for nothing that fails beside it.
+            let rests = matches!(
+                action.what,
+                Doing::Open(_)
+                    | Doing::Adopt { .. }
+                    | Doing::Update { .. }
+                    | Doing::Tell { .. }
+                    | Doing::Automate { .. }
+                    | Doing::Close { .. }
+            );
+            if rests && waits.is_some_and(|trouble| trouble.retry_at > gathered.now) && !passed.again {
                 continue;
             }
             // A push of ours asks for a look by itself.
@@ -268,7 +288,7 @@ impl Reconciler {
             Some(path) => self.doors.repo.log(&path, 1).await?.pop(),
             None => None,
         };
-        let fresh = newest.is_some_and(|entry| gathered.now < entry.at + MERGE_SEEN);
+        let fresh = newest.is_some_and(|entry| (gathered.now - entry.at).abs() < MERGE_SEEN);
         Ok((!fresh).then(|| "what it offers is committed, or asked for no more".to_owned()))
     }
 
@@ -281,8 +301,14 @@ impl Reconciler {
     ) -> Result<BTreeSet<String>, StepError> {
         let mut merged = BTreeSet::new();
         for offer in offers {
-            // A drift's request is about that one drift; the others of its connection are told apart by it.
-            let newest = past.iter().find(|row| offer.is_of(row) && row.drift == offer.drift);
+            // A drift's request is about that one drift, the others are about what they ask for. What does not come within the
+            // hour does not come that way: history was rewritten, or the file moved.
+            let same = |row: &&RequestRow| match offer.drift {
+                Some(_) => row.drift == offer.drift,
+                None => row.target == offer.target,
+            };
+            let recent = |row: &&RequestRow| gathered.now < row.changed_at + GONE_AFTER;
+            let newest = past.iter().filter(|row| offer.is_of(row)).find(|row| same(row) && recent(row));
             let merge = newest.filter(|row| row.state == RequestStanding::Merged).and_then(|row| row.commit.as_ref());
             if let (Some(commit), Some(path)) = (merge, path_of(gathered, offer.subject, &offer.connection)) {
                 let here = self.doors.repo.log(&path, RECENT).await?;
@@ -317,9 +343,11 @@ impl Reconciler {
                 None => drop(troubles.remove(TROUBLE)),
                 Some(error) => {
                     let failures = known.map_or(0, |trouble| trouble.failures);
+                    // How long a request is not shown counts by itself, whatever failed before.
+                    let apart = |trouble: &&Trouble| !is_unshown(error) || trouble.reason == error.to_string();
                     let trouble = Trouble {
                         reason: error.to_string(),
-                        since: known.map_or(now, |trouble| trouble.since),
+                        since: known.filter(apart).map_or(now, |trouble| trouble.since),
                         failures: failures + 1,
                         retry_at: error.retry_at(now, failures, row.id),
                     };
@@ -376,7 +404,7 @@ fn await_unshown(gathered: &Gathered, rows: &[RequestRow], shown: &mut Shown, pa
             continue;
         }
         let call = format!("request {} of {}", row.number, row.branch);
-        let why = "the forge does not show it; in an hour it counts as gone".to_owned();
+        let why = UNSHOWN.to_owned();
         let error = StepError::from(ForgeError::NotFound { call, why });
         let known = gathered.row(row.connection).and_then(|row| row.troubles.get(TROUBLE));
         let known = known.filter(|trouble| trouble.reason == error.to_string());
@@ -388,6 +416,10 @@ fn await_unshown(gathered: &Gathered, rows: &[RequestRow], shown: &mut Shown, pa
             passed.failed.push((vec![row.connection], error));
         }
     }
+}
+
+fn is_unshown(error: &StepError) -> bool {
+    matches!(error, StepError::Forge(ForgeError::NotFound { why, .. }) if why == UNSHOWN)
 }
 
 /// Why a request's drift is over, if it is.

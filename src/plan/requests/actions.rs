@@ -66,6 +66,13 @@ fn of_new(facts: &RequestFacts, offer: &Offer) -> Option<Doing> {
 
 /// A request that is open still.
 fn of_open(facts: &RequestFacts, row: &RequestRow, shown: &ForgeRequest, offer: Option<&Offer>) -> Option<Vec<Doing>> {
+    // Somebody pushed to what the forge is to merge: at once, and not when it is known here what that is.
+    if let (Some(by_rule), Some(tip)) = (&row.by_rule, &shown.tip)
+        && *tip != by_rule.tip
+        && offer.is_none_or(|offer| *tip != offer.tip)
+    {
+        return Some(vec![Doing::LeaveToPeople { number: row.number }]);
+    }
     let Some(offer) = offer else {
         // Nobody may know yet why it is over: then it stays until somebody does.
         let reason = facts.over.get(&(row.connection, row.subject))?.clone();

@@ -313,6 +313,8 @@ fn the_forge_merges_what_a_rule_judged_and_nothing_else() {
     let elsewhere = ForgeRequest { tip: Some(tip('c')), ..shown(5, &crm) };
     assert_eq!(check(&crm, row(5, &crm), elsewhere, Vec::new()), "nothing", "it is not there yet as it was judged");
     let people = "crm: leave the merge of request 5 to people";
+    let pushed = ForgeRequest { tip: Some(tip('c')), ..shown(5, &crm) };
+    assert_eq!(check(&crm, told(true), pushed, Vec::new()), people, "somebody pushed what is not known here yet");
     assert_eq!(check(&Offer { rule: None, ..crm.clone() }, told(true), shown(5, &crm), Vec::new()), people);
     let merged = RequestRow { state: RequestStanding::Merged, ..row(4, &crm) };
     assert_eq!(check(&crm, told(true), shown(5, &crm), vec![merged]), people, "it came in once and was taken back");

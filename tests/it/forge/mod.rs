@@ -1,6 +1,7 @@
 //! Forges: the three adapters against stand-ins over real bare repositories.
 
 mod app;
+mod beside;
 mod clients;
 mod emulated;
 mod faults;

@@ -93,21 +93,73 @@ async fn on_a_protected_branch_requests_approve_and_reject() {
     assert!(status.contains("rejected by grace (") && status.contains("it is used"), "{status}");
     assert_eq!(team.one("SELECT troubles::text FROM connections").await, "{}");
 
-    // The registry goes; the branch still tells.
+    // The registry goes; the branch alone decides nothing, so it is asked again until that is merged.
     team.world.lose_registry().await;
     for _ in 0..2 {
         team.world.aam(&["apply", "--look"]);
+        assert_eq!((team.heads(), team.requests()), (format!("{REJECTION} {BRANCH}"), 4));
     }
-    assert_eq!((team.heads().as_str(), team.requests()), (REJECTION, 3));
     team.merge(3);
     team.apply();
     team.apply();
-    assert_eq!((team.heads().as_str(), team.has(REJECTION), team.requests()), ("", false, 3));
+    assert_eq!((team.heads().as_str(), team.has(REJECTION), team.requests()), ("", false, 4));
     assert_eq!(team.one("SELECT rejections::text FROM connections").await, "[]");
     team.world.git(&["pull", "--quiet"]);
     assert!(team.world.read("drift/default/crm/rejected.yaml").contains("it is used"));
     let status = team.world.aam(&["status"]).out;
     assert!(status.contains("rejected by grace ("), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_anybody_pushes_rejects_nothing() {
+    let team = Team::remote(Kind::GitHub, "").await;
+    team.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    assert_eq!(team.heads(), BRANCH);
+    team.world.git(&["fetch", "--quiet"]);
+    team.world.git(&["checkout", "--quiet", "-b", "mine", "origin/main"]);
+    let (change, digest) = (team.one("SELECT changes::json->>0 FROM requests").await, "b".repeat(64));
+    let forged = format!(
+        "- fingerprint: s1:{digest}\n  by: Ada\n  at: 2026-01-02T03:04:05Z\n  reason: hidden\n  changes: ['{change}']\n"
+    );
+    team.world.write("drift/default/crm/rejected.yaml", &forged);
+    team.world.commit("hidden");
+    team.world.git(&["push", "--quiet", "origin", &format!("mine:{REJECTION}")]);
+    for _ in 0..3 {
+        team.apply();
+        assert_eq!(
+            team.heads(),
+            format!("{BRANCH} {REJECTION}"),
+            "it is an offer as any, and the drift is asked still"
+        );
+    }
+    assert_eq!(team.one("SELECT rejections::text FROM connections").await, "[]");
+    assert_eq!(team.one("SELECT string_agg(status::text, ' ') FROM drift_events").await.to_lowercase(), "pending");
+}
+
+/// On a protected branch, what overrules a rejection is offered as any lock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_that_is_overruled_is_asked_once_to_be_taken_out() {
+    let team = Team::remote(Kind::GitHub, "").await;
+    team.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.git(&["fetch", "--quiet"]);
+    team.world.git(&["branch", "--quiet", "--no-track", "drafted", &format!("origin/{BRANCH}")]);
+    team.close(1, "it is used");
+    team.apply();
+    team.world.git(&["pull", "--quiet"]);
+    assert!(team.world.read("drift/default/crm/rejected.yaml").contains("it is used"));
+    team.world.git(&["merge", "--quiet", "--no-edit", "drafted"]);
+    team.world.git(&["push", "--quiet"]);
+    team.protect();
+    for _ in 0..3 {
+        team.apply();
+        assert_eq!((team.heads().as_str(), team.requests(), team.has(LOCK)), (LOCK, 2, true));
+    }
+    team.merge(2);
+    team.world.aam_is(0, &["apply"]);
+    team.world.aam_is(0, &["apply"]);
+    assert_eq!((team.heads().as_str(), team.has(LOCK), team.requests()), ("", false, 2));
+    team.world.git(&["pull", "--quiet"]);
+    assert_eq!(team.world.committed("drift/default/crm/rejected.yaml"), "(none)");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -201,6 +201,25 @@ async fn two_daemons_add_one_comment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_lost_the_lease_tells_nothing_until_it_has_it_again() {
+    let team = Team::start(Kind::Gitea, ALWAYS).await;
+    team.world.git(&["push", "--quiet", "origin", "main"]);
+    let commit = team.push("feature", "notes.txt", "none of ours");
+    team.ask("feature");
+    let app = team.world.open().await;
+    let lose = "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                CREATE TRIGGER lose BEFORE UPDATE ON leases FOR EACH ROW
+                WHEN (OLD.holder LIKE '%:plans' AND NEW.holder = OLD.holder) EXECUTE FUNCTION lose()";
+    team.world.registry.run(lose).await;
+    look(&app).await;
+    assert_eq!(team.states(&commit).len(), 0);
+    team.world.registry.run("DROP TRIGGER lose ON leases").await;
+    look(&app).await;
+    assert_eq!(team.states(&commit).len(), 1);
+    app.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_a_remote_the_commit_is_fetched_and_a_forbidden_status_is_told() {
     let mut team = Team::remote(Kind::Gitea, "").await;
     let fresh = team.world.dir().join("desk");

@@ -1,5 +1,7 @@
 //! A forge that does not show for a while what it has, and one that does not have it any more.
 
+use aam::plan::requests::TROUBLE;
+
 use super::office::Office;
 use crate::forge_standin::{Fault, Kind};
 
@@ -34,6 +36,23 @@ async fn a_decision_that_is_not_shown_for_a_while_is_waited_for() {
     office.turn().await;
     assert_eq!(known(&office).await, "1 rejected not yet");
     assert_eq!((office.forge.edit(|state| state.requests.len()), troubles(&office).await.as_str()), (1, "{}"));
+    office.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_hour_begins_when_it_is_not_shown_whatever_failed_before() {
+    let mut office = Office::open(Kind::GitLab).await;
+    office.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    office.look().await;
+    let down = r#"{"reason": "the forge was down", "since": "2026-01-01T00:00:00Z", "failures": 3, "retry_at": "2026-01-01T00:00:00Z"}"#;
+    let failed = format!("UPDATE connections SET troubles = json_build_object('{TROUBLE}', '{down}'::json)");
+    office.world.registry.run(&failed).await;
+    office.forge.edit(|state| state.requests[0].head = "aam/drift/default/other".to_owned());
+    for _ in 0..2 {
+        office.turn().await;
+        assert_eq!(known(&office).await, "1 open ");
+        office.pass(1800);
+    }
     office.stop().await;
 }
 
