@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::client::Client;
-use super::people::{self, Comment, Opinion, User};
+use super::people::{self, Comment, Ending, Opinion, User};
 use super::{chosen, open_once, parts, state_word, status};
 use crate::model::CommitId;
 use crate::ports::{
@@ -88,6 +89,19 @@ struct Event {
     #[serde(rename = "type")]
     kind: String,
     user: Option<User>,
+    created_at: DateTime<Utc>,
+}
+
+impl Event {
+    fn ending(&self) -> Option<(Ending, DateTime<Utc>)> {
+        let what = match self.kind.as_str() {
+            "close" => Ending::Closed,
+            "delete_branch" => Ending::Deleted,
+            "reopen" => Ending::Reopened,
+            _ => return None,
+        };
+        Some((what, self.created_at))
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,7 +148,7 @@ impl Pull {
                 commit: self.merge_commit_sha.map(CommitId),
             },
             _ => RequestState::Closed {
-                branch_deleted: events.iter().any(|event| event.kind == "delete_branch"),
+                branch_deleted: people::is_closed_by_deletion(&events, Event::ending),
                 by: events.into_iter().rfind(|e| e.kind == "close").and_then(|e| e.user).map(|user| user.login),
             },
         };
@@ -267,8 +281,9 @@ impl ForgeRead for Gitea {
         Ok(people::review(opinions, self.comments(number).await?, self.login().await?))
     }
 
-    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError> {
-        Ok(people::ours(self.comments(number).await?, self.login().await?))
+    async fn own_comments(&self, number: u64) -> Result<Option<Vec<OwnComment>>, ForgeError> {
+        let Some(login) = self.login().await? else { return Ok(None) };
+        Ok(Some(people::ours(self.comments(number).await?, login)))
     }
 
     /// `repoListStatuses`, the newest first

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ use crate::ports::{
 const LONGEST: usize = 1_000_000;
 /// How GitLab's own note begins when a request's branch was deleted.
 const BRANCH_WENT: &str = "deleted source branch";
+/// How far that note may lie from the closing: both are written by one job.
+const ONE_JOB: TimeDelta = TimeDelta::minutes(1);
 /// How a title says that the request is a draft.
 const DRAFT: &str = "Draft: ";
 /// The role that may push branches and open merge requests.
@@ -61,6 +64,7 @@ struct Merge {
     merge_user: Option<User>,
     merged_by: Option<User>,
     closed_by: Option<User>,
+    closed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Deserialize)]
@@ -103,6 +107,7 @@ struct Note {
     body: String,
     /// Written by GitLab itself: "closed", "changed title from …".
     system: bool,
+    created_at: DateTime<Utc>,
 }
 
 #[derive(Deserialize)]
@@ -122,9 +127,9 @@ struct Shown {
 }
 
 impl Note {
-    /// Whether a person or robot of that name wrote it; where we do not know our own, anybody.
-    fn is_of(&self, login: Option<&str>) -> bool {
-        !self.system && login.is_none_or(|login| self.author.username == login)
+    /// Whether a person or robot of that name wrote it.
+    fn is_of(&self, login: &str) -> bool {
+        !self.system && self.author.username == login
     }
 }
 
@@ -257,12 +262,16 @@ impl ForgeRead for GitLab {
         Ok(own.into_values().collect())
     }
 
-    /// "Retrieve a merge request"; a note of GitLab's own tells whether its branch went, which closes it.
+    /// "Retrieve a merge request"; a note of GitLab's own tells whether its branch went, which closes it. One from before it
+    /// was opened again explains no later closing.
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError> {
         let merge = self.client.find::<Merge>(self.merges(&format!("/{number}"))).await?;
         let Some(merge) = merge.filter(Merge::is_own) else { return Ok(None) };
-        let deleted = merge.state == "closed"
-            && self.all_notes(number).await?.iter().any(|note| note.system && note.body.starts_with(BRANCH_WENT));
+        let explains = |note: &Note| {
+            let is_of_it = |closed: DateTime<Utc>| (closed - note.created_at).abs() <= ONE_JOB;
+            note.system && note.body.starts_with(BRANCH_WENT) && merge.closed_at.is_none_or(is_of_it)
+        };
+        let deleted = merge.state == "closed" && self.all_notes(number).await?.iter().any(explains);
         Ok(Some(merge.request(deleted)))
     }
 
@@ -273,7 +282,8 @@ impl ForgeRead for GitLab {
             approvals.into_iter().flat_map(|a| a.approved_by).map(|approval| approval.user.username).collect();
         let notes = self.all_notes(number).await?;
         let login = self.login().await?;
-        let withdrawn = notes.iter().find(|note| note.is_of(login) && carries(&note.body, WITHDRAWN));
+        let ours = |note: &&Note| login.is_some_and(|login| note.is_of(login));
+        let withdrawn = notes.iter().find(|note| ours(note) && carries(&note.body, WITHDRAWN));
         let withdrawn = withdrawn.map(|note| note.author.username.clone());
         // Our token may be a person's, who comments too: what is ours is told by its mark.
         let last = notes.into_iter().rfind(|n| !n.system && !n.body.trim().is_empty() && !is_marked(&n.body));
@@ -285,10 +295,10 @@ impl ForgeRead for GitLab {
     }
 
     /// A mark that somebody copied makes no note of ours of theirs.
-    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError> {
-        let login = self.login().await?;
+    async fn own_comments(&self, number: u64) -> Result<Option<Vec<OwnComment>>, ForgeError> {
+        let Some(login) = self.login().await? else { return Ok(None) };
         let own = self.all_notes(number).await?.into_iter().filter(|note| note.is_of(login));
-        Ok(own.map(|note| OwnComment { id: note.id, text: note.body }).collect())
+        Ok(Some(own.map(|note| OwnComment { id: note.id, text: note.body }).collect()))
     }
 
     /// "List commit statuses": only the latest of each name
@@ -393,7 +403,12 @@ impl Forge for GitLab {
         }
         let path = self.merges(&format!("/{number}/merge"));
         let wanted = json!({"sha": tip, "auto_merge": true, "merge_when_pipeline_succeeds": true});
-        match self.client.write::<Value>(Method::PUT, path, &wanted).await {
+        let mut merged = self.client.write::<Value>(Method::PUT, path.clone(), &wanted).await;
+        // Where it has no pipeline to wait for it does not take that, and merges what is asked for without.
+        if matches!(merged, Err(ForgeError::Invalid { .. })) && status == "mergeable" {
+            merged = self.client.write(Method::PUT, path, &json!({"sha": tip})).await;
+        }
+        match merged {
             Err(ForgeError::Invalid { .. }) if PIPELINE.contains(&status) => Ok(Merging::Later),
             // It says 401 of a token that is good and may not merge.
             Err(ForgeError::Credentials { call, why }) => Err(ForgeError::Forbidden { call, why }),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use crate::ports::{OwnComment, Remark, Review, WITHDRAWN, carries, is_marked};
@@ -33,6 +33,27 @@ pub(super) struct Comment {
     created_at: DateTime<Utc>,
 }
 
+/// What happened to a request or its branch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Closed,
+    Deleted,
+    Reopened,
+}
+
+/// A forge that closes a request since its branch went writes both down at once, in either order.
+const AT_ONCE: TimeDelta = TimeDelta::seconds(2);
+
+/// Whether a request was closed last by the deletion of its branch. One that came before it was opened again, or after a
+/// person had closed it, explains nothing. The events come oldest first.
+pub(super) fn is_closed_by_deletion<E>(events: &[E], ending: impl Fn(&E) -> Option<(Ending, DateTime<Utc>)>) -> bool {
+    let endings: Vec<_> = events.iter().filter_map(ending).collect();
+    let since = endings.iter().rposition(|(what, _)| *what == Ending::Reopened).map_or(0, |at| at + 1);
+    let all = |wanted| endings[since..].iter().filter(move |(what, _)| *what == wanted).map(|(_, at)| *at);
+    let closed = all(Ending::Closed).max();
+    all(Ending::Deleted).any(|deleted| closed.is_none_or(|closed| deleted <= closed + AT_ONCE))
+}
+
 /// Of each reviewer the last review that decides counts; the newest word that is not ours, said in a review or below.
 pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Option<&str>) -> Review {
     let mut last: BTreeMap<String, bool> = BTreeMap::new();
@@ -42,7 +63,8 @@ pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Opti
             last.insert(user.login.clone(), state == "APPROVED" && !dismissed);
         }
     }
-    let says_so = |c: &&Comment| is_ours(c, login) && c.body.as_deref().is_some_and(|body| carries(body, WITHDRAWN));
+    let ours = |c: &Comment| login.is_some_and(|login| is_of(c, login));
+    let says_so = |c: &&Comment| ours(c) && c.body.as_deref().is_some_and(|body| carries(body, WITHDRAWN));
     let withdrawn = comments.iter().find(says_so).and_then(|c| Some(c.user.as_ref()?.login.clone()));
     let said = opinions.into_iter().filter_map(|o| Some((o.submitted_at?, o.user?, o.body?)));
     let said = said.chain(comments.into_iter().filter_map(|c| Some((c.created_at, c.user?, c.body?))));
@@ -56,11 +78,11 @@ pub(super) fn review(opinions: Vec<Opinion>, comments: Vec<Comment>, login: Opti
 }
 
 /// Those that are ours: a mark that somebody copied makes no comment of ours of theirs.
-pub(super) fn ours(comments: Vec<Comment>, login: Option<&str>) -> Vec<OwnComment> {
-    let own = comments.into_iter().filter(|comment| is_ours(comment, login));
+pub(super) fn ours(comments: Vec<Comment>, login: &str) -> Vec<OwnComment> {
+    let own = comments.into_iter().filter(|comment| is_of(comment, login));
     own.map(|comment| OwnComment { id: comment.id, text: comment.body.unwrap_or_default() }).collect()
 }
 
-fn is_ours(comment: &Comment, login: Option<&str>) -> bool {
-    login.is_none_or(|login| comment.user.as_ref().is_some_and(|user| user.login == login))
+fn is_of(comment: &Comment, login: &str) -> bool {
+    comment.user.as_ref().is_some_and(|user| user.login == login)
 }

@@ -82,8 +82,8 @@ pub trait ForgeRead: Send + Sync {
     async fn request(&self, number: u64) -> Result<Option<ForgeRequest>, ForgeError>;
     /// What people said to it.
     async fn review(&self, number: u64) -> Result<Review, ForgeError>;
-    /// What we said to it, the oldest first.
-    async fn own_comments(&self, number: u64) -> Result<Vec<OwnComment>, ForgeError>;
+    /// What we said to it, the oldest first; `None` where the credentials do not say who we are: then anybody could have.
+    async fn own_comments(&self, number: u64) -> Result<Option<Vec<OwnComment>>, ForgeError>;
     /// A check's state as it is shown beside a commit now; `None` if there is none that we could have set.
     async fn status(&self, commit: &CommitId, context: &str) -> Result<Option<CommitStatus>, ForgeError>;
     /// The tip of a branch; `None` if there is none.
@@ -108,7 +108,8 @@ pub trait Forge: ForgeRead {
     async fn edit_comment(&self, number: u64, id: u64, text: &str) -> Result<(), ForgeError>;
     /// Makes our one comment with this [`mark`] say this: adds it, or changes it in place.
     async fn upsert_comment(&self, number: u64, word: &str, text: &str) -> Result<(), ForgeError> {
-        match self.own_comments(number).await?.into_iter().find(|comment| carries(&comment.text, word)) {
+        let own = self.own_comments(number).await?.unwrap_or_default();
+        match own.into_iter().find(|comment| carries(&comment.text, word)) {
             None => self.comment(number, text).await,
             Some(comment) if comment.text == text => Ok(()),
             Some(comment) => self.edit_comment(number, comment.id, text).await,

@@ -7,7 +7,9 @@ use crate::drift::rename::Values;
 use crate::drift::{Scene, Severity, assess, compare, is_of_key_or_cursor};
 use crate::model::{Catalog, CommitId, ConnectionRef, RepoPath};
 use crate::plan::approval::{Approved, Approver, objection};
-use crate::ports::{ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry, RequestStanding};
+use crate::ports::{
+    ConnectionRow, DriftRow, DriftStatus, Intent, LogEntry, RegistryError, RepoError, RequestRow, RequestStanding,
+};
 use crate::spec::{Connection, Lock};
 
 impl Reconciler {
@@ -111,6 +113,7 @@ impl Reconciler {
         let own = || requests.iter().filter(|request| request.connection == row.id);
         for request in own().filter(|request| request.target == lock.fingerprint.as_str()) {
             if let Some(by_rule) = &request.by_rule
+                && self.judged_this(row, lock, request).await?
                 && self.brings_just(connection, &entry.commit, &by_rule.tip).await?
             {
                 return Ok(Approver::rule_by_request(&by_rule.rule, &request.url));
@@ -120,12 +123,44 @@ impl Reconciler {
         if is_local || (entry.recorded && entry.approved_by.is_some()) {
             return Ok(Approver::by_git(&entry.vouched_approver()));
         }
-        let merged = own()
-            .find(|request| request.state == RequestStanding::Merged && request.commit.as_ref() == Some(&entry.commit));
-        if let Some((login, page)) = merged.and_then(|request| Some((request.by.as_ref()?, &request.url))) {
-            return Ok(Approver::by_forge(login, page));
+        for request in own().filter(|request| request.state == RequestStanding::Merged) {
+            if let (Some(login), Some(merged)) = (&request.by, &request.commit)
+                && (*merged == entry.commit || self.ends_in(connection, lock, request, (&entry.commit, merged)).await?)
+            {
+                return Ok(Approver::by_forge(login, &request.url));
+            }
         }
         Ok(Approver::by_word(&entry.vouched_approver()))
+    }
+
+    /// Whether the rule of a request judged the step from what is in force to this lock, and nobody closed it since. From
+    /// another version the same lock is another change.
+    async fn judged_this(&self, row: &ConnectionRow, lock: &Lock, request: &RequestRow) -> Result<bool, RegistryError> {
+        if !matches!(request.state, RequestStanding::Open | RequestStanding::Merged) {
+            return Ok(false);
+        }
+        let drifts = self.doors.registry.drifts(Some(row.id), false).await?;
+        let drift = drifts.into_iter().find(|drift| Some(drift.id) == request.drift);
+        Ok(drift.is_some_and(|drift| drift.target == lock.fingerprint && row.fingerprint.as_ref() == Some(&drift.base)))
+    }
+
+    /// Whether a merge without a merge commit brought a lock: the forge names the last of the commits, and the lock came with
+    /// an earlier one. Only for the lock that the request asks for: who merged that approved it.
+    async fn ends_in(
+        &self,
+        connection: &Connection,
+        lock: &Lock,
+        request: &RequestRow,
+        (brought, last): (&CommitId, &CommitId),
+    ) -> Result<bool, RepoError> {
+        if request.target != lock.fingerprint.as_str() {
+            return Ok(false);
+        }
+        // What the forge names may not be here yet, or no more.
+        let Ok(Some(text)) = self.doors.repo.file_at(last, &connection.lock_path).await else { return Ok(false) };
+        let there = crate::spec::lock::read(connection.lock_path.as_str(), &text);
+        Ok(there.is_ok_and(|there| there.fingerprint == lock.fingerprint)
+            && self.doors.repo.holds(last, brought).await?)
     }
 
     /// Whether a commit brought lock, mapping and spec as a rule judged them on its branch: what others added there, or merged

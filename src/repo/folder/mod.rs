@@ -395,6 +395,11 @@ impl Repo for FolderRepo {
         }
     }
 
+    /// Its commits are hashes, and none of them comes after another.
+    async fn holds(&self, commit: &CommitId, other: &CommitId) -> Result<bool, RepoError> {
+        Ok(commit == other)
+    }
+
     async fn person(&self) -> Result<String, RepoError> {
         Ok(super::git::person(None, None))
     }

@@ -451,6 +451,10 @@ impl Repo for GitRepo {
         self.read_file_at(commit, path).await
     }
 
+    async fn holds(&self, commit: &CommitId, other: &CommitId) -> Result<bool, RepoError> {
+        self.is_ancestor(&other.0, &commit.0).await
+    }
+
     async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError> {
         self.merge_with(base, head).await
     }

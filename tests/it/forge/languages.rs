@@ -7,7 +7,7 @@ use aam::ports::{
 };
 
 use super::tool::{BRANCH, Bed, KINDS, draft};
-use crate::forge_standin::READER;
+use crate::forge_standin::{Fault, READER};
 
 const PREFIX: &str = "aam/drift/";
 /// Everything that may be brought up to date.
@@ -121,6 +121,60 @@ async fn a_deleted_branch_is_told_even_when_it_is_there_again() {
         let state = bed.forge.request(1).await.unwrap().unwrap().state;
         let told = RequestState::Closed { by: Some("aam-bot".to_owned()), branch_deleted: true };
         assert_eq!(state, told, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closing_is_a_persons_though_the_branch_went_before_or_after() {
+    for kind in KINDS {
+        let bed = Bed::new(kind).await;
+        bed.forge.open(&draft("one")).await.unwrap();
+        bed.branch("kept", BRANCH);
+        let by_grace = RequestState::Closed { by: Some("grace".to_owned()), branch_deleted: false };
+        // Closed, and then "Delete branch".
+        bed.standin.edit(|state| {
+            state.close(1, "grace");
+            state.wait(60);
+            state.bare.delete(BRANCH);
+        });
+        assert_eq!(bed.forge.request(1).await.unwrap().unwrap().state, by_grace, "{kind:?}");
+        // Deleted, pushed and opened again, and closed a day later.
+        bed.branch(BRANCH, "kept");
+        bed.forge.open(&draft("two")).await.unwrap();
+        bed.standin.edit(|state| state.bare.delete(BRANCH));
+        bed.branch(BRANCH, "kept");
+        bed.standin.edit(|state| {
+            assert!(state.reopen(2));
+            state.wait(3600);
+            state.close(2, "grace");
+        });
+        assert_eq!(bed.forge.request(2).await.unwrap().unwrap().state, by_grace, "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_that_github_does_not_show_for_a_moment_are_asked_again() {
+    let bed = Bed::new(Kind::GitHub).await;
+    bed.forge.open(&draft("one")).await.unwrap();
+    bed.standin.edit(|state| state.bare.delete(BRANCH));
+    let gone = Fault::Answer(404, Vec::new(), r#"{"message":"Not Found"}"#.to_owned());
+    bed.standin.script("GET /repos/acme/config/issues/1/events", 1, gone);
+    let error = bed.forge.request(1).await.unwrap_err();
+    assert!(matches!(error, ForgeError::NotFound { .. }), "{error}");
+    let told = RequestState::Closed { by: Some("aam-bot".to_owned()), branch_deleted: true };
+    assert_eq!(bed.forge.request(1).await.unwrap().unwrap().state, told);
+}
+
+#[tokio::test]
+async fn who_does_not_know_their_own_name_takes_no_comment_for_theirs() {
+    for kind in KINDS {
+        let bed = Bed::new(kind).await;
+        let forbidden = Fault::Answer(403, Vec::new(), r#"{"message":"not for this token"}"#.to_owned());
+        bed.standin.script("GET /user", 9, forbidden);
+        bed.forge.open(&draft("one")).await.unwrap();
+        bed.standin.edit(|state| state.comment(1, "mallory", &mark(WITHDRAWN)));
+        assert_eq!(bed.forge.review(1).await.unwrap().withdrawn, None, "{kind:?}");
+        assert_eq!(bed.forge.own_comments(1).await.unwrap(), None, "{kind:?}");
     }
 }
 
@@ -259,6 +313,21 @@ async fn a_request_merges_by_itself_once_its_checks_are_good() {
         bed.standin.edit(|state| state.pass(BRANCH, "ci"));
         assert_eq!(bed.forge.request(1).await.unwrap().unwrap().state, RequestState::Open, "{kind:?}: taken back");
         // Nothing is left to wait for: it is merged at once.
+        assert_eq!(bed.forge.automate(1, &tip).await.unwrap(), Merging::ByItself, "{kind:?}");
+        let state = bed.forge.request(1).await.unwrap().unwrap().state;
+        assert!(matches!(state, RequestState::Merged { by: Some(by), .. } if by == "aam-bot"), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_is_asked_of_a_merge_it_is_merged_at_once() {
+    let unruled = r#"{"data":null,"errors":[{"type":"UNPROCESSABLE","message":"Pull request Protected branch rules not configured for this branch"}]}"#;
+    let old = Some(Fault::Answer(200, Vec::new(), unruled.to_owned()));
+    for (kind, fault) in [(Kind::GitHub, None), (Kind::GitHub, old), (Kind::GitLab, None), (Kind::Gitea, None)] {
+        let bed = Bed::new(kind).await;
+        bed.forge.open(&draft("one")).await.unwrap();
+        let tip = bed.forge.tip(BRANCH).await.unwrap().unwrap();
+        fault.into_iter().for_each(|fault| bed.standin.script("POST /graphql", 1, fault));
         assert_eq!(bed.forge.automate(1, &tip).await.unwrap(), Merging::ByItself, "{kind:?}");
         let state = bed.forge.request(1).await.unwrap().unwrap().state;
         assert!(matches!(state, RequestState::Merged { by: Some(by), .. } if by == "aam-bot"), "{kind:?}");

@@ -303,6 +303,58 @@ async fn what_a_person_takes_back_or_changes_is_no_rules_any_more() {
     assert_eq!(team.forge.edit(|state| state.request(4).auto.clone()), None);
 }
 
+/// A rule and Linus may approve.
+const RULES: &str =
+    "[approval]\nautomatic = \"request\"\n[[approval.rules]]\napprovers = [\"forge:linus\", \"rule:additive\"]\n";
+
+impl Team {
+    /// Somebody pushes lock, spec and mapping as they were at a commit; what `aam status` says then.
+    fn push_files_of(&self, commit: &str) -> String {
+        self.world.git(&["pull", "--quiet"]);
+        self.world.git(&["checkout", "--quiet", commit, "--", "connectors.d", "mappings"]);
+        self.world.git(&["commit", "--quiet", "-m", "by Eve"]);
+        self.world.git(&["push", "--quiet"]);
+        self.apply();
+        self.apply();
+        self.world.aam(&["status"]).out
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_offered_and_a_person_rejected_is_approved_by_no_rule() {
+    let team = Team::remote(Kind::GitHub, RULES).await;
+    team.forge.edit(|state| state.required = vec!["ci".to_owned()]);
+    team.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    team.apply();
+    assert_eq!(team.heads(), RULE);
+    let judged = team.forge.edit(|state| state.bare.tip(RULE)).unwrap();
+    team.world.git(&["fetch", "--quiet"]);
+    team.close(1, "no");
+    team.apply();
+    assert_eq!(team.known().await, "1 rejected grace");
+    let status = team.push_files_of(&judged);
+    assert!(status.contains("the lock on the branch is not in force"), "{status}");
+    assert_eq!(team.versions().await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_approved_one_step_and_not_the_way_back_to_it() {
+    let team = Team::remote(Kind::GitHub, RULES).await;
+    team.run("ALTER TABLE accounts ADD COLUMN website text").await;
+    team.apply();
+    team.apply();
+    assert_eq!(team.approver().await, "rule:additive (1)");
+    let judged = team.forge.edit(|state| state.bare.tip("main")).unwrap();
+    team.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.merge(2);
+    team.apply();
+    team.apply();
+    assert_eq!((team.versions().await.as_str(), team.approver().await.as_str()), ("3", "linus (2)"));
+    let status = team.push_files_of(&judged);
+    assert!(status.contains("the lock on the branch is not in force"), "{status}");
+    assert_eq!(team.versions().await, "3");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forge_that_merges_nothing_by_itself_is_told_and_people_merge() {
     let team = Team::remote(Kind::GitHub, BY_REQUEST).await;

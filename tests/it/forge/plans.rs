@@ -186,6 +186,23 @@ async fn nothing_in_a_persons_branch_is_run_or_calls_anybody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_know_their_own_name_sets_the_status_alone() {
+    let team = Team::start(Kind::GitHub, ALWAYS).await;
+    team.world.git(&["push", "--quiet", "origin", "main"]);
+    let tip = team.push("feature", "connectors.d/other.yaml", &team.world.connection("streams: [accounts]\n"));
+    let one = team.ask("feature");
+    let copied = format!("theirs\n{}", aam::ports::mark("plan"));
+    team.forge.edit(|state| state.comment(one, "mallory", &copied));
+    let forbidden =
+        Fault::Answer(403, Vec::new(), r#"{"message":"Resource not accessible by integration"}"#.to_owned());
+    team.forge.script("GET /user", 99, forbidden);
+    let app = team.world.open().await;
+    look(&app).await;
+    assert_eq!((team.said(one), team.states(&tip).len()), (vec![copied], 1));
+    app.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_daemons_add_one_comment() {
     let team = Team::start(Kind::Gitea, ALWAYS).await;
     team.world.git(&["push", "--quiet", "origin", "main"]);

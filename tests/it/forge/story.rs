@@ -141,6 +141,24 @@ async fn with_a_remote_only_the_forge_says_who_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_rebases_a_request_approved_it_whoever_committed_on_its_branch() {
+    let team = Team::remote(Kind::GitHub, "[[approval.rules]]\napprovers = [\"forge:grace\"]\n").await;
+    team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;
+    team.world.aam_is(3, &["apply", "--look"]);
+    team.world.git(&["fetch", "--quiet"]);
+    team.world.git(&["checkout", "--quiet", "-b", "mine", &format!("origin/{BRANCH}")]);
+    let mapping = team.world.read("mappings/crm.yaml");
+    team.world.write("mappings/crm.yaml", &format!("{mapping}# seen\n"));
+    team.world.commit("seen");
+    team.world.git(&["push", "--quiet", "origin", &format!("mine:{BRANCH}")]);
+    team.forge.edit(|state| assert!(state.rebase(1, "grace")));
+    team.world.aam(&["apply"]);
+    team.world.aam_is(0, &["apply"]);
+    let by = "SELECT version || ' ' || regexp_replace(approved_by, 'http.*/', '') FROM sync_catalog_versions ORDER BY version DESC LIMIT 1";
+    assert_eq!(team.world.registry.one(by).await, "2 grace (1)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_closing_waits_for_a_remote_that_is_down_and_is_no_failure() {
     let team = Team::remote(Kind::Gitea, "").await;
     team.world.source.run("ALTER TABLE accounts DROP COLUMN billing_state").await;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::server::{Answer, Call};
-use super::{PROJECT, Request, Review, Right, Standing, State, Status, time};
+use super::{PROJECT, Request, Review, Right, Standing, State, Status, What, time};
 
 fn user(login: &str) -> Value {
     json!({"id": 1, "login": login, "username": login, "full_name": ""})
@@ -124,15 +124,22 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
         }
         ("GET", ["issues", _, "timeline"]) => {
             let request = state.request(number());
-            let shown = request.comments.iter().map(|c| {
-                let kind = if c.system { "close" } else { "comment" };
-                json!({"id": c.id, "type": kind, "user": user(&c.author), "body": c.body, "created_at": time(c.at)})
+            let event = |kind: &str, by: &str, body: &str, at| {
+                (at, json!({"id": 1, "type": kind, "user": user(by), "body": body, "created_at": time(at)}))
+            };
+            let said = request.comments.iter().filter(|c| !c.system);
+            let said = said.map(|c| event("comment", &c.author, &c.body, c.at));
+            let past = request.past.iter().map(|past| {
+                let kind = match past.what {
+                    What::Closed => "close",
+                    What::Deleted => "delete_branch",
+                    What::Reopened => "reopen",
+                };
+                event(kind, &past.by, "", past.at)
             });
-            let by = request.by.as_deref().unwrap_or_default();
-            let event =
-                |kind: &str| json!({"id": 1, "type": kind, "user": user(by), "body": "", "created_at": time(1)});
-            let deleted = ["close", "delete_branch"].map(event).into_iter().filter(|_| request.deleted);
-            Answer::ok(shown.chain(deleted).collect())
+            let mut all: Vec<(u64, Value)> = said.chain(past).collect();
+            all.sort_by_key(|(at, _)| *at);
+            Answer::ok(all.into_iter().map(|(_, event)| event).collect())
         }
         ("POST", ["issues", _, "comments"]) => match call.text("body").map(str::to_owned) {
             Some(body) if !body.is_empty() => {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::server::{Answer, Call};
-use super::{PROJECT, Request, Review, Right, Standing, State, Status, TOKEN, time};
+use super::{PROJECT, Request, Review, Right, Standing, State, Status, TOKEN, What, time};
 
 fn invalid(field: &str, code: &str) -> Answer {
     let error = json!({"resource": "PullRequest", "field": field, "code": code});
@@ -118,12 +118,17 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
         }
         ("GET", ["issues", _, "events"]) => {
             let request = state.request(number());
-            let by = request.by.as_deref().map_or(Value::Null, user);
-            let event = |word: &str| json!({"id": 1, "event": word, "actor": by, "created_at": time(1)});
-            let mut events = vec![event("labeled")];
-            events.extend((request.state == Standing::Closed).then(|| event("closed")));
-            events.extend(request.deleted.then(|| event("head_ref_deleted")));
-            Answer::ok(events.into())
+            let event =
+                |word: &str, by: &str, at| json!({"id": 1, "event": word, "actor": user(by), "created_at": time(at)});
+            let past = request.past.iter().map(|past| {
+                let word = match past.what {
+                    What::Closed => "closed",
+                    What::Deleted => "head_ref_deleted",
+                    What::Reopened => "reopened",
+                };
+                event(word, &past.by, past.at)
+            });
+            Answer::ok(std::iter::once(event("labeled", "aam-bot", 1)).chain(past).collect())
         }
         ("GET", ["issues", _, "comments"]) => {
             let comments = state.request(number()).comments.iter().filter(|comment| !comment.system);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::server::{Answer, Call};
-use super::{PROJECT, Request, Right, Standing, State, Status, time};
+use super::{PROJECT, Request, Right, Standing, State, Status, What, time};
 
 fn user(login: &str) -> Value {
     json!({"id": 1, "username": login, "name": login, "state": "active"})
@@ -15,6 +15,8 @@ fn merge(state: &State, request: &Request) -> Value {
         Standing::Merged => "merged",
         Standing::Closed => "closed",
     };
+    let closed = request.past.iter().rfind(|past| past.what == What::Closed);
+    let closed = closed.filter(|_| request.state == Standing::Closed);
     let by = |standing| request.by.as_deref().filter(|_| request.state == standing).map_or(Value::Null, user);
     json!({
         "id": 1000 + request.number, "iid": request.number, "project_id": 5, "state": word, "title": request.title,
@@ -26,6 +28,7 @@ fn merge(state: &State, request: &Request) -> Value {
         "detailed_merge_status": if state.is_good(request.number) { "mergeable" } else { "ci_still_running" },
         "merge_commit_sha": request.commit, "squash_commit_sha": null,
         "merged_by": by(Standing::Merged), "merge_user": by(Standing::Merged), "closed_by": by(Standing::Closed),
+        "closed_at": closed.map(|past| time(past.at)),
     })
 }
 
@@ -75,7 +78,11 @@ pub fn answer(state: &mut State, call: &Call) -> Answer {
                 return Answer::error(409, "SHA does not match HEAD of source branch");
             }
             let waits = call.body["auto_merge"] == true || call.body["merge_when_pipeline_succeeds"] == true;
-            if draft || (waits && !state.auto_merge) || (!waits && !state.is_good(number())) {
+            let tip = state.bare.tip(&head).unwrap_or_default();
+            let is_tips = |status: &Status| status.commit == tip;
+            let has_pipeline = !state.required.is_empty() || state.statuses.iter().any(is_tips);
+            // By itself it merges with a pipeline only: one that runs, or one that succeeded.
+            if draft || !state.auto_merge || (waits && !has_pipeline) || (!waits && !state.is_good(number())) {
                 return Answer::error(405, "405 Method Not Allowed");
             }
             if waits && !state.is_good(number()) {

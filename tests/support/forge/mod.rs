@@ -48,8 +48,8 @@ pub struct Request {
     pub fork: bool,
     pub draft: bool,
     pub state: Standing,
-    /// Its branch was deleted, which closed it.
-    pub deleted: bool,
+    /// What happened to it and its branch.
+    pub past: Vec<Happened>,
     pub by: Option<String>,
     pub commit: Option<String>,
     pub comments: Vec<Comment>,
@@ -63,6 +63,21 @@ pub enum Standing {
     Open,
     Merged,
     Closed,
+}
+
+/// Something that happened to a request or its branch.
+#[derive(Debug, Clone)]
+pub struct Happened {
+    pub what: What,
+    pub by: String,
+    pub at: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Closed,
+    Deleted,
+    Reopened,
 }
 
 #[derive(Debug, Clone)]
@@ -249,7 +264,7 @@ impl State {
             fork: false,
             draft: false,
             state: Standing::Open,
-            deleted: false,
+            past: Vec::new(),
             by: None,
             commit: None,
             comments: Vec::new(),
@@ -281,6 +296,12 @@ impl State {
         (request.state, request.by) = (Standing::Closed, Some(by.to_owned()));
         let said = Comment { id, author: by.to_owned(), body: "closed".to_owned(), at, system: true };
         request.comments.push(said);
+        request.past.push(Happened { what: What::Closed, by: by.to_owned(), at });
+    }
+
+    /// Time passes.
+    pub fn wait(&mut self, seconds: u64) {
+        self.time += seconds;
     }
 
     /// A person merges it, with a merge commit or as a squash, which deletes the branch. False: git could not.
@@ -311,8 +332,10 @@ impl State {
         if state != Standing::Closed || taken || self.bare.tip(&head).is_none() {
             return false;
         }
+        let at = self.tick();
         let request = self.request(number);
-        (request.state, request.by, request.deleted) = (Standing::Open, None, false);
+        (request.state, request.by) = (Standing::Open, None);
+        request.past.push(Happened { what: What::Reopened, by: "grace".to_owned(), at });
         true
     }
 
@@ -351,6 +374,14 @@ impl State {
     fn notice_branches(&mut self) {
         let (gitlab, id, at) = (self.kind == Kind::GitLab, self.id(), self.tick());
         for request in &mut self.requests {
+            let happened = |what| Happened { what, by: "aam-bot".to_owned(), at };
+            if request.state == Standing::Closed
+                && !request.fork
+                && request.past.last().is_some_and(|last| last.what == What::Closed)
+                && self.bare.tip(&request.head).is_none()
+            {
+                request.past.push(happened(What::Deleted));
+            }
             if request.state != Standing::Open || request.fork {
                 continue;
             }
@@ -358,7 +389,7 @@ impl State {
             match self.bare.tip(&request.head) {
                 None => {
                     (request.state, request.by) = (Standing::Closed, Some("aam-bot".to_owned()));
-                    request.deleted = true;
+                    request.past.extend([What::Closed, What::Deleted].map(happened));
                     if gitlab {
                         let said = format!("deleted source branch `{}`", request.head);
                         let author = "aam-bot".to_owned();
