@@ -4,8 +4,11 @@ use super::{ConnectionPlan, Facts, Leaving, Live, MADE_ANEW, Standing, Step};
 use crate::spec::{Connection, Mode};
 
 /// What a person is told of the engine's connection, and what becomes of her edits. Nothing while something else is to be
-/// settled.
+/// settled: an update of ours whose answer is looked up looks like a person's until then.
 pub(super) fn plan_live(connection: &Connection, facts: &Facts, plan: &mut ConnectionPlan) {
+    if plan.steps.contains(&Step::Settle) {
+        return;
+    }
     let may_propose = connection.mode >= Mode::Propose;
     if let (Live::Same | Live::Free, Some((branch, false))) = (&facts.live, &facts.live_branch)
         && may_propose

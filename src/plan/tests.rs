@@ -982,3 +982,15 @@ fn a_remote_that_is_down_withholds_what_is_pushed_and_nothing_else() {
     . crm  sync
     ");
 }
+
+#[test]
+fn an_update_whose_answer_is_looked_up_is_not_offered_as_an_edit() {
+    let interrupted = |c: &mut Case| {
+        c.facts().unsettled = true;
+        c.facts().live = Live::Edited(vec!["schedule".into()]);
+    };
+    insta::assert_snapshot!(Case::crm("").after(interrupted), @r"
+    = crm  in sync
+    . crm  look up what became of interrupted effects
+    ");
+}

@@ -210,6 +210,7 @@ impl Reconciler {
             target.extend(is.get(name).map(|value| (name.clone(), value.clone())));
         }
         let dropped = |name: &&String| agreed.applied.contains_key(*name) && !wanted.contains_key(*name);
+        let mut sent = None;
         let as_wanted = differences(&is, &target).is_empty() && !is.keys().any(|name| dropped(&name));
         if rotated || !as_wanted {
             let mut handle = handle.clone();
@@ -226,17 +227,20 @@ impl Reconciler {
                 _ => {}
             }
             let sending = Update { target: target.clone(), wanted: wanted.clone(), edited: edited.clone() };
-            let intent = self.begin(lease, &update(kind), &id.0, sending.detail()).await?;
+            sent = Some(self.begin(lease, &update(kind), &id.0, sending.detail()).await?);
             self.sent_under(lease, &update(kind), self.doors.engine.update_endpoint(kind, id, &handle)).await??;
             let differs = differences(&live_end(kind, &self.end(kind, id, &what).await?), &target);
             if !differs.is_empty() {
                 return Err(StepError::ReadBack { what, differs: differs.join("; ") });
             }
             registry.set_sent_settings(lease, kind, id, fingerprint).await?;
+        }
+        let agreed = self.agree_on_end(row, kind, &agreed, (&wanted, &edited), lease).await?;
+        // only now: else our own update would look like a person's
+        if let Some(intent) = sent {
             registry.settle(lease, intent).await?;
             recorded(&update(kind));
         }
-        let agreed = self.agree_on_end(row, kind, &agreed, (&wanted, &edited), lease).await?;
         let now = if as_wanted { is } else { target };
         self.note_live(row.id, agreed, |name| is_of(kind, name), now);
         Ok(())
