@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::drifted::Drifted;
 use super::rejections::Rejections;
 use super::resolved::Resolved;
+use super::survey::Surveyed;
 use crate::diag::Diagnostic;
 use crate::drift::{Change, Radius};
 use crate::model::{CommitDraft, ConnectionId, ConnectionRef, Fingerprint, StreamName};
@@ -32,6 +33,8 @@ pub struct Gathered {
     pub(super) drives_itself: bool,
     pub(super) engine_down: Option<String>,
     pub(super) remote_down: Option<String>,
+    /// What the engine showed last.
+    pub(super) surveyed: Arc<Surveyed>,
     pub(super) limits: Limits,
     /// When it was gathered.
     pub now: DateTime<Utc>,
