@@ -174,6 +174,8 @@ pub trait Repo: Send + Sync {
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError>;
     /// A file as it was at a commit.
     async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError>;
+    /// Whether a commit follows from an earlier one that is here.
+    async fn follows(&self, commit: &CommitId, earlier: &CommitId) -> Result<bool, RepoError>;
     /// What merging a commit would bring, file by file; `None`: it is not here, nor at the remote. No ref moves, and nothing is
     /// written but what had to be fetched.
     async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError>;

@@ -78,6 +78,7 @@ impl Reconciler {
             drives_itself: self.doors.engine.manner().drives_itself,
             engine_down: self.engine_down(),
             surveyed: self.surveyed(),
+            behind: None,
             limits: limits.cloned().unwrap_or(policy.limits),
             now: self.doors.clock.now(),
         };

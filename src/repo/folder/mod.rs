@@ -274,6 +274,10 @@ impl Repo for FolderRepo {
         Ok(false)
     }
 
+    async fn follows(&self, _commit: &CommitId, _earlier: &CommitId) -> Result<bool, RepoError> {
+        Ok(false)
+    }
+
     async fn merge_of(&self, _base: &CommitId, _head: &CommitId) -> Result<Option<Merge>, RepoError> {
         Ok(None)
     }

@@ -451,6 +451,10 @@ impl Repo for GitRepo {
         self.read_file_at(commit, path).await
     }
 
+    async fn follows(&self, commit: &CommitId, earlier: &CommitId) -> Result<bool, RepoError> {
+        Ok(self.tip(&earlier.0).await?.is_some() && self.is_ancestor(&earlier.0, &commit.0).await?)
+    }
+
     async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError> {
         self.merge_with(base, head).await
     }
