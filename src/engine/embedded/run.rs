@@ -48,6 +48,14 @@ impl Report for JobReport<'_> {
         }
     }
 
+    async fn is_ours(&self) -> Result<(), EngineError> {
+        let alive = store::stay_alive(&self.shared.pool, self.job, self.shared.ttl).await;
+        match alive.map_err(|e| records_error("going on with a job", &e))? {
+            true => Ok(()),
+            false => Err(taken_over(self.job.id)),
+        }
+    }
+
     async fn is_alive(&self, connection: Uuid) -> Result<bool, EngineError> {
         store::is_alive(&self.shared.pool, connection).await.map_err(|e| records_error("looking up a connection", &e))
     }
@@ -84,6 +92,7 @@ pub async fn run(
         let sync = StreamSync {
             connection: order.connection.0,
             job: job.id,
+            attempt: job.attempts,
             destination: &destination,
             stream,
             table,
@@ -92,6 +101,11 @@ pub async fn run(
             stop,
         };
         let mut report = JobReport { shared, job: &mut job, stream: stream.name.clone(), logged: 0 };
+        // who slept in an earlier stream begins none that is another's by now
+        if let Err(error) = report.is_ours().await {
+            errors.push(error.to_string());
+            break;
+        }
         match Box::pin(sync.run(&source, &mut report)).await {
             Ok(true) => {}
             Ok(false) if shared.stop.is_cancelled() => return Ended::CutShort,

@@ -250,9 +250,10 @@ fn attempt(job: &Job) -> i32 {
     i32::try_from(job.attempts).unwrap_or(i32::MAX)
 }
 
-/// Notes how far a job is; `false` if another process took it over.
+/// Notes how far a job is; `false` if it ended or another process took it over.
 pub async fn progress(pool: &PgPool, job: &Job) -> Result<bool, sqlx::Error> {
-    let sql = "UPDATE aam_engine.jobs SET rows = $2, bytes = $3, streams = $4 WHERE id = $1 AND attempts = $5";
+    let sql = "UPDATE aam_engine.jobs SET rows = $2, bytes = $3, streams = $4
+               WHERE id = $1 AND attempts = $5 AND state = 'running'";
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let query = sqlx::query(sql).bind(job.id).bind(count(job.rows)).bind(count(job.bytes));
     let mut tx = pool.begin().await?;

@@ -33,6 +33,8 @@ pub struct StreamSync<'a> {
     pub connection: Uuid,
     /// The job.
     pub job: i64,
+    /// Which attempt at it this is.
+    pub attempt: u32,
     /// Where rows land.
     pub destination: &'a Destination,
     /// The stream.
@@ -61,6 +63,8 @@ pub struct Progress {
 pub trait Report: Send + Sync {
     /// The stream has come so far.
     async fn committed(&mut self, progress: Progress) -> Result<(), EngineError>;
+    /// An error once the job ended or is another process'.
+    async fn is_ours(&self) -> Result<(), EngineError>;
     /// Whether another connection that wrote the table is still in use.
     async fn is_alive(&self, connection: Uuid) -> Result<bool, EngineError>;
     /// The table was last written by a job with a greater number: the registry is a new or an older one. Makes the
@@ -78,19 +82,23 @@ struct Prepared {
     cursor: Option<String>,
 }
 
-/// The name of the session that lands rows of a connection.
+/// What the name of a session begins with that lands rows of a connection; the job and the attempt follow.
 fn session(connection: Uuid) -> String {
-    format!("aam sync {connection}")
+    format!("aam sync {connection} ")
 }
 
-/// Ends the session of a process that ran a job of this connection before us and slept: the job is ours by now. Whoever else has
-/// the table is waited for.
-async fn end_sleeper(connection: Uuid, table: &TableName, db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1 AND pid IN (
+/// Ends the session of a process that ran an earlier job of this connection, or attempt at it, and slept: whoever began later goes
+/// on. Whoever else has the table is waited for.
+async fn end_sleeper(sync: &StreamSync<'_>, db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE
+               CASE WHEN application_name ~ ('^' || $1 || '[0-9]+[.][0-9]+$')
+                    THEN string_to_array(substr(application_name, length($1) + 1), '.')::bigint[] < ARRAY[$3, $4] END
+               AND pid IN (
                    SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                    AND (classid::bigint << 32) | objid::bigint = hashtextextended($2, 1))";
-    sqlx::query(sql).bind(session(connection)).bind(table.sql()).execute(db).await.map(drop)
+    let query = sqlx::query(sql).bind(session(sync.connection)).bind(sync.table.sql());
+    query.bind(sync.job).bind(i64::from(sync.attempt)).execute(db).await.map(drop)
 }
 
 /// Keeps another daemon out of the table. A killed process's session ends within moments.
@@ -141,12 +149,17 @@ impl StreamSync<'_> {
     pub async fn run(&self, source: &Arc<dyn Connector>, report: &mut dyn Report) -> Result<bool, EngineError> {
         let mut db = self.destination.connect().await?;
         let name = "SELECT set_config('application_name', $1, false)";
-        let named = sqlx::query(name).bind(session(self.connection)).execute(&mut db).await;
+        let session = format!("{}{}.{}", session(self.connection), self.job, self.attempt);
+        let named = sqlx::query(name).bind(session).execute(&mut db).await;
         named.map_err(|e| self.wrong(&e))?;
-        if let Err(error) = end_sleeper(self.connection, self.table, &mut db).await {
+        if let Err(error) = end_sleeper(self, &mut db).await {
             tracing::debug!("a session that slept could not be ended: {error}");
         }
         self.lock(&mut db).await?;
+        report.is_ours().await?;
+        if self.stop.is_cancelled() {
+            return Ok(false);
+        }
         let mut prepared = written("prepare_table", self.prepare(&mut db, report)).await?;
         report.committed(progress(&prepared.entry)).await?;
         if !prepared.entry.finished {

@@ -5,6 +5,7 @@ use aam::ports::{EngineRead, EngineWrite, JobState};
 use aam::spec::StreamMode::{self, FullRefreshAppend, FullRefreshOverwrite, IncrementalAppend, IncrementalAppendDedup};
 
 use super::harness::{Bench, lines, run};
+use crate::support::world::until;
 
 /// About 12 MB: several batches.
 const BIG: &str = "CREATE TABLE big (id int PRIMARY KEY, updated_at timestamptz NOT NULL, t text);
@@ -124,4 +125,29 @@ async fn held_streams_wait_and_a_failing_one_does_not_stop_the_others() {
     assert_eq!(job.state, JobState::Failed);
     let shown: Vec<String> = job.streams.iter().map(|(name, rows)| format!("{name} {rows}")).collect();
     assert_eq!(shown, ["public/a 0", "public/c 1"]);
+}
+
+#[tokio::test]
+async fn one_that_slept_in_a_stream_begins_no_other_stream_of_a_job_that_is_anothers() {
+    let bench = Bench::new().await;
+    run(&bench.source, "CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)").await;
+    let streams =
+        [bench.stream("public/a", FullRefreshAppend).await, bench.stream("public/b", FullRefreshAppend).await];
+    let id = bench.configure(streams.to_vec()).await;
+    let mut slow = bench.source.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE a IN ACCESS EXCLUSIVE MODE").execute(&mut *slow).await.unwrap();
+    bench.engine.start_sync(&bench.order(&id)).await.unwrap();
+    let is_there = "SELECT count(*)::text FROM pg_tables WHERE tablename = ";
+    let first = format!("{is_there}'a'");
+    until("the first is prepared", 60, async || (lines(&bench.landing, &first).await == "1").then_some(())).await;
+    let taken = "UPDATE aam_engine.jobs SET attempts = attempts + 1, alive_until = now() + interval '1 h'";
+    run(&bench.registry, taken).await;
+    slow.rollback().await.unwrap();
+    let sessions = "SELECT count(*)::text FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name LIKE 'aam sync %'";
+    until("it lands nothing", 60, async || (lines(&bench.landing, sessions).await == "0").then_some(())).await;
+    bench.engine.shutdown().await;
+    assert_eq!(lines(&bench.landing, &format!("{is_there}'b'")).await, "0");
+    let jobs = "SELECT concat_ws(' ', attempts, state) FROM aam_engine.jobs";
+    assert_eq!(lines(&bench.registry, jobs).await, "2 running", "it is the other's to end");
 }
