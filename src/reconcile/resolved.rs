@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
@@ -15,9 +15,6 @@ use crate::spec::{self, Desired};
 
 /// How often everything is read anew when another daemon acted on another state meanwhile.
 const TRIES: u32 = 3;
-
-/// How long a daemon that is not heard of keeps others with another key of fingerprints away (1 min).
-const KEY_TTL: Duration = Duration::from_secs(60);
 
 /// Contents by path.
 pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
@@ -151,16 +148,17 @@ impl Reconciler {
     /// Keeps daemons apart that know secrets by another key: each would take what the other noted for a rotated secret, for
     /// ever. Those with one key hold this lease together.
     pub async fn share_key(&self) -> Result<(), TurnError> {
-        let due = |at: &Instant| at.elapsed() > KEY_TTL / 6;
+        let ttl = self.policy().lease_ttl;
+        let due = |at: &Instant| at.elapsed() > ttl / 3;
         if !self.cache.lock().expect("no panic while held").key_shared.as_ref().is_none_or(due) {
             return Ok(());
         }
         let Ok(key) = self.doors.secrets.resolve(&spec::Config::new()) else { return Ok(()) };
         let id = ConnectionId(Uuid::new_v5(&Uuid::NAMESPACE_OID, b"fingerprint.key"));
         let tenant = TenantId::default();
-        match self.doors.registry.lease(&tenant, id, key.fingerprint(), KEY_TTL).await? {
+        match self.doors.registry.lease(&tenant, id, key.fingerprint(), ttl).await? {
             Some(_) => self.cache.lock().expect("no panic while held").key_shared = Some(Instant::now()),
-            None => return Err(TurnError::OtherKey),
+            None => return Err(TurnError::OtherKey(ttl)),
         }
         Ok(())
     }
