@@ -160,6 +160,7 @@ fn plan(desired: &Desired, rows: &[ConnectionRow]) {
         drives_itself: false,
         engine_down: None,
         remote_down: None,
+        behind: None,
         limits: &limits,
         now: Utc::now(),
     };

@@ -96,6 +96,9 @@ impl Loop {
         let rested = self.last_turn.is_none_or(|(at, took)| at.elapsed() >= took * 20);
         if !idle || rested {
             self.turn().await;
+        } else if let Err(error) = self.reconciler.share_key().await {
+            // the next turn says so
+            tracing::debug!("{error}");
         }
     }
 

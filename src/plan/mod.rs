@@ -5,6 +5,7 @@
 //! its steps out.
 
 pub mod approval;
+mod behind;
 mod drifts;
 mod edits;
 mod lifecycle;
@@ -26,4 +27,4 @@ pub use planner::{attempt, plan};
 pub use render::{describe, needs_person, render, waits_for_rows};
 pub use row::*;
 pub use step::{Closing, ConnectionPlan, Leaving, Noting, Plan, Standing, Step};
-pub use world::{Confirmed, Facts, Limits, LiveOffer, RepairFacts, Unrecorded, World};
+pub use world::{Behind, Confirmed, Facts, Limits, LiveOffer, RepairFacts, Unrecorded, World};

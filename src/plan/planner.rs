@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
+use super::behind::wait_for_newer;
 use super::drifts::{OpenRepairs, plan_drift};
 use super::edits::plan_live;
 use super::lifecycle::plan_lifecycle;
@@ -73,6 +74,12 @@ pub fn plan(world: &World<'_>) -> Plan {
             steps: Vec::new(),
             radius: None,
         });
+    }
+    if let Some(behind) = world.behind {
+        for plan in &mut connections {
+            let row = plan.id.and_then(|id| by_id.get(&id).copied());
+            wait_for_newer(behind, world.desired.connections.get(&plan.name), row, plan);
+        }
     }
     connections.sort_by(|a, b| a.name.cmp(&b.name));
     Plan { commit: world.commit.cloned(), connections, refused }

@@ -462,6 +462,11 @@ impl Step {
         }
     }
 
+    /// Whether it only goes on with rows, as the engine's connection is: nothing of a drift or of a person's edits is decided.
+    pub fn carries_rows(&self) -> bool {
+        matches!(self, Self::FollowSync | Self::NoteSync { .. } | Self::Sync | Self::Normalize { .. })
+    }
+
     /// Whether it cannot be done without the engine.
     pub fn asks_engine(&self) -> bool {
         match self {

@@ -19,6 +19,7 @@ struct Case {
     facts: BTreeMap<ConnectionId, Facts>,
     limits: Limits,
     remote_down: Option<&'static str>,
+    behind: Option<Behind>,
 }
 
 fn now() -> DateTime<Utc> {
@@ -116,6 +117,7 @@ impl Case {
             drifts: Vec::new(),
             facts: BTreeMap::new(),
             remote_down: None,
+            behind: None,
             limits: Limits { max_open: 5, budget_min: 3, budget_percent: 10, confirmed: Confirmed::Nothing },
         };
         assert_eq!(case.desired.connections.len(), connections.len(), "{:?}", resolution.diagnostics);
@@ -166,6 +168,7 @@ impl Case {
             drives_itself: false,
             engine_down: None,
             remote_down: self.remote_down,
+            behind: self.behind.as_ref(),
             commit: None,
             desired: &self.desired,
             rows: &self.rows,
@@ -979,6 +982,56 @@ fn a_remote_that_is_down_withholds_what_is_pushed_and_nothing_else() {
     ");
     insta::assert_snapshot!(Case::crm("").after(down), @r"
     = crm  in sync
+    . crm  sync
+    ");
+}
+
+#[test]
+fn what_an_older_state_says_is_withheld_and_rows_go_on_where_nothing_changed() {
+    let behind = |maps_alike| {
+        move |c: &mut Case| {
+            c.behind = Some(Behind { why: "it is not here".into(), maps_alike });
+            c.facts().sync_asked = true;
+        }
+    };
+    insta::assert_snapshot!(Case::crm("").after(behind(true)), @r"
+    = crm  could not look: it is not here
+    . crm  sync
+    ");
+    let landed = |maps_alike| {
+        move |c: &mut Case| {
+            behind(maps_alike)(c);
+            c.facts().unnormalized = Some(7);
+        }
+    };
+    insta::assert_snapshot!(Case::crm("").after(landed(true)), @r"
+    = crm  could not look: it is not here
+    . crm  normalize rows of job 7
+    ");
+    insta::assert_snapshot!(Case::crm("").after(landed(false)), @"= crm  could not look: it is not here");
+    let another_lock = |c: &mut Case| {
+        behind(true)(c);
+        c.facts().look_asked = true;
+        c.row().fingerprint = Some(shows('0'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(another_lock), @"= crm  could not look: it is not here");
+    let another_name = |c: &mut Case| {
+        behind(true)(c);
+        c.row().name = "sales".parse().unwrap();
+    };
+    insta::assert_snapshot!(Case::crm("").after(another_name), @"= crm  could not look: it is not here");
+    let gone = |c: &mut Case| {
+        behind(true)(c);
+        c.desired.connections.clear();
+        c.limits.confirmed = Confirmed::All;
+    };
+    insta::assert_snapshot!(Case::crm("").after(gone), @"= crm  could not look: it is not here");
+    let drifted = |c: &mut Case| {
+        behind(true)(c);
+        c.facts().repair = Some(proposed('b'));
+    };
+    insta::assert_snapshot!(Case::crm("").after(drifted), @r"
+    = crm  could not look: it is not here
     . crm  sync
     ");
 }

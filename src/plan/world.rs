@@ -28,10 +28,21 @@ pub struct World<'a> {
     pub engine_down: Option<&'a str>,
     /// Why nothing can be pushed now, if the repository's remote cannot be reached.
     pub remote_down: Option<&'a str>,
+    /// That another state is in force, which is not here.
+    pub behind: Option<&'a Behind>,
     /// What is allowed.
     pub limits: &'a Limits,
     /// Now.
     pub now: DateTime<Utc>,
+}
+
+/// That another daemon acted on a newer committed state, which cannot be fetched.
+#[derive(Debug, Clone)]
+pub struct Behind {
+    /// Which, and why it is not here.
+    pub why: String,
+    /// Whether rows are read there as they are read here.
+    pub maps_alike: bool,
 }
 
 /// What the settings allow.

@@ -174,7 +174,7 @@ pub trait Repo: Send + Sync {
     async fn log(&self, path: &RepoPath, limit: u32) -> Result<Vec<LogEntry>, RepoError>;
     /// A file as it was at a commit.
     async fn file_at(&self, commit: &CommitId, path: &RepoPath) -> Result<Option<String>, RepoError>;
-    /// Whether a commit is another, or comes after it.
+    /// Whether a commit is another that is here, or comes after it.
     async fn holds(&self, commit: &CommitId, other: &CommitId) -> Result<bool, RepoError>;
     /// What merging a commit would bring, file by file; `None`: it is not here, nor at the remote. No ref moves, and nothing is
     /// written but what had to be fetched.

@@ -1,5 +1,7 @@
 //! Failures of a step and of a turn.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::canonical::CanonicalError;
@@ -22,9 +24,9 @@ pub enum TurnError {
     /// A daemon that knows secrets by another key works with this registry.
     #[error(
         "another daemon works with this registry that knows secrets by another key: stop this one, copy `fingerprint.key` \
-             from the other's state folder into this one's, and start it again"
+             from the other's state folder into this one's, and start it again; or, if the other is gone, wait {} s", .0.as_secs()
     )]
-    OtherKey,
+    OtherKey(Duration),
 }
 
 /// A step that did not get through. What it had done is recorded or will be found again.
@@ -163,7 +165,7 @@ impl From<TurnError> for StepError {
         match error {
             TurnError::Registry(error) => Self::Registry(error),
             TurnError::Repo(error) => Self::Repo(error),
-            TurnError::Outrun | TurnError::OtherKey => Self::Spec(error.to_string()),
+            TurnError::Outrun | TurnError::OtherKey(_) => Self::Spec(error.to_string()),
         }
     }
 }

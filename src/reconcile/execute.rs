@@ -221,8 +221,7 @@ impl Reconciler {
     ) -> Result<Option<(Lease, Option<Lease>)>, RegistryError> {
         if let Some(id) = plan.id {
             let Some(lease) = self.take_lease(&plan.name, id).await? else { return Ok(None) };
-            let now = self.fresh_row(id).await?;
-            if gathered.row(id).map(is_planned_from) != now.as_ref().map(is_planned_from) {
+            if !self.is_as_planned(gathered, plan, id).await? {
                 // another daemon was here since: planned again
                 return self.doors.registry.release(&lease).await.map(|()| None);
             }
@@ -480,13 +479,6 @@ impl Reconciler {
         }
         Ok((Arc::new(self.gather(limits).await?), all))
     }
-}
-
-/// What only a step of this connection changes, and a plan is made from.
-fn is_planned_from(row: &ConnectionRow) -> impl PartialEq + use<'_> {
-    let settings = (&row.applied_digest, &row.secrets, &row.objects, &row.held);
-    let standing = (row.status, row.paused, &row.name, row.version, &row.fingerprint);
-    (standing, settings, row.last_sync_at, row.last_ended_job, row.normalized_job)
 }
 
 /// Whether the connection cannot do without it: one that fails ends in status `FAILED`.

@@ -77,6 +77,8 @@ impl Reconciler {
             drifted: BTreeMap::new(),
             drives_itself: self.doors.engine.manner().drives_itself,
             engine_down: self.engine_down(),
+            surveyed: self.surveyed(),
+            behind: None,
             limits: limits.cloned().unwrap_or(policy.limits),
             now: self.doors.clock.now(),
         };
@@ -165,7 +167,7 @@ impl Reconciler {
             held: row.held.clone(),
             ..Facts::default()
         };
-        self.engine_facts(connection, row, &mut facts);
+        self.engine_facts(gathered, connection, row, &mut facts);
         let to_leave = |name: &String| {
             branches.get(name).filter(|branch| !branch.merged && !branch.edited && !branch.stays).map(|_| name.clone())
         };
@@ -269,9 +271,8 @@ impl Reconciler {
     }
 
     /// What the last survey showed of the engine's connection.
-    fn engine_facts(&self, connection: &Connection, row: &ConnectionRow, facts: &mut Facts) {
-        let surveyed = self.surveyed();
-        let Some(seen) = surveyed.of(row.id) else { return };
+    fn engine_facts(&self, gathered: &Gathered, connection: &Connection, row: &ConnectionRow, facts: &mut Facts) {
+        let Some(seen) = gathered.surveyed.of(row.id) else { return };
         facts.live = seen.live.clone();
         let known = row.last_ended_job.unwrap_or(0);
         facts.started = seen.job.as_ref().map(|job| job.id).filter(|job| *job > known && !facts.syncing);

@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use super::drifted::Drifted;
 use super::rejections::Rejections;
 use super::resolved::Resolved;
+use super::survey::Surveyed;
 use crate::diag::Diagnostic;
 use crate::drift::{Change, Radius};
 use crate::model::{CommitDraft, ConnectionId, ConnectionRef, Fingerprint, StreamName};
-use crate::plan::{Facts, Limits, Plan, World};
+use crate::plan::{Behind, Facts, Limits, Plan, World};
 use crate::ports::{ConnectionRow, ConnectionStatus, DriftRow, RepoInfo};
 use crate::spec::{Connection, Desired, Rejection, WhenBreaking};
 
@@ -32,6 +33,10 @@ pub struct Gathered {
     pub(super) drives_itself: bool,
     pub(super) engine_down: Option<String>,
     pub(super) remote_down: Option<String>,
+    /// That another state is in force, which is not here.
+    pub(super) behind: Option<Behind>,
+    /// What the engine showed last.
+    pub(super) surveyed: Arc<Surveyed>,
     pub(super) limits: Limits,
     /// When it was gathered.
     pub now: DateTime<Utc>,
@@ -85,6 +90,7 @@ impl Gathered {
             drives_itself: self.drives_itself,
             engine_down: self.engine_down.as_deref(),
             remote_down: self.remote_down.as_deref(),
+            behind: self.behind.as_ref(),
             limits: &self.limits,
             now: self.now,
         })

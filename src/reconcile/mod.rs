@@ -3,7 +3,7 @@
 //! Level-triggered: [`Reconciler::gather`] reads everything afresh, and running a turn twice is harmless. Every outside
 //! write has an intent row before it and a read-back after it, so a kill anywhere is mended by the next turn.
 //!
-//! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps to `onboard`, which makes new objects by `ask`, `heal`, `publish`
+//! `gather` reads the world, `resolved` the committed state of it; `drifted` works out repairs, `radius` what they reach; `execute` dispatches steps, of a plan that still holds (`fence`), to `onboard`, which makes new objects by `ask`, `heal`, `publish`
 //! (commits and branches), `look`, `sample` (whose values are whose), `trial` (what a repair makes of landed records), `sync`, `normalize`, `retire` and `leftover` (what a crash cut off). `landed` knows by which mapping
 //! landed rows are read, `live` what other people may change in the engine, `carried` what becomes of that, `reverted` which automatic repairs a person took back, `rollback` how to go back to an earlier version, `offers`, `requests` and `request` what people decide on a forge (`vain` what it does not take), `rejections` what of that git does not hold yet, `plans` what merging their own requests would do (of two states that `weighed` resolves), `survey` everything that
 //! the engine holds, `trouble` what fails.
@@ -17,6 +17,7 @@ mod drifted;
 mod ends;
 mod error;
 mod execute;
+mod fence;
 mod gather;
 mod gathered;
 mod heal;

@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use uuid::Uuid;
 
 use super::{Gathered, Policy, Reconciler, TurnError};
 use crate::diag::Diagnostic;
-use crate::model::{CommitId, ConnectionId, RepoPath, TenantId};
-use crate::plan::Limits;
+use crate::model::{CommitId, ConnectionId, RemoteInfo, RepoPath, TenantId};
+use crate::plan::{Behind, Limits};
 use crate::ports::{ConnectionRow, ConnectionStatus, RepoInfo, Snapshot};
 use crate::spec::{self, Desired};
 
 /// How often everything is read anew when another daemon acted on another state meanwhile.
 const TRIES: u32 = 3;
-
-/// How long a daemon that is not heard of keeps others with another key of fingerprints away (1 min).
-const KEY_TTL: Duration = Duration::from_secs(60);
 
 /// Contents by path.
 pub(super) type Files = BTreeMap<RepoPath, Arc<[u8]>>;
@@ -33,6 +30,21 @@ pub(super) struct Resolved {
     pub(super) good: Arc<BTreeMap<String, String>>,
     pub(super) desired: Arc<Desired>,
     pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// How a committed state stands to the one that somebody acted on last.
+enum Footing {
+    /// It is that one, or follows from it.
+    Newest,
+    /// There is a newer one here by now.
+    Outrun,
+    /// The other one cannot be fetched, and why.
+    Behind(String),
+}
+
+/// What says how rows are read, of the last good texts.
+fn mappings(good: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    good.iter().filter(|(path, _)| path.starts_with("mappings/"))
 }
 
 impl Reconciler {
@@ -72,55 +84,81 @@ impl Reconciler {
         Ok(resolved)
     }
 
-    /// [`Self::gather`] for who carries it out: never from an older state of the remote's branch than another daemon acted on.
-    /// That would undo what the other did.
+    /// [`Self::gather`] for who carries it out: from an older state of the remote's branch than another daemon acted on only
+    /// what hangs on none. The rest would undo what the other did.
     pub async fn gather_to_act(&self, limits: Option<&Limits>) -> Result<Gathered, TurnError> {
         for _ in 0..TRIES {
-            let gathered = self.gather(limits).await?;
-            if self.is_newest(&gathered.info).await? {
-                self.begin_work().await?;
-                return Ok(gathered);
+            let mut gathered = self.gather(limits).await?;
+            match self.footing(&gathered.info).await? {
+                Footing::Newest => {
+                    self.begin_work().await?;
+                    return Ok(gathered);
+                }
+                Footing::Behind(why) => {
+                    let maps_alike =
+                        mappings(&gathered.resolved.good).eq(mappings(&self.doors.registry.last_good().await?));
+                    gathered.behind = Some(Behind { why, maps_alike });
+                    return Ok(gathered);
+                }
+                Footing::Outrun => {}
             }
         }
         Err(TurnError::Outrun)
     }
 
-    /// Whether nobody acted on another state of the tracked branch than this one, or the remote still shows this one. Asked
-    /// after the registry's rows were read, so that they are not those of a newer state.
-    async fn is_newest(&self, info: &RepoInfo) -> Result<bool, TurnError> {
-        let (Some(_), Some(branch), Some(head)) = (&info.remote, &info.branch, &info.head) else { return Ok(true) };
+    /// How this state of the tracked branch stands to the one that somebody acted on last. Asked after the registry's rows were
+    /// read, so that they are not those of a newer state.
+    async fn footing(&self, info: &RepoInfo) -> Result<Footing, TurnError> {
+        let (Some(remote), Some(branch), Some(head)) = (&info.remote, &info.branch, &info.head) else {
+            return Ok(Footing::Newest);
+        };
         let known = self.doors.registry.tracked(branch).await?;
         if known.as_ref() == Some(head) {
             self.cache.lock().expect("no panic while held").agreed = known;
-            return Ok(true);
+            return Ok(Footing::Newest);
         }
         let by_us = self.cache.lock().expect("no panic while held").agreed == known;
         if !by_us {
-            self.doors.repo.fetch().await?;
-            if self.doors.repo.info().await?.head.as_ref() != Some(head) {
-                return Ok(false);
+            match (self.fetch_unless_down(remote).await, &known) {
+                (Ok(()), _) if self.doors.repo.info().await?.head.as_ref() != Some(head) => return Ok(Footing::Outrun),
+                (Err(why), Some(known)) if !self.doors.repo.holds(head, known).await? => {
+                    let known = known.0.get(..12).unwrap_or(&known.0);
+                    return Ok(Footing::Behind(format!(
+                        "another daemon acted on commit {known}, which cannot be fetched: {why}"
+                    )));
+                }
+                _ => {}
             }
         }
         let noted = self.doors.registry.track(branch, known.as_ref(), head).await?;
         if noted {
             self.cache.lock().expect("no panic while held").agreed = Some(head.clone());
         }
-        Ok(noted)
+        Ok(if noted { Footing::Newest } else { Footing::Outrun })
+    }
+
+    /// Takes over what the remote has, or says why that cannot be; one that could not be looked at rests.
+    async fn fetch_unless_down(&self, remote: &RemoteInfo) -> Result<(), String> {
+        match &remote.trouble {
+            Some(trouble) if remote.next_at.is_some_and(|at| at > self.doors.clock.now()) => Err(trouble.why.clone()),
+            _ => self.doors.repo.fetch().await.map(drop).map_err(|error| error.why),
+        }
     }
 
     /// Keeps daemons apart that know secrets by another key: each would take what the other noted for a rotated secret, for
     /// ever. Those with one key hold this lease together.
     pub async fn share_key(&self) -> Result<(), TurnError> {
-        let due = |at: &Instant| at.elapsed() > KEY_TTL / 6;
+        let ttl = self.policy().lease_ttl;
+        let due = |at: &Instant| at.elapsed() > ttl / 3;
         if !self.cache.lock().expect("no panic while held").key_shared.as_ref().is_none_or(due) {
             return Ok(());
         }
         let Ok(key) = self.doors.secrets.resolve(&spec::Config::new()) else { return Ok(()) };
         let id = ConnectionId(Uuid::new_v5(&Uuid::NAMESPACE_OID, b"fingerprint.key"));
         let tenant = TenantId::default();
-        match self.doors.registry.lease(&tenant, id, key.fingerprint(), KEY_TTL).await? {
+        match self.doors.registry.lease(&tenant, id, key.fingerprint(), ttl).await? {
             Some(_) => self.cache.lock().expect("no panic while held").key_shared = Some(Instant::now()),
-            None => return Err(TurnError::OtherKey),
+            None => return Err(TurnError::OtherKey(ttl)),
         }
         Ok(())
     }

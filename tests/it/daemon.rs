@@ -14,6 +14,7 @@ mod refused;
 mod renamed;
 mod sampled;
 mod signals;
+mod stale;
 mod thrift;
 mod tried;
 mod troubles;

@@ -452,7 +452,7 @@ impl Repo for GitRepo {
     }
 
     async fn holds(&self, commit: &CommitId, other: &CommitId) -> Result<bool, RepoError> {
-        self.is_ancestor(&other.0, &commit.0).await
+        Ok(self.tip(&other.0).await?.is_some() && self.is_ancestor(&other.0, &commit.0).await?)
     }
 
     async fn merge_of(&self, base: &CommitId, head: &CommitId) -> Result<Option<Merge>, RepoError> {

@@ -281,3 +281,34 @@ async fn one_that_knows_secrets_by_another_key_waits_and_says_so() {
     assert_eq!(several.world.registry.one(settings).await, before);
     assert_eq!(a.stop().await.0, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_remote_is_down_goes_on_with_what_is_here_and_back_to_nothing() {
+    let mut several = several(&[]).await;
+    several.like("a", &[], |world| world.aam_is(0, &["apply"]));
+    let noted = "SELECT commit_id FROM tracked_branches";
+    let (before, head) = (git(&several.origin, &["rev-parse", "main^"]), several.head("a"));
+    assert_eq!(several.world.registry.one(noted).await, head);
+    let away = several.origin.with_extension("away");
+
+    // Killed between its fetch and its word of it: nobody has anything newer.
+    several.world.registry.run(&format!("UPDATE tracked_branches SET commit_id = '{before}'")).await;
+    std::fs::rename(&several.origin, &away).unwrap();
+    several.like("a", &[], |world| world.aam_is(4, &["apply", "--look"]));
+    assert_eq!(several.world.registry.one(noted).await, head);
+
+    // Another one acted on a newer state, and is gone.
+    std::fs::rename(&away, &several.origin).unwrap();
+    several.world.git(&["pull", "--quiet"]);
+    let spec = several.world.read("connectors.d/crm.yaml");
+    several.world.write("connectors.d/crm.yaml", &spec.replace("{every: 1h}", "{every: 2h}"));
+    several.world.commit("newer");
+    several.world.git(&["push", "--quiet"]);
+    several.like("b", &[], |world| world.aam_is(0, &["apply"]));
+    std::fs::rename(&several.origin, &away).unwrap();
+    let digests = "SELECT string_agg(concat_ws(' ', name, status, applied_digest), ',' ORDER BY name) FROM connections";
+    let applied = several.world.registry.one(digests).await;
+    let ran = several.like("a", &[], |world| world.aam(&["apply", "--look"]));
+    assert!(format!("{ran:?}").contains("which cannot be fetched"), "{ran:?}");
+    assert_eq!(several.world.registry.one(digests).await, applied, "{ran:?}");
+}
