@@ -450,11 +450,12 @@ fn a_source_is_looked_at_once_in_a_period() {
         move |c: &mut Case| {
             let at = now() - TimeDelta::minutes(minutes);
             c.row().look.as_mut().expect("looked at").at = at;
+            let every = Schedule::Every(Duration::from_secs(900));
+            c.desired.connections.values_mut().for_each(|c| c.drift.check = every.clone());
         }
     };
-    let case = || Case::crm("drift: {check: {every: 24h}}\n");
-    insta::assert_snapshot!(case().after(looked(24 * 60 - 1)), @"= crm  in sync");
-    insta::assert_snapshot!(case().after(looked(24 * 60)), @r"
+    insta::assert_snapshot!(Case::crm("").after(looked(14)), @"= crm  in sync");
+    insta::assert_snapshot!(Case::crm("").after(looked(15)), @r"
     = crm  in sync
     . crm  look at the source
     ");
