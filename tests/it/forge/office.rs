@@ -2,27 +2,15 @@
 //! be unplugged.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
-use aam::ports::Clock;
 use aam::reconcile::{Ask, Doors, Reconciler};
 use aam::wiring::App;
-use chrono::{DateTime, TimeDelta, Utc};
 
 use super::tool::git;
 use crate::forge_standin::{Bare, Kind, Request, Standin, Standing, TOKEN};
+use crate::support::clock::Ahead;
 use crate::support::world::World;
-
-/// The machine's clock, ahead by so many seconds.
-#[derive(Clone, Default)]
-struct Ahead(Arc<AtomicI64>);
-
-impl Clock for Ahead {
-    fn now(&self) -> DateTime<Utc> {
-        let now = Utc::now() + TimeDelta::seconds(self.0.load(Ordering::SeqCst));
-        DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap()
-    }
-}
 
 /// A running `aam`, in process.
 struct Daemon {

@@ -1,6 +1,7 @@
 //! What the tests share: a real PostgreSQL cluster that cannot outlive the test process.
 #![allow(dead_code)]
 
+pub mod clock;
 pub mod world;
 
 use std::io::{BufRead, BufReader, Write};

@@ -2,27 +2,15 @@
 //! known, and few calls. Twenty connections; two hundred with `AAM_FAULTS=all`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aam::ports::Clock;
 use aam::reconcile::Reconciler;
-use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::standin::Standin;
 use crate::standin::faults::{Fault, When};
+use crate::support::clock::Ahead;
 use crate::support::world::World;
-
-/// The machine's clock, ahead by so many seconds.
-#[derive(Clone, Default)]
-struct Ahead(Arc<AtomicI64>);
-
-impl Clock for Ahead {
-    fn now(&self) -> DateTime<Utc> {
-        let now = Utc::now() + TimeDelta::seconds(self.0.load(Ordering::SeqCst));
-        DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap()
-    }
-}
 
 impl Ahead {
     /// Ten seconds pass, for the wall clock and for the client's breaker.
